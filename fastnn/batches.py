@@ -1,0 +1,104 @@
+"""Where minibatches come from: one small protocol, and its form for arrays.
+
+The loop asks a source for an epoch in chunks. A chunk is arrays and the rows of them to take, in order; the compiled
+call gathers them. So arrays are never copied as a whole, and a source of another kind (a generator, a file) hands out
+what it has read, with the rows in any order it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import kernels
+
+from . import validation
+from .validation import Array
+
+
+class Chunk(NamedTuple):
+    """Some minibatches: the rows `order` of `X` and `y`, cut every `batch_size` rows."""
+
+    X: Array
+    y: Array
+    order: NDArray[np.int64]
+
+
+class Source(Protocol):
+    """What the training loop needs of a source of minibatches."""
+
+    batch_size: int
+
+    def n_batches(self, epoch: int) -> int:
+        """Return the number of minibatches of an epoch."""
+
+    def chunks(self, epoch: int, size: int) -> Iterator[Chunk]:
+        """Yield an epoch in chunks of at most `size` minibatches; only the last minibatch may be short."""
+
+
+class ArraySource:
+    """Minibatches of arrays in memory or mapped into it.
+
+    Parameters
+    ----------
+    X, y : ndarray
+        Features and targets, already checked.
+    batch_size : int
+        Rows of a minibatch; more than there are rows is one minibatch.
+    shuffle : bool, array or function
+        True: another order every epoch, a function of the seed and the epoch. False: as they lie. An array of row
+        numbers, for every epoch; of two dimensions: one row an epoch. A function that takes the epoch, counted from
+        0, and returns row numbers.
+    seed : int
+        For `shuffle=True`.
+
+    Examples
+    --------
+    >>> source = ArraySource(np.zeros((5, 2)), np.zeros(5), batch_size=2, shuffle=[4, 3, 2, 1, 0], seed=0)
+    >>> [chunk.order.tolist() for chunk in source.chunks(epoch=0, size=2)]
+    [[4, 3, 2, 1], [0]]
+    """
+
+    def __init__(self, X: Array, y: Array, batch_size: int, shuffle: Any, seed: int) -> None:
+        self.X, self.y = X, y
+        self._orders = orders(shuffle, len(X), seed)
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        self.batch_size = min(batch_size, max(len(X), len(self.order(0))))
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows of an epoch in their order; asked for once an epoch, it may come from a function with a memory."""
+        if epoch != self._epoch:
+            self._order, self._epoch = self._orders(epoch), epoch
+        return self._order
+
+    def n_batches(self, epoch: int) -> int:
+        """Return the number of minibatches of an epoch."""
+        return -(-len(self.order(epoch)) // self.batch_size)
+
+    def chunks(self, epoch: int, size: int) -> Iterator[Chunk]:
+        """Yield an epoch in chunks of at most `size` minibatches."""
+        order, rows = self.order(epoch), size * self.batch_size
+        for start in range(0, len(order), rows):
+            yield Chunk(self.X, self.y, order[start : start + rows])
+
+
+def orders(shuffle: Any, n_rows: int, seed: int) -> Callable[[int], NDArray[np.int64]]:
+    """Return the function from the epoch to the order of the rows that `shuffle` means; see `ArraySource`."""
+    if callable(shuffle):
+        return lambda epoch: validation.row_order(shuffle(epoch), n_rows)
+    if isinstance(shuffle, (bool, np.bool_)):
+        return lambda epoch: permutation(seed, epoch, n_rows) if shuffle else np.arange(n_rows, dtype=np.int64)
+    if np.ndim(shuffle) == 0:
+        raise TypeError(f"shuffle must be True, False, an array of row numbers or a function of the epoch; got {validation.shown(shuffle)}.")
+    given = [validation.row_order(order, n_rows) for order in (shuffle if np.ndim(shuffle) == 2 else [shuffle])]
+    return lambda epoch: given[epoch % len(given)]
+
+
+def permutation(seed: int, epoch: int, n_rows: int) -> NDArray[np.int64]:
+    """Return the numbers 0 to n_rows - 1 in an order that is a function of the seed and the epoch."""
+    order = np.empty(n_rows, dtype=np.int64)
+    kernels.permutation(seed, epoch, order)
+    return order

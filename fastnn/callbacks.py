@@ -1,0 +1,90 @@
+"""Who watches a fit: objects with one or more of four methods, called by the training loop.
+
+- `on_fit_begin(network)`
+- `on_batch_end(step, loss)`; where somebody has it, every minibatch is a call of its own, which is slower
+- `on_epoch_end(epoch, logs)`: epochs count from 1, `logs` is a dict with "loss", "val_loss", ... and "seconds"; return
+  True or "stop" to end the fit
+- `on_fit_end()`, also after Ctrl-C
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import validation
+from .validation import Array
+
+METHODS = ("on_fit_begin", "on_batch_end", "on_epoch_end", "on_fit_end")
+
+
+class EarlyStopping:
+    """Stop when a quantity has not improved for some epochs, and go back to the parameters of the best one.
+
+    Parameters
+    ----------
+    monitor : str
+        A key of `logs`. Accuracy and R2 improve upwards, everything else downwards.
+    patience : int
+        The number of epochs without improvement that end the fit, at least 1.
+    min_delta : float
+        How much better counts as an improvement.
+    restore_best : bool
+        Whether the network gets the parameters of the best epoch when the fit ends, by whatever reason.
+
+    Attributes
+    ----------
+    best : float
+        The best value seen.
+    best_epoch : int
+        Its epoch, counted from 1.
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True) -> None:
+        self.monitor, self.restore_best = monitor, restore_best
+        self.patience = validation.integer("patience", patience, 1)
+        self.min_delta = validation.number("min_delta", min_delta, 0.0)
+        self.best, self.best_epoch = math.nan, 0
+
+    def on_fit_begin(self, network: Any) -> None:
+        """Forget the fit before."""
+        self._network = network
+        self._parameters: Array = np.empty(0)
+        self.best, self.best_epoch = math.nan, 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Return True when the patience is over."""
+        value = logs[validation.choice("monitor", self.monitor, logs)]
+        if self._improves(value):
+            self.best, self.best_epoch = value, epoch
+            if self.restore_best:
+                self._parameters = self._network.parameters.copy()
+        return epoch - self.best_epoch >= self.patience
+
+    def on_fit_end(self) -> None:
+        """Give the network the best parameters."""
+        if self.restore_best and self.best_epoch:
+            self._network.parameters = self._parameters
+
+    def _improves(self, value: float) -> bool:
+        if self.best_epoch == 0:
+            return not math.isnan(value)
+        upwards = self.monitor.removeprefix("val_") in ("accuracy", "r2")
+        return value > self.best + self.min_delta if upwards else value < self.best - self.min_delta
+
+
+def check_callbacks(callbacks: Any) -> list[Any]:
+    """Return the callbacks as a list if each has a method that the loop calls."""
+    found = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for one in found:
+        if isinstance(one, type) or not any(callable(getattr(one, method, None)) for method in METHODS):
+            raise TypeError(f"callbacks must be objects with one of the methods {', '.join(METHODS)}; got {validation.shown(one)}.")
+    return found
+
+
+def call(callbacks: list[Any], method: str, *args: Any) -> bool:
+    """Call a method of every callback that has it; return whether one of them asks to stop."""
+    answers = [getattr(one, method)(*args) for one in callbacks if hasattr(one, method)]
+    return any(answer is True or answer == "stop" for answer in answers)

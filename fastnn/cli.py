@@ -1,0 +1,339 @@
+"""The command `fastnn`: train, predict, info, warmup. Bad input ends it with one sentence and a status other than 0."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+import kernels
+
+from . import __version__, validation
+from .layers import Dense, Dropout, Scale
+from .network import Sequential
+from .optimizers import OPTIMIZERS, Optimizer
+from .schedules import Cosine, LearningRate, Linear, OneCycle
+
+if TYPE_CHECKING:
+    from .problems import Problem
+    from .training import History
+    from .validation import Array
+
+SCHEDULES: dict[str, Any] = {"constant": float, "linear": Linear, "cosine": Cosine, "one_cycle": OneCycle}
+# Where Adam wants the rate of a recipe, the others want this.
+LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.01}
+CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Returns
+    -------
+    int
+        0 for success, 1 for bad input, 130 after Ctrl-C; a wrong option leaves with status 2.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader of our output has gone, as in `fastnn info | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except (ImportError, TypeError, ValueError) as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+
+
+def _fail(message: object, status: int = 1) -> int:
+    print(f"fastnn: {message}", file=sys.stderr)
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = _Parser(prog="fastnn", description="Train multilayer perceptrons on the CPU.")
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(commands.add_parser("train", help="train a network and test it", formatter_class=argparse.ArgumentDefaultsHelpFormatter))
+    predict = commands.add_parser("predict", help="print what a saved network predicts, one line a row")
+    predict.add_argument("model", metavar="MODEL", help="file written by fastnn train --save")
+    predict.add_argument("file", metavar="FILE", help="npz file with an array X, or CSV file with the columns trained on")
+    predict.add_argument("--header", action=argparse.BooleanOptionalAction, default=None, help="whether the CSV file begins with names (default: found out)")
+    predict.add_argument("--out", metavar="FILE", help="write the lines to a file")
+    predict.add_argument("--threads", type=int, help="number of threads (default: all CPUs)")
+    predict.set_defaults(command=_predict)
+    info = commands.add_parser("info", help="describe this machine as the kernels see it")
+    info.set_defaults(command=_info)
+    warmup = commands.add_parser("warmup", help="compile all kernels into the cache")
+    warmup.set_defaults(command=_warmup)
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fastnn train`."""
+    parser.add_argument("source", nargs="?", default="digits", metavar="SOURCE", help="digits, mnist, fashion-mnist, or a file: NAME.npz or NAME.csv")
+    parser.set_defaults(command=_train)
+    data = parser.add_argument_group("data")
+    data.add_argument("--data-dir", metavar="FOLDER", help="folder with mnist/ and fashion_mnist/ (default: FASTNN_DATA_DIR, else they are downloaded)")
+    data.add_argument("--target", default="-1", metavar="COLUMN", help="target of a CSV file: name, or number counted from 0, -1 the last")
+    data.add_argument("--header", action=argparse.BooleanOptionalAction, default=None, help="whether a CSV file begins with names; found out if not given")
+    data.add_argument("--ignore", type=_names, default=[], metavar="COLUMN,...", help="columns of a CSV file to leave out")
+    data.add_argument("--task", choices=["classification", "regression"], help="text and integers of few different values are classes if not given")
+    data.add_argument("--standardize", action=argparse.BooleanOptionalAction, default=True, help="give features and numeric targets mean 0 and deviation 1")
+    data.add_argument("--test-split", type=float, default=0.2, metavar="SHARE", help="share of a file's rows to test on")
+    data.add_argument("--validation-split", type=float, default=0.0, metavar="SHARE", help="share of the training rows to validate on after each epoch")
+    recipe = "the data's own"
+    network = parser.add_argument_group("network")
+    network.add_argument("--layers", type=_sizes, metavar="N,N,...", help=f"units of the hidden layers, 'none' for no hidden layer; {recipe} if not given")
+    network.add_argument("--activation", default="relu", help="of the hidden layers")
+    network.add_argument("--dropout", type=float, metavar="RATE", help=f"after each hidden layer; {recipe} if not given")
+    network.add_argument("--dtype", default="float32", help="float32 or float64")
+    training = parser.add_argument_group("training")
+    training.add_argument("--loss", help="follows the task if not given")
+    training.add_argument("--optimizer", default="adam", help=", ".join(OPTIMIZERS))
+    training.add_argument("--learning-rate", type=float, metavar="RATE", help=f"{recipe} if not given")
+    training.add_argument("--schedule", help=f"of the learning rate: {', '.join(SCHEDULES)}; {recipe} if not given")
+    training.add_argument("--epochs", type=int, help=f"{recipe} if not given")
+    training.add_argument("--batch-size", type=int, help=f"{recipe} if not given")
+    training.add_argument("--seed", type=int, default=0, help="of weights, shuffling and dropout")
+    training.add_argument("--threads", type=int, help="all CPUs if not given; the result does not depend on it")
+    output = parser.add_argument_group("output")
+    output.add_argument("--quiet", action="store_true", help="print the last line only")
+    output.add_argument("--plot", metavar="FILE", help="draw the curves into a file such as curves.png")
+    output.add_argument("--save", metavar="FILE", help="save the network")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    if text.strip().lower() == "none":
+        return ()
+    try:
+        return tuple(validation.integer("units", int(size), 1) for size in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be sizes such as 500,500, or none; got {text!r}.") from None
+
+
+# fastnn train
+
+
+def _train(options: argparse.Namespace) -> int:
+    """Train, test, and write what was asked for."""
+    from .problems import load_problem
+
+    _check_files(options)
+    problem = load_problem(options.source, options.data_dir, options.target, options.header, options.ignore, options.task, options.test_split)
+    if options.standardize:
+        problem.standardize()
+    _fill_in(options, problem)
+    network = _network(options, problem)
+    if not options.quiet:
+        print(_description(options, problem, network), flush=True)
+    history = _fit(options, problem, network)
+    problem.fold_into(network)
+    network.metadata = {"classes": problem.classes, "columns": problem.columns}
+    if options.save:
+        network.save(options.save)
+    if options.plot and history.epochs:
+        from .plots import save_curves
+
+        save_curves(history.history, options.plot)
+    if len(problem.X_test):
+        print(_score(network.evaluate(problem.X_test, _targets(options, problem, problem.y_test), n_threads=options.threads)))
+    return INTERRUPTED if history.interrupted else 0
+
+
+def _check_files(options: argparse.Namespace) -> None:
+    """Raise before the training where its results could not be written after it."""
+    for name in ("save", "plot"):
+        path = getattr(options, name)
+        if path and (os.path.isdir(path) or not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)):
+            raise ValueError(f"{name} must name a file in a folder that exists and can be written; got {path!r}.")
+    if options.plot:
+        from .plots import check_plot
+
+        check_plot(options.plot)
+
+
+def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
+    """Give the options that were left out the values of the problem's recipe."""
+    recipe = problem.recipe
+    if options.learning_rate is None:
+        options.learning_rate = LEARNING_RATES.get(options.optimizer, recipe.learning_rate)
+    for name in ("layers", "dropout", "schedule", "epochs", "batch_size"):
+        if getattr(options, name) is None:
+            setattr(options, name, getattr(recipe, name))
+
+
+def _is_binary(options: argparse.Namespace, problem: Problem) -> bool:
+    """Whether two classes are told apart by one output."""
+    return options.loss == "binary_cross_entropy" and problem.classes is not None and len(problem.classes) == 2
+
+
+def _targets(options: argparse.Namespace, problem: Problem, y: Array) -> Array:
+    return y[:, None].astype(np.float64) if _is_binary(options, problem) else y
+
+
+def _network(options: argparse.Namespace, problem: Problem) -> Sequential:
+    """Return the network that the options describe, untrained."""
+    layers: list[Scale | Dense | Dropout] = [Scale(problem.scale)] if problem.scale != 1 else []
+    for units in options.layers:
+        layers += [Dense(units, options.activation)] + [Dropout(options.dropout)] * (options.dropout > 0)
+    if _is_binary(options, problem):
+        layers.append(Dense(1, "sigmoid"))
+    elif problem.classes is not None:
+        layers.append(Dense(len(problem.classes), "softmax"))
+    else:
+        layers.append(Dense(problem.y.shape[1]))
+    return Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
+
+
+def _optimizer(options: argparse.Namespace) -> Optimizer:
+    """Return the optimizer that the options describe."""
+    optimizer = OPTIMIZERS[validation.choice("optimizer", options.optimizer, OPTIMIZERS)]
+    learning_rate: LearningRate = SCHEDULES[validation.choice("schedule", options.schedule, SCHEDULES)](options.learning_rate)
+    return replace(optimizer, learning_rate=learning_rate)
+
+
+def _fit(options: argparse.Namespace, problem: Problem, network: Sequential) -> History:
+    """Train the network, part of the rows held out where that is asked for, and print the throughput."""
+    from .problems import split
+
+    X, y = problem.X, _targets(options, problem, problem.y)
+    rows, held_out = split(problem.y, options.validation_split, "validation_split")
+    history = network.fit(
+        X[rows] if len(held_out) else X,
+        y[rows] if len(held_out) else y,
+        loss=options.loss,
+        optimizer=_optimizer(options),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
+        n_threads=options.threads,
+        verbose=int(not options.quiet),
+    )
+    if history.interrupted:
+        print(f"interrupted after {len(history.epochs)} of {options.epochs} epochs", file=sys.stderr)
+    if history.epochs and not options.quiet:
+        speed = len(rows) * len(history.epochs) / sum(history.seconds)
+        print(f"trained {sum(history.seconds):.2f} s: {speed:,.0f} samples/s, {speed * network.flops_per_row / 1e9:.1f} GFLOP/s")
+    return history
+
+
+def _description(options: argparse.Namespace, problem: Problem, network: Sequential) -> str:
+    """Say what is trained on what, in two lines."""
+    task = f"{len(problem.classes)} classes" if problem.classes else f"{problem.y.shape[1]} numbers to predict" if problem.y.shape[1] > 1 else "regression"
+    sizes = "-".join(map(str, (network.n_features, *options.layers, network.n_outputs)))
+    return (
+        f"{options.source}: {len(problem.X):,} training and {len(problem.X_test):,} test rows of {network.n_features} features, {task}\n"
+        f"{sizes} {options.activation}, dropout {options.dropout:g}, {network.n_parameters:,} parameters, {network.dtype}; "
+        f"{options.optimizer}, rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}, {validation.threads(options.threads)} threads"
+    )
+
+
+def _score(metrics: dict[str, float]) -> str:
+    """Return the last line."""
+    if "accuracy" in metrics:
+        return f"test accuracy {metrics['accuracy']:.4f}"
+    return f"test MAE {metrics['mean_absolute_error']:.6g}\ntest R2 {metrics['r2']:.4f}"
+
+
+# fastnn predict
+
+
+def _predict(options: argparse.Namespace) -> int:
+    """Print a line for each row: the name of its class, or its numbers."""
+    network = Sequential.load(options.model)
+    outputs = network.predict(_features(options, network), n_threads=options.threads)
+    classes = network.metadata.get("classes")
+    if network.last_activation in ("softmax", "log_softmax"):
+        lines = [classes[label] if classes else str(label) for label in outputs.argmax(axis=1)]
+    elif classes:
+        lines = [classes[int(output >= 0.5)] for output in outputs[:, 0]]
+    else:
+        lines = [",".join(f"{value:.9g}" for value in row) for row in outputs]
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    else:
+        print("\n".join(lines))
+    return 0
+
+
+def _features(options: argparse.Namespace, network: Sequential) -> Array:
+    """Return the rows of the file, of a table those columns that the network was trained on."""
+    from .datasets import load_csv, load_npz
+    from .problems import flat_rows
+
+    if options.file.lower().endswith(".npz"):
+        return flat_rows(load_npz(options.file)["X"])
+    if not options.file.lower().endswith(".csv"):
+        raise ValueError(f"file must end in .npz or .csv; got {options.file!r}.")
+    return load_csv(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
+
+
+# fastnn info, fastnn warmup
+
+
+def _info(options: argparse.Namespace) -> int:
+    """Print what the kernels see of this machine, with a measured peak."""
+    from importlib.metadata import version
+
+    Sequential([Dense(512)], n_features=512).predict(np.zeros((512, 512), np.float32))  # a parallel region, so that the threading layer is known
+    cpu, peak = kernels.cpu_info(), kernels.fma_peak()
+    libraries = ", ".join(f"{package} {version(package)}" for package in ("numpy", "numba", "llvmlite"))
+    for name, value in (
+        ("fastnn", f"{__version__}, Python {sys.version.split()[0]}, {libraries}"),
+        ("CPU", f"{cpu['model']} ({cpu['machine']}, {cpu['cpu']} to LLVM), {cpu['cpus']} CPUs"),
+        ("CPU features", " ".join(feature for feature in CPU_FEATURES if feature in cpu["features"]) or "none that matters here"),
+        ("vector width", f"{cpu['vector_bytes']} bytes"),
+        ("threads", f"{cpu['default_threads']} by default, at most {cpu['max_threads']}"),
+        ("threading layer", cpu["threading_layer"] or "none: this process uses one thread"),
+        ("FMA peak", f"{peak:.1f} GFLOP/s on one core in float32, measured"),
+        ("cache folder", cpu["cache_folder"] or "none that can be written: every process compiles anew"),
+    ):
+        print(f"{name:<17}{value}")
+    return 0
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    """Fit tiny networks of every kind, so that all kernels that a fit needs are in the cache."""
+    start = time.perf_counter()
+    for dtype in ("float32", "float64"):
+        for data in (np.uint8, np.int64, np.float32, np.float64):
+            X = np.zeros((4, 3), data)
+            for units, activation, y in ((2, "softmax", np.zeros(4, np.int64)), (2, "softmax", np.eye(2)[[0, 1, 0, 1]]), (1, "identity", np.zeros(4))):
+                network = Sequential([Dense(4, "relu"), Dropout(0.5), Dense(units, activation)], n_features=3, dtype=dtype)
+                network.fit(X, y, batch_size=4, verbose=0)
+                network.evaluate(X, y)
+                network.loss_and_gradient(X, y)
+    compiled = len(kernels.compilations())
+    folder = kernels.cpu_info()["cache_folder"]
+    print(f"compiled {compiled} functions in {time.perf_counter() - start:.1f} s; cache: {folder or 'none, because no folder can be written'}")
+    return 0

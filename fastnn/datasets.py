@@ -1,0 +1,388 @@
+"""Data sets: the embedded digits, MNIST and Fashion-MNIST, and the user's own CSV, npz and idx files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Dataset", "Table", "load_csv", "load_digits", "load_fashion_mnist", "load_mnist", "load_npz", "read_idx"]
+
+Array = NDArray[Any]
+
+# SHA-256 of the four files of each set, training images and labels first.
+CHECKSUMS = {
+    "mnist": {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    "fashion_mnist": {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+}
+MIRRORS = {
+    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+    "fashion_mnist": (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+}
+
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
+
+
+class Dataset(NamedTuple):
+    """A data set with a fixed test part: `X_train, y_train, X_test, y_test = load_digits()`.
+
+    Attributes
+    ----------
+    X_train, X_test : ndarray of uint8, shape (n_samples, n_features)
+    y_train, y_test : ndarray of uint8, shape (n_samples,)
+        Class labels, counted from 0.
+    """
+
+    X_train: Array
+    y_train: Array
+    X_test: Array
+    y_test: Array
+
+
+class Table(NamedTuple):
+    """The content of a CSV file.
+
+    Attributes
+    ----------
+    X : ndarray of float64, shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,), or None
+        The target column: int64 where every cell is an integer, float64 where every cell is a number, else text.
+    columns : tuple of str
+        Names of the columns of X, `"column 3"` and so on for a file without header.
+    """
+
+    X: Array
+    y: Array | None
+    columns: tuple[str, ...]
+
+
+def load_digits() -> Dataset:
+    """Return the embedded 8 x 8 handwritten digits: 1,442 training and 355 test images with pixels from 0 to 16.
+
+    The test part of UCI's "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak, CC BY 4.0.
+    The split is fixed: every fifth image of each digit is a test image.
+
+    Returns
+    -------
+    Dataset
+
+    Examples
+    --------
+    >>> from fastnn import load_digits
+    >>> X_train, y_train, X_test, y_test = load_digits()
+    >>> X_train.shape, X_test.shape
+    ((1442, 64), (355, 64))
+    """
+    with np.load(Path(__file__).with_name("data") / "digits.npz") as arrays:
+        return Dataset(arrays["X_train"], arrays["y_train"], arrays["X_test"], arrays["y_test"])
+
+
+def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Return MNIST: 60,000 training and 10,000 test images of 28 x 28 pixels from 0 to 255.
+
+    Parameters
+    ----------
+    data_dir : path, optional
+        Folder that holds the four original files in its folder `mnist`. Default: the environment variable
+        FASTNN_DATA_DIR; without it the files are downloaded once into the user's cache folder.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        If a file is not the published one.
+    FileNotFoundError
+        If `data_dir` lacks a file.
+    OSError
+        If the files can be downloaded from nowhere.
+    ImportError
+        If they would have to be downloaded and `pooch` is not installed.
+    """
+    return _load_images("mnist", data_dir)
+
+
+def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Return Fashion-MNIST: 60,000 training and 10,000 test images of 28 x 28 pixels from 0 to 255.
+
+    Like `load_mnist`, with the files in the folder `fashion_mnist`. Copyright 2017 Zalando SE, MIT licence.
+
+    Parameters
+    ----------
+    data_dir : path, optional
+        Folder that holds the four original files in its folder `fashion_mnist`.
+
+    Returns
+    -------
+    Dataset
+    """
+    return _load_images("fashion_mnist", data_dir)
+
+
+def _load_images(name: str, data_dir: str | os.PathLike[str] | None) -> Dataset:
+    folder = data_dir or os.environ.get("FASTNN_DATA_DIR")
+    files = _find(name, Path(folder)) if folder else _download(name)
+    X_train, y_train, X_test, y_test = (read_idx(file) for file in files)
+    return Dataset(X_train.reshape(len(X_train), -1), y_train, X_test.reshape(len(X_test), -1), y_test)
+
+
+def _find(name: str, folder: Path) -> list[Path]:
+    """Return the four files of a set below `folder`, their checksums compared."""
+    files = []
+    for file_name, expected in CHECKSUMS[name].items():
+        file = folder / name / file_name
+        if not file.is_file():
+            raise FileNotFoundError(f"data_dir must hold the file {name}/{file_name}; got {str(folder)!r}, which does not.")
+        actual = hashlib.sha256(file.read_bytes()).hexdigest()
+        if actual != expected:
+            raise ValueError(f"{file} must be the published file with SHA-256 {expected[:12]}...; got {actual[:12]}... ({file.stat().st_size} bytes).")
+        files.append(file)
+    return files
+
+
+def _download(name: str) -> list[Path]:
+    """Return the four files of a set from the user's cache folder, downloaded there first where they are missing."""
+    try:
+        import pooch
+    except ImportError:
+        raise ImportError(
+            f"Downloading {name} needs the package pooch: pip install 'fastnn[data]', or name a folder that has the files with data_dir or FASTNN_DATA_DIR."
+        ) from None
+    folder = pooch.os_cache("fastnn") / name
+    return [_retrieve(pooch, name, file, checksum, folder) for file, checksum in CHECKSUMS[name].items()]
+
+
+def _retrieve(pooch: Any, name: str, file: str, checksum: str, folder: Path) -> Path:
+    """Return one file from the first mirror that has it whole."""
+    for mirror in MIRRORS[name]:
+        try:
+            return Path(pooch.retrieve(mirror + file, known_hash=f"sha256:{checksum}", fname=file, path=folder))
+        except ValueError as error:  # pooch's word for a wrong checksum
+            reason: Exception = error
+        except OSError as error:  # no network, refused, no space, not writable
+            reason = error
+    if isinstance(reason, ValueError):
+        raise ValueError(f"{file} of {name} must be the published file with SHA-256 {checksum[:12]}...; got another one from {mirror}.") from reason
+    raise OSError(
+        f"{file} of {name} could not be downloaded ({type(reason).__name__}). Put the four files into a folder {name} and name the folder above with "
+        "data_dir or FASTNN_DATA_DIR."
+    ) from reason
+
+
+def read_idx(path: str | os.PathLike[str]) -> Array:
+    """Return the array in an idx file of unsigned bytes, the format of MNIST, gzipped or not.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    ndarray of uint8
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated or malformed.
+
+    References
+    ----------
+    Y. LeCun, C. Cortes, C. Burges: The MNIST database, section "File formats".
+    """
+    data = Path(path).read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} must be a whole gzip file; got a truncated or damaged one ({error}).") from None
+    if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
+        raise ValueError(f"{path} must be an idx file of unsigned bytes; got one that begins with {data[:4].hex(' ') or 'nothing'}.")
+    start = 4 + 4 * data[3]
+    shape = tuple(int(size) for size in np.frombuffer(data[4:start], ">u4"))
+    n_bytes = int(np.prod(shape, dtype=object))
+    if len(data) - start != n_bytes:
+        raise ValueError(f"{path} must hold {n_bytes} bytes for the shape {shape} in its header; got {len(data) - start}.")
+    array: Array = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    return np.array(array)  # writable, as users expect
+
+
+def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """Return the arrays `X`, `y`, `X_test`, `y_test` of an npz file, as far as it has them.
+
+    The names `X_train`, `y_train` count as `X`, `y`, and the case of the letters does not matter. Nothing is unpickled.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds pickled objects, or has no `X`.
+    """
+    names = {"x": "X", "x_train": "X", "y": "y", "y_train": "y", "x_test": "X_test", "y_test": "y_test"}
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:  # np.load leaves a damaged file open
+            arrays = {names[name.lower()]: archive[name] for name in archive.files if name.lower() in names}
+            found = archive.files
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged zip raises one of half a dozen kinds
+        raise ValueError(f"{path} must be a whole npz file of plain arrays; got a damaged or foreign one ({type(error).__name__}).") from None
+    if "X" not in arrays:
+        raise ValueError(f"{path} must hold an array X or X_train; got {', '.join(found) or 'no array'}.")
+    return arrays
+
+
+def load_csv(
+    path: str | os.PathLike[str],
+    target: int | str | None = -1,
+    header: bool | None = None,
+    ignore: Sequence[int | str] = (),
+    columns: Sequence[int | str] | None = None,
+) -> Table:
+    """Return the numbers of a CSV file and its target column.
+
+    Commas, semicolons or tabs separate the values. Empty cells, `?`, `NA`, `NaN` and `null` are missing values: an error.
+
+    Parameters
+    ----------
+    path : path
+    target : int, str or None
+        Name of the target column, or its number counted from 0, negative from the end. None: the file has no target.
+    header : bool, optional
+        Whether the first line holds names. Default: it does if no cell of it is a number.
+    ignore : sequence of int or str
+        Columns to leave out.
+    columns : sequence of int or str, optional
+        The features to read, in this order. Default: all columns but the target and those to leave out.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    ValueError
+        If a value is missing, a feature is text, lines have different lengths, or a column does not exist.
+    """
+    lines, cells = _read_cells(path)
+    if header is None:
+        header = not any(_is_number(cell) for cell in cells[0])
+    names = cells[0] if header else [f"column {j}" for j in range(len(cells[0]))]
+    lines, cells = lines[header:], cells[header:]
+    if not cells:
+        raise ValueError(f"{path} must hold at least one line of values; got only a header.")
+    target_index = None if target is None else _find_column(path, target, names, "target")
+    left_out = {target_index, *(_find_column(path, column, names, "ignore") for column in ignore)}
+    wanted = range(len(names)) if columns is None else (_find_column(path, column, names, "columns") for column in columns)
+    features = [j for j in wanted if j not in left_out]
+    X = np.empty((len(cells), len(features)))
+    for k, j in enumerate(features):
+        X[:, k] = _numbers(path, [row[j] for row in cells], names[j], lines)
+    y = None if target_index is None else _target(path, [row[target_index] for row in cells], names[target_index], lines)
+    return Table(X, y, tuple(names[j] for j in features))
+
+
+def _read_cells(path: str | os.PathLike[str]) -> tuple[list[int], list[list[str]]]:
+    """Return the line numbers and the stripped cells of all lines that are not empty."""
+    lines, rows = [], []
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), skipinitialspace=True)
+            for row in reader:
+                if row:
+                    lines.append(reader.line_num)
+                    rows.append([cell.strip() for cell in row])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} must be a CSV file in UTF-8; got something else ({error}).") from None
+    if not rows:
+        raise ValueError(f"{path} must hold at least one line; got an empty file.")
+    for line, row in zip(lines, rows):
+        if len(row) != len(rows[0]):
+            raise ValueError(f"{path}, line {line} must have {len(rows[0])} values like the first line; got {len(row)}.")
+    return lines, rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _find_column(path: str | os.PathLike[str], column: int | str, names: Sequence[str], argument: str) -> int:
+    """Return the index of a column given by name or number."""
+    if column in names:
+        return names.index(str(column))
+    if isinstance(column, int) or re.fullmatch(r"-?\d+", column):
+        index = int(column)
+        if -len(names) <= index < len(names):
+            return index % len(names)
+    shown = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
+    raise ValueError(f"{argument} must be a column of {path}: one of {shown} or a number below {len(names)}; got {column!r}.")
+
+
+def _numbers(path: str | os.PathLike[str], cells: list[str], name: str, lines: list[int]) -> Array:
+    """Return a column as float64, or say which line is in the way."""
+    try:
+        values = np.array(cells, dtype=np.float64)
+    except ValueError:
+        _refuse(path, cells, name, lines)
+    if not np.isfinite(values).all():
+        _refuse(path, cells, name, lines)
+    return values
+
+
+def _refuse(path: str | os.PathLike[str], cells: list[str], name: str, lines: list[int]) -> NoReturn:
+    """Raise for the first cell of a column that is no finite number; text counts more than a missing value."""
+    bad = [(line, cell) for line, cell in zip(lines, cells) if not (_is_number(cell) and np.isfinite(float(cell)))]
+    line, cell = next(((line, cell) for line, cell in bad if cell.lower() not in MISSING), bad[0])
+    if cell.lower() in MISSING:
+        raise ValueError(f"{path}, line {line}, column {name!r} must hold a number; got a missing value ({len(bad)} of them in this column).")
+    hint = "Leave out columns of text, or turn them into numbers first." if not _is_number(cell) else ""
+    raise ValueError(f"{path}, line {line}, column {name!r} must hold a finite number; got {cell!r}. {hint}".rstrip())
+
+
+def _target(path: str | os.PathLike[str], cells: list[str], name: str, lines: list[int]) -> Array:
+    """Return the target column as int64, float64 or text, whatever all its cells are."""
+    for line, cell in zip(lines, cells):
+        if cell.lower() in MISSING:
+            raise ValueError(f"{path}, line {line}, target column {name!r} must have a value; got a missing one.")
+    for dtype in (np.int64, np.float64):
+        try:
+            return np.array(cells, dtype=dtype)
+        except (ValueError, OverflowError):
+            continue
+    return np.array(cells)

@@ -1,0 +1,130 @@
+"""The layers of a network: plain settings, in the order in which the data goes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import kernels
+
+from . import validation
+from .initializers import Initializer, check_initializer
+
+ACTIVATIONS: dict[str, int] = {
+    "identity": kernels.IDENTITY,
+    "relu": kernels.RELU,
+    "leaky_relu": kernels.LEAKY_RELU,
+    "elu": kernels.ELU,
+    "selu": kernels.SELU,
+    "gelu": kernels.GELU,
+    "gelu_tanh": kernels.GELU_TANH,
+    "silu": kernels.SILU,
+    "softplus": kernels.SOFTPLUS,
+    "tanh": kernels.TANH,
+    "sigmoid": kernels.SIGMOID,
+    "softmax": kernels.SOFTMAX,
+    "log_softmax": kernels.LOG_SOFTMAX,
+}
+
+LAST_ONLY = ("softmax", "log_softmax")  # they need whole rows
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Scale the data on its way in: `X * scale + shift`. Only as the first layer.
+
+    Parameters
+    ----------
+    scale, shift : float
+        The same for every feature.
+
+    Examples
+    --------
+    >>> Scale(1 / 255)
+    Scale(scale=0.00392156862745098, shift=0.0)
+    """
+
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        validation.number("scale", self.scale)
+        validation.number("shift", self.shift)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Connect every input with every unit: `activation(X @ W + b)`.
+
+    Parameters
+    ----------
+    units : int
+        The number of outputs.
+    activation : str
+        A name in `fastnn.layers.ACTIVATIONS`; softmax and log_softmax only in the last layer.
+    initializer : str, Initializer, array or pair of arrays, optional
+        How the weights start: a name such as "he_normal", the weights `W` of shape (n_in, units), or `(W, b)`. Left
+        out, it follows the activation. A bias that is not given starts at zero.
+
+    Examples
+    --------
+    >>> Dense(10, "rleu")
+    Traceback (most recent call last):
+    ValueError: activation must be one of 'identity', 'relu', ...; got 'rleu'. Did you mean 'relu'?
+    """
+
+    units: int
+    activation: str = "identity"
+    initializer: str | Initializer | Any = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        validation.integer("units", self.units, 1)
+        validation.choice("activation", self.activation, ACTIVATIONS)
+        check_initializer(self.initializer)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Set each input of the next layer to zero with probability `rate`, and scale the others by `1 / (1 - rate)`.
+
+    Only while training: predictions use all of them.
+
+    Parameters
+    ----------
+    rate : float
+        From 0, below 1.
+
+    References
+    ----------
+    Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 2014.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0, 1.0)
+
+
+Layer = Scale | Dense | Dropout
+
+
+def check_layers(layers: Any) -> tuple[Layer, ...]:
+    """Return the layers as a tuple if they can follow each other."""
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        raise TypeError(f"layers must be a list of Scale, Dense and Dropout; got {validation.shown(layers)}.")
+    for position, layer in enumerate(layers):
+        where = f"layers[{position}]"
+        if not isinstance(layer, (Scale, Dense, Dropout)):
+            raise TypeError(f"{where} must be a Scale, Dense or Dropout; got {validation.shown(layer)}.")
+        following = layers[position + 1] if position + 1 < len(layers) else None
+        if isinstance(layer, Scale) and position > 0:
+            raise ValueError(f"{where} must not be a Scale: only the first layer can be; got {layer}.")
+        if isinstance(layer, Dropout) and not isinstance(following, Dense):
+            raise ValueError(f"{where} must be followed by a Dense layer, whose inputs it drops; got {following}.")
+        if isinstance(layer, Dense) and layer.activation in LAST_ONLY and (following is not None or layer.units == 1):
+            help_ = "only the last layer can have it" if following is not None else "of one unit it is always 1, use 'sigmoid'"
+            raise ValueError(f"{where} must not have the activation {layer.activation!r}: {help_}; got {layer}.")
+    if not any(isinstance(layer, Dense) for layer in layers):
+        raise ValueError(f"layers must have at least one Dense layer; got {list(layers)}.")
+    return tuple(layers)

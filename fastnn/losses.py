@@ -1,0 +1,187 @@
+"""The losses: settings that say what is summed, averaged and compared. The arithmetic is in `kernels.losses`.
+
+A loss adds up over the outputs of a row and over the rows of a batch. Each of the two is a sum or a mean, chosen
+independently; the defaults are PyTorch's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+import kernels
+
+from . import validation
+from .validation import Array
+
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What every loss has: how it is reduced over rows, and over the outputs of a row.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        Over the rows of a batch.
+    outputs_reduction : {"mean", "sum"}
+        Over the outputs of a row.
+    """
+
+    reduction: Reduction = field(default="mean", kw_only=True)
+    outputs_reduction: Reduction = field(default="mean", kw_only=True)
+
+    name: ClassVar[str]
+    code: ClassVar[int]
+    classification: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()  # the last activations it fits; none named: every one but softmax
+    reason: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        validation.choice("reduction", self.reduction, ("mean", "sum"))
+        validation.choice("outputs_reduction", self.outputs_reduction, ("mean", "sum"))
+
+    @property
+    def threshold(self) -> float:
+        """Where the square of the Huber loss ends; the kernels of the other losses do not read it."""
+        return 1.0
+
+    def scale_of_outputs(self, n_outputs: int) -> float:
+        """Return what the sum over the outputs of a row is multiplied by."""
+        return 1.0 / n_outputs if self.outputs_reduction == "mean" else 1.0
+
+    def check_targets(self, name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
+        """Return targets in `dtype` if they are finite and fit the outputs."""
+        return validation.value_targets(name, y, n_rows, n_outputs, dtype)
+
+    def check_activation(self, activation: str) -> None:
+        """Raise unless a network that ends with `activation` can be trained with this loss."""
+        fits = activation in self.needs if self.needs else activation not in CrossEntropy.needs
+        if not fits:
+            raise ValueError(f"loss must fit the last activation, {activation!r}; got {self.name!r}. {self.reason}")
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Compare class probabilities: `-sum(target * log(softmax(Z)))`, for a network that ends with softmax.
+
+    Targets are labels 0 to n - 1, or rows of probabilities (one-hot). By default the mean over rows of the sum over
+    classes.
+
+    Examples
+    --------
+    >>> CrossEntropy()
+    CrossEntropy(reduction='mean', outputs_reduction='sum')
+    """
+
+    outputs_reduction: Reduction = field(default="sum", kw_only=True)
+
+    name: ClassVar[str] = "cross_entropy"
+    code: ClassVar[int] = kernels.CROSS_ENTROPY
+    classification: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("softmax", "log_softmax")
+    reason: ClassVar[str] = "It compares probabilities that sum to 1: end with Dense(n, 'softmax')."
+
+    def check_targets(self, name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
+        """Return labels as int64, or rows of probabilities in `dtype`, if they are such."""
+        return validation.class_targets(name, y, n_rows, n_outputs, dtype)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """Compare independent probabilities: `-(t * log(sigmoid(z)) + (1 - t) * log(1 - sigmoid(z)))`, after sigmoid.
+
+    Targets lie from 0 to 1; several outputs are several labels a row. By default the mean over rows and outputs.
+    """
+
+    name: ClassVar[str] = "binary_cross_entropy"
+    code: ClassVar[int] = kernels.BINARY_CROSS_ENTROPY
+    classification: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("sigmoid",)
+    reason: ClassVar[str] = "It compares probabilities, one for each output: end with Dense(n, 'sigmoid')."
+
+    def check_targets(self, name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
+        """Return targets in `dtype` if they lie from 0 to 1."""
+        return validation.probability_targets(name, y, n_rows, n_outputs, dtype)
+
+
+@dataclass(frozen=True)
+class SquaredError(Loss):
+    """Compare numbers: `(a - t)**2`, by default the mean over rows and outputs."""
+
+    name: ClassVar[str] = "squared_error"
+    code: ClassVar[int] = kernels.SQUARED_ERROR
+    reason: ClassVar[str] = "Softmax outputs are probabilities of classes: use 'cross_entropy'."
+
+
+@dataclass(frozen=True)
+class AbsoluteError(Loss):
+    """Compare numbers: `abs(a - t)`, by default the mean over rows and outputs."""
+
+    name: ClassVar[str] = "absolute_error"
+    code: ClassVar[int] = kernels.ABSOLUTE_ERROR
+    reason: ClassVar[str] = SquaredError.reason
+
+
+@dataclass(frozen=True)
+class Huber(Loss):
+    """Compare numbers: `(a - t)**2 / 2` up to `delta`, `delta * (abs(a - t) - delta / 2)` beyond.
+
+    Parameters
+    ----------
+    delta : float
+        Where the square ends, above 0.
+    reduction, outputs_reduction : {"mean", "sum"}
+        Over the rows of a batch, and over the outputs of a row.
+
+    Examples
+    --------
+    >>> Huber(delta=0)
+    Traceback (most recent call last):
+    ValueError: delta must be above 0; got 0.
+    """
+
+    delta: float = 1.0
+
+    name: ClassVar[str] = "huber"
+    code: ClassVar[int] = kernels.HUBER
+    reason: ClassVar[str] = SquaredError.reason
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.positive("delta", self.delta)
+
+    @property
+    def threshold(self) -> float:
+        """Return `delta`."""
+        return self.delta
+
+
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": CrossEntropy(),
+    "binary_cross_entropy": BinaryCrossEntropy(),
+    "squared_error": SquaredError(),
+    "absolute_error": AbsoluteError(),
+    "huber": Huber(),
+}
+
+DEFAULTS = {"softmax": "cross_entropy", "log_softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
+
+
+def loss_for(loss: str | Loss | None, activation: str) -> Loss:
+    """Return the loss that is meant: by name, as it is, or the one that follows the last activation.
+
+    Examples
+    --------
+    >>> loss_for(None, "softmax").name
+    'cross_entropy'
+    >>> loss_for("cross_entropy", "sigmoid")
+    Traceback (most recent call last):
+    ValueError: loss must fit the last activation, 'sigmoid'; got 'cross_entropy'. It compares probabilities that sum to 1: end with Dense(n, 'softmax').
+    """
+    chosen: Loss = validation.setting("loss", DEFAULTS.get(activation, "squared_error") if loss is None else loss, Loss, LOSSES)
+    chosen.check_activation(activation)
+    return chosen

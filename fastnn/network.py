@@ -1,0 +1,462 @@
+"""A network of dense layers: its parameters, and what can be done with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import kernels
+from kernels import plan as engine
+
+from . import checkpoints, training, validation
+from .initializers import Initializer, initial_weights
+from .layers import ACTIVATIONS, Dense, Dropout, Layer, Scale, check_layers
+from .losses import LOSSES, Loss, loss_for
+from .optimizers import Optimizer, optimizer_for
+from .summary import Summary, describe
+from .training import History
+from .validation import Array
+
+
+@dataclass
+class Stepper:
+    """The optimizer's state between two calls of `train_on_batch`, and what it belongs to."""
+
+    trainer: Any
+    settings: tuple[Any, ...]
+    step: int = 0
+
+
+class Sequential:
+    """A network of layers, one after the other, that is trained by gradient descent.
+
+    Parameters
+    ----------
+    layers : list of Scale, Dense and Dropout
+        In the order in which the data goes through them.
+    n_features : int
+        The number of inputs.
+    dtype : {"float32", "float64"}
+        In which the network calculates.
+    seed : int
+        From 0 to 2**32 - 1. The start weights, the order of the rows and dropout are functions of it: the same seed
+        gives the same bits for any number of threads.
+
+    Attributes
+    ----------
+    layers : tuple
+        The layers.
+    n_features, n_outputs : int
+        The number of inputs and of outputs.
+    dtype : dtype
+        In which the network calculates.
+    seed : int
+        The seed.
+    loss : Loss
+        The loss of the last `fit`, before that the one that follows the last activation.
+    metadata : dict
+        Whatever JSON can hold and should be saved with the network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import Adam, Dense, Sequential
+    >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = Sequential([Dense(8, "tanh"), Dense(2, "softmax")], n_features=2)
+    >>> history = net.fit(X, y, optimizer=Adam(learning_rate=0.1), epochs=100, verbose=0)
+    >>> net.predict(X).argmax(axis=1)
+    array([0, 1, 1, 0])
+    """
+
+    def __init__(self, layers: list[Layer] | tuple[Layer, ...], n_features: int, dtype: Any = "float32", seed: int = 0) -> None:
+        checked = check_layers(layers)
+        self.n_features = validation.integer("n_features", n_features, 1)
+        self.dtype = validation.real_dtype(dtype)
+        self.seed = validation.integer("seed", seed, 0, 2**32 - 1)
+        self.metadata: dict[str, Any] = {}
+        self.n_fits = 0
+        dense = [layer for layer in checked if isinstance(layer, Dense)]
+        self._widths = [self.n_features, *(layer.units for layer in dense)]
+        self.plan = engine.Plan(tuple(self._widths), tuple(ACTIVATIONS[layer.activation] for layer in dense), _dropouts(checked), self.dtype.name, self.seed)
+        self._parameters: Array = engine.aligned_zeros(self.plan.parameters_size, self.dtype)
+        self._stepper: Stepper | None = None
+        for i, layer in enumerate(dense):
+            W, b = initial_weights(layer.initializer, layer.activation, self._widths[i], layer.units, self.seed, i, self.dtype)
+            self.plan.set_weight(self._parameters, i, W, b)
+        self.layers = tuple(_without_arrays(layer) for layer in checked)
+        self.loss = loss_for(None, self.last_activation)
+
+    def __repr__(self) -> str:
+        return f"Sequential([{', '.join(map(repr, self.layers))}], n_features={self.n_features}, dtype={self.dtype.name!r}, seed={self.seed})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy consists of: everything but the state of `train_on_batch`."""
+        return {**self.__dict__, "_parameters": self._parameters.copy(), "metadata": dict(self.metadata), "_stepper": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._parameters = engine.aligned_zeros(self.plan.parameters_size, self.dtype)
+        self._parameters[:] = state["_parameters"]
+
+    # What it consists of.
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs."""
+        return self._widths[-1]
+
+    @property
+    def last_activation(self) -> str:
+        """The name of the last layer's activation."""
+        return [layer.activation for layer in self.layers if isinstance(layer, Dense)][-1]
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of weights and biases."""
+        return sum((n_in + 1) * n_out for n_in, n_out in zip(self._widths, self._widths[1:]))
+
+    @property
+    def flops_per_row(self) -> float:
+        """The floating-point operations of training with one row."""
+        return float(self.plan.flops_per_row)
+
+    @property
+    def scaling(self) -> tuple[float, float]:
+        """The factor and the shift of the data on its way in."""
+        first = self.layers[0]
+        return (first.scale, first.shift) if isinstance(first, Scale) else (1.0, 0.0)
+
+    @property
+    def parameters(self) -> Array:
+        """All weights and biases as one flat vector, which may be changed in place.
+
+        The order inside is opaque, and some elements are padding; those are zero and must stay zero. Assigning copies.
+        """
+        return self._parameters
+
+    @parameters.setter
+    def parameters(self, value: Any) -> None:
+        if value is not self._parameters:
+            self._parameters[:] = validation.flat("parameters", value, self._parameters.shape)
+        self._parameters[~self.plan.mask()] = 0
+
+    @property
+    def weights(self) -> list[tuple[Array, Array]]:
+        """Copies of weights and biases: a list of `(W, b)` of shapes (n_in, n_out) and (n_out,)."""
+        return [self.plan.weight(self._parameters, i) for i in range(self.plan.n_layers)]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set weights and biases.
+
+        Parameters
+        ----------
+        weights : list of (W, b)
+            Arrays of shapes (n_in, n_out) and (n_out,), one pair for each dense layer.
+
+        Examples
+        --------
+        >>> net = Sequential([Dense(1)], n_features=2)
+        >>> net.set_weights([([[7], [3]], [-2])])
+        >>> net.predict([[1, 0]])
+        array([[5.]], dtype=float32)
+        """
+        pairs = list(weights)
+        if len(pairs) != self.plan.n_layers:
+            raise ValueError(f"weights must have a pair (W, b) for each of {self.plan.n_layers} dense layers; got {len(pairs)}.")
+        checked = []
+        for i, (pair, n_in, n_out) in enumerate(zip(pairs, self._widths, self._widths[1:])):
+            W, b = validation.pair(f"weights[{i}]", pair, "(W, b)")
+            checked.append((validation.flat(f"weights[{i}][0]", W, (n_in, n_out)), validation.flat(f"weights[{i}][1]", b, (n_out,))))
+        for i, (W, b) in enumerate(checked):
+            self.plan.set_weight(self._parameters, i, W.astype(self.dtype), b.astype(self.dtype))
+
+    def summary(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> Summary:
+        """Return a table of layers, shapes, parameters and FLOPs a row, and the memory that a fit will take.
+
+        Parameters
+        ----------
+        batch_size : int
+            Of the fit.
+        optimizer : str or Optimizer
+            Of the fit.
+
+        Examples
+        --------
+        >>> Sequential([Dense(4, "relu"), Dense(2, "softmax")], n_features=3).summary()
+        layer               output        parameters     FLOPs a row
+        Dense(relu)         (..., 4)             16              24
+        Dense(softmax)      (..., 2)             10              16
+        26 parameters in float32; a row costs 40 FLOPs to predict, ... to train with.
+        A fit with Adam and batch_size=32 takes ... MB beyond the data.
+        """
+        return describe(self, validation.integer("batch_size", batch_size, 1), optimizer_for(optimizer))
+
+    def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
+        """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
+        vectors: int = 2 + kernels.N_BUFFERS[optimizer_for(optimizer).rule]
+        return vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size)
+
+    # What it does.
+
+    def predict(self, X: Any, logits: bool = False, n_threads: int | None = None) -> Array:
+        """Return the outputs of the last layer.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features)
+            Any real dtype and layout.
+        logits : bool
+            Whether to leave out the last activation.
+        n_threads : int, optional
+            At most; None: all that this process may use.
+
+        Returns
+        -------
+        outputs : ndarray of shape (n_rows, n_outputs)
+        """
+        X, threads = validation.matrix("X", X, self.n_features), validation.threads(n_threads)
+        announce_compilation(self.dtype)
+        scale, shift = self.scaling
+        return engine.predict(self.plan, self._parameters, X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+
+    def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
+        """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
+
+        Parameters
+        ----------
+        X, y : array
+            As for `fit`.
+        loss : str or Loss, optional
+            Left out, the loss of the last fit, or the one that follows the last activation.
+        n_threads : int, optional
+            At most; None: all that this process may use.
+        """
+        chosen, threads = self._loss(loss), validation.threads(n_threads)
+        return training.judge(self, chosen, *self.check_data(chosen, X, y), threads)
+
+    def loss_and_gradient(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> tuple[float, Array]:
+        """Return the loss of all rows together, and its gradient in the order of `parameters`.
+
+        Without dropout. Parameters as for `evaluate`.
+
+        Examples
+        --------
+        >>> net = Sequential([Dense(1)], n_features=1, dtype="float64")
+        >>> net.set_weights([([[2.0]], [0.0])])
+        >>> loss, gradient = net.loss_and_gradient([[3.0]], [5.0])
+        >>> net.parameters -= 0.01 * gradient
+        >>> loss, net.weights
+        (1.0, [(array([[1.94]]), array([-0.02]))])
+        """
+        chosen, threads = self._loss(loss), validation.threads(n_threads)
+        X, y = self.check_data(chosen, X, y)
+        announce_compilation(self.dtype)
+        return engine.loss_and_gradient(self.plan, self._parameters, X, y, chosen.code, **self._settings(chosen, threads))
+
+    def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
+        """Take one optimizer step with all rows as one minibatch, and return the loss before it.
+
+        The state of the optimizer stays for the next call with the same optimizer and loss.
+
+        Parameters
+        ----------
+        X, y, optimizer, loss, n_threads
+            As for `fit`.
+        """
+        return training.train_on_batch(self, X, y, optimizer, loss, n_threads)
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        loss: str | Loss | None = None,
+        optimizer: str | Optimizer | None = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_data: tuple[Any, Any] | None = None,
+        shuffle: Any = True,
+        n_threads: int | None = None,
+        verbose: int = 1,
+        callbacks: Any = (),
+    ) -> History:
+        """Train the network, from the parameters that it has.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features)
+            Any real dtype and layout, also a memory map: rows are converted and scaled as they are used.
+        y : array
+            For cross-entropy integer labels 0 to n_outputs - 1 of shape (n_rows,), or rows of probabilities; otherwise
+            shape (n_rows, n_outputs), or (n_rows,) for one output.
+        loss : str or Loss, optional
+            A name in `fastnn.losses.LOSSES`. Left out, it follows the last activation: cross-entropy after softmax,
+            binary cross-entropy after sigmoid, else squared error.
+        optimizer : str or Optimizer, optional
+            A name in `fastnn.optimizers.OPTIMIZERS` or settings such as `Adam(learning_rate=0.01)`; left out, Adam.
+        epochs : int
+            How often all rows are used.
+        batch_size : int
+            Rows of a minibatch; the last one may be short.
+        validation_data : (X, y), optional
+            Judged after every epoch.
+        shuffle : bool, array or function
+            The order of the rows: another one every epoch, as they lie, the given row numbers (two dimensions: a row
+            for each epoch), or what the function returns for an epoch counted from 0.
+        n_threads : int, optional
+            At most; None: all that this process may use. The result has the same bits for any number.
+        verbose : {0, 1}
+            Whether to show a line for each epoch, and a bar on a terminal.
+        callbacks : list
+            Objects that watch, see `fastnn.callbacks`.
+
+        Returns
+        -------
+        history : History
+            Loss and validation metrics of every epoch. Ctrl-C ends the fit within 0.2 s or one minibatch; the network
+            is then as it was at that minibatch, and `history.interrupted` is True.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument cannot be used: before the first step, with the network unchanged.
+        DivergedError
+            If the loss is not finite any more: the network has the parameters of the last finite loss.
+        """
+        return training.fit(self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks)
+
+    # What the training loop needs.
+
+    def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
+        """Return features and targets in the form that the kernels read."""
+        X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features))
+        return X, loss.check_targets(y_name, y, len(X), self.n_outputs, self.dtype)
+
+    def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Any:
+        """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
+        announce_compilation(self.dtype)
+        plan = dataclasses.replace(self.plan, seed=self.fit_seed)
+        return engine.Trainer(plan, self._parameters, batch_size, loss.code, optimizer.rule, optimizer.hyper(), **self._settings(loss, n_threads))
+
+    @property
+    def fit_seed(self) -> int:
+        """The seed of the next fit: other orders and other dropout than in the one before."""
+        return self.seed + (self.n_fits << 32)
+
+    def begin_fit(self, loss: Loss) -> None:
+        """Note that a fit begins."""
+        self.loss, self.n_fits = loss, self.n_fits + 1
+
+    def stepper(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
+        """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
+        settings, old = (loss, optimizer, n_threads), self._stepper
+        if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
+            return old
+        new = Stepper(self.make_trainer(batch_size, loss, optimizer, n_threads), settings)
+        if old is not None and old.settings[:2] == settings[:2]:
+            new.trainer.state[:], new.step = old.trainer.state, old.step
+        self.loss, self._stepper = loss, new
+        return new
+
+    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
+        """Return the loss and the outputs for data that is already checked."""
+        announce_compilation(self.dtype)
+        return engine.evaluate(self.plan, self._parameters, X, y, loss.code, **self._settings(loss, n_threads))
+
+    def _loss(self, loss: str | Loss | None) -> Loss:
+        return self.loss if loss is None else loss_for(loss, self.last_activation)
+
+    def _settings(self, loss: Loss, n_threads: int) -> dict[str, Any]:
+        """Return what the kernels of a whole network take besides data and codes."""
+        scale, shift = self.scaling
+        return {
+            "outputs_scale": loss.scale_of_outputs(self.n_outputs),
+            "mean_rows": loss.reduction == "mean",
+            "loss_delta": loss.threshold,
+            "n_threads": n_threads,
+            "scale": scale,
+            "shift": shift,
+        }
+
+    # Files.
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file: weights as plain arrays, settings and metadata as JSON, a checksum.
+
+        Parameters
+        ----------
+        path : path
+            Replaced as a whole where it exists.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; the old one is intact.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> net = Sequential([Dense(2, "relu"), Dense(1)], n_features=3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        ...     copy = Sequential.load(os.path.join(folder, "net.safetensors"))
+        >>> bool(np.all(copy.parameters == net.parameters))
+        True
+        """
+        settings = {
+            "layers": [checkpoints.layer_settings(layer) for layer in self.layers],
+            "n_features": self.n_features,
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+            "n_fits": self.n_fits,
+            "loss": {"name": self.loss.name, **dataclasses.asdict(self.loss)},
+            "metadata": self.metadata,
+        }
+        checkpoints.write(path, settings, self.weights)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Sequential:
+        """Return the network that was saved in a file.
+
+        Raises
+        ------
+        OSError
+            If there is no such file.
+        ValueError
+            If it is damaged, not a network, or of a newer format.
+        """
+        return checkpoints.read(path, cls._from_settings)
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any], layers: list[Layer]) -> Sequential:
+        network = cls(layers, settings["n_features"], settings["dtype"], settings["seed"])
+        network.n_fits, network.metadata = settings["n_fits"], settings["metadata"]
+        reductions = {name: value for name, value in settings["loss"].items() if name != "name"}
+        network.loss = loss_for(dataclasses.replace(LOSSES[settings["loss"]["name"]], **reductions), network.last_activation)
+        return network
+
+
+def _dropouts(layers: tuple[Layer, ...]) -> tuple[float, ...]:
+    """Return the dropout rate on the input of every dense layer."""
+    before: tuple[Layer | None, ...] = (None, *layers)
+    return tuple(one.rate if isinstance(one, Dropout) else 0.0 for one, layer in zip(before, layers) if isinstance(layer, Dense))
+
+
+def _without_arrays(layer: Layer) -> Layer:
+    """Return a layer that does not hold on to the arrays it started with."""
+    if isinstance(layer, Dense) and not isinstance(layer.initializer, (str, Initializer)):
+        return dataclasses.replace(layer, initializer=None)
+    return layer
+
+
+def announce_compilation(dtype: np.dtype[Any]) -> None:
+    """Say on stderr that kernels are being compiled, where they are not in the cache."""
+    is_compiled = getattr(kernels, "is_compiled", None)
+    if is_compiled is not None and not is_compiled(dtype) and sys.stderr is not None:
+        print(f"fastnn: compiling the {dtype} kernels, once, which takes about 10 s ...", file=sys.stderr, flush=True)

@@ -1,0 +1,256 @@
+"""Learning rates that change during a fit: functions of the step, which counts minibatches from 0.
+
+Wherever an optimizer takes `learning_rate`, a float is a constant, one of these a schedule, and so is any function of
+the step. They are computed one by one with the scalar functions of `math`: NumPy's vector versions differ in the last
+bit from machine to machine, and the weights of a fit would too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import validation
+
+LearningRate = float | Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """`rate`, at every step."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        return self.rate
+
+
+@dataclass(frozen=True)
+class Step:
+    """`rate * factor**(step // every)`: drop at intervals.
+
+    Examples
+    --------
+    >>> schedule = Step(0.1, every=100, factor=0.5)
+    >>> schedule(99), schedule(100), schedule(200)
+    (0.1, 0.05, 0.025)
+    """
+
+    rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+        validation.integer("every", self.every, 1)
+        validation.number("factor", self.factor, 0.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        return self.rate * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """`rate * factor**step`: shrink by the same factor at every step."""
+
+    rate: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+        validation.number("factor", self.factor, 0.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        return float(self.rate * self.factor**step)
+
+
+@dataclass(frozen=True)
+class InverseTime:
+    """`rate / (1 + decay * step)`: the decay of "Neural Networks from Scratch".
+
+    Examples
+    --------
+    >>> InverseTime(0.05, decay=5e-7)(10000)
+    0.04975124378109454
+    """
+
+    rate: float
+    decay: float
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+        validation.number("decay", self.decay, 0.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        return self.rate / (1.0 + self.decay * step)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Go from `rate` to `end` in `n_steps` equal steps, then stay. Without `n_steps` it spans the fit."""
+
+    rate: float
+    end: float = 0.0
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+        validation.number("end", self.end, 0.0)
+        _check_steps(self.n_steps)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        share = min(step / _known(self.n_steps), 1.0)
+        return self.rate + (self.end - self.rate) * share
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Warm up linearly to `rate`, then follow half a cosine to `end` at `n_steps`, and stay.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate.
+    end : float
+        The last one.
+    warmup : int
+        The number of steps at the start with rates `rate * (step + 1) / warmup`.
+    n_steps : int, optional
+        All steps, the warm-up included; without it the schedule spans the fit.
+
+    References
+    ----------
+    Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
+
+    Examples
+    --------
+    >>> schedule = Cosine(0.1, warmup=2, n_steps=12)
+    >>> [round(schedule(step), 4) for step in (0, 1, 2, 7, 12)]
+    [0.05, 0.1, 0.1, 0.05, 0.0]
+    """
+
+    rate: float
+    end: float = 0.0
+    warmup: int = 0
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+        validation.number("end", self.end, 0.0)
+        validation.integer("warmup", self.warmup, 0)
+        _check_steps(self.n_steps)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        return _half_cosine(self.rate, self.end, (step - self.warmup) / max(1, _known(self.n_steps) - self.warmup))
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Rise by half a cosine from `rate / start_factor` to `rate`, then fall to `rate / end_factor`.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate.
+    rise : float
+        The share of the steps that rises, from 0 to 1.
+    start_factor, end_factor : float
+        How many times smaller the first and the last rate are.
+    n_steps : int, optional
+        All steps; without it the schedule spans the fit.
+
+    References
+    ----------
+    Smith and Topin, Super-convergence: very fast training of neural networks using large learning rates, 2019.
+
+    Examples
+    --------
+    >>> schedule = OneCycle(0.1, n_steps=101)
+    >>> [round(schedule(step), 4) for step in (0, 30, 65, 100)]
+    [0.004, 0.1, 0.05, 0.0]
+    """
+
+    rate: float
+    rise: float = 0.3
+    start_factor: float = 25.0
+    end_factor: float = 1e5
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        validation.number("rate", self.rate, 0.0)
+        validation.number("rise", self.rise, 0.0, 1.0)
+        validation.positive("start_factor", self.start_factor)
+        validation.positive("end_factor", self.end_factor)
+        _check_steps(self.n_steps)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        last = _known(self.n_steps) - 1
+        top = self.rise * last
+        if step < top:
+            return _half_cosine(self.rate / self.start_factor, self.rate, step / top)
+        return _half_cosine(self.rate, self.rate / self.end_factor, (step - top) / max(last - top, 1e-9))
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    """Return the point of a half cosine from `start` to `end` where `share` of the way is done."""
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
+
+
+def _check_steps(n_steps: int | None) -> None:
+    if n_steps is not None:
+        validation.integer("n_steps", n_steps, 1)
+
+
+def _known(n_steps: int | None) -> int:
+    if n_steps is None:
+        raise ValueError("n_steps must be given for a schedule that is used outside of fit; got None.")
+    return n_steps
+
+
+def check_learning_rate(learning_rate: Any) -> None:
+    """Raise unless `learning_rate` is a number of at least 0 or a function of the step."""
+    if not callable(learning_rate):
+        validation.number("learning_rate", learning_rate, 0.0)
+
+
+def spanning(learning_rate: LearningRate, n_steps: int) -> LearningRate:
+    """Return a schedule without `n_steps` as one over `n_steps`, anything else as it is."""
+    schedule: Any = learning_rate
+    if getattr(schedule, "n_steps", 0) is None:
+        schedule = dataclasses.replace(schedule, n_steps=n_steps)
+    return cast(LearningRate, schedule)
+
+
+def rates(learning_rate: LearningRate, first_step: int, n_steps: int) -> NDArray[np.float64]:
+    """Return the learning rates of the steps from `first_step` on.
+
+    Examples
+    --------
+    >>> rates(Step(1.0, every=2, factor=0.5), 0, 4)
+    array([1. , 1. , 0.5, 0.5])
+    """
+    if not callable(learning_rate):
+        return np.full(n_steps, learning_rate, dtype=np.float64)
+    values = np.array([learning_rate(step) for step in range(first_step, first_step + n_steps)], dtype=np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(wrong):
+        raise ValueError(f"learning_rate must be a finite number of at least 0; got {values[wrong[0]]:g} at step {first_step + wrong[0]}.")
+    return values

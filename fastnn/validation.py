@@ -1,0 +1,263 @@
+"""The checks of what comes from outside, and their wording: `<name> must be <constraint>; got <value>.`
+
+A wrong kind is a `TypeError`, a wrong value or shape a `ValueError`. Every function returns the value in the form that
+the rest of the library works with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import numbers
+from collections.abc import Collection, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+import kernels
+
+Array = NDArray[Any]
+
+BLOCK = 1 << 20  # elements looked at together, so that a memory map is never in memory as a whole
+
+
+def choice(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return `value` if it is one of `choices`; suggest the nearest one if it is not."""
+    if isinstance(value, str) and value in choices:
+        return value
+    listed = ", ".join(map(repr, choices))
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {listed}; got {shown(value)}.")
+    import difflib
+
+    near = difflib.get_close_matches(value.lower(), choices, n=1)
+    raise ValueError(f"{name} must be one of {listed}; got {value!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
+
+
+def setting(name: str, value: Any, kind: type, table: dict[str, Any]) -> Any:
+    """Return an instance of `kind`: `value` itself, or what `table` has under the name `value`."""
+    if isinstance(value, kind):
+        return value
+    if isinstance(value, str):
+        return table[choice(name, value, table)]
+    raise TypeError(f"{name} must be a name or settings such as {next(iter(table.values()))!r}; got {shown(value)}.")
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """Return `value` as an int from `low` to `high`."""
+    wanted = f"an integer of at least {low}" if high is None else f"an integer from {low} to {high}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be {wanted}; got {shown(value)}.")
+    number = int(value)
+    if number < low or (high is not None and number > high):
+        raise ValueError(f"{name} must be {wanted}; got {number}.")
+    return number
+
+
+def number(name: str, value: Any, low: float = -math.inf, below: float = math.inf) -> float:
+    """Return `value` as a finite float with `low <= value < below`."""
+    wanted = "a finite number"
+    if low > -math.inf:
+        wanted = f"a finite number of at least {low:g}" + (f" and below {below:g}" if below < math.inf else "")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {wanted}; got {shown(value)}.")
+    number = float(value)
+    if not (math.isfinite(number) and low <= number < below):
+        raise ValueError(f"{name} must be {wanted}; got {number:g}.")
+    return number
+
+
+def positive(name: str, value: Any) -> float:
+    """Return `value` as a finite float above zero."""
+    if number(name, value, 0.0) == 0.0:
+        raise ValueError(f"{name} must be above 0; got 0.")
+    return float(value)
+
+
+def real_dtype(value: Any) -> np.dtype[Any]:
+    """Return the dtype of a network, float32 or float64."""
+    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+        with contextlib.suppress(TypeError):
+            if value is not None and np.dtype(value) == dtype:
+                return dtype
+    raise ValueError(f"dtype must be 'float32' or 'float64'; got {shown(value)}.")
+
+
+def threads(value: Any) -> int:
+    """Return the number of threads to use; None is what this process may use."""
+    return kernels.default_threads() if value is None else integer("n_threads", value, 1, kernels.max_threads())
+
+
+def array(name: str, value: Any) -> Array:
+    """Return `value` as an array of real numbers that the kernels can read, without a copy where that is possible."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be an array without a mask; got a masked array. Use {name}.filled(value).")
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        raise TypeError(f"{name} must be a dense array; got {shown(value)}. Use {name}.toarray().")
+    try:
+        A = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} must be an array with rows of equal length; got {shown(value)}: {error}") from None
+    if A.dtype.kind not in "buif":
+        text = A.dtype.kind in "OSUT" and A.ndim == 1
+        help_ = f" Number classes from 0: np.unique({name}, return_inverse=True)." if text else ""
+        raise TypeError(f"{name} must hold real numbers; got dtype {A.dtype}.{help_}")
+    if A.dtype == np.bool_:
+        return A.view(np.uint8)
+    if A.dtype.kind == "f" and A.dtype.itemsize not in (4, 8):
+        return A.astype(np.float32 if A.dtype.itemsize < 4 else np.float64)
+    if not (A.dtype.isnative and A.flags.aligned):
+        return A.astype(A.dtype.newbyteorder("="))
+    return A
+
+
+def matrix(name: str, value: Any, n_features: int) -> Array:
+    """Return `value` as a finite array of shape (n_rows, n_features), not copied."""
+    X = array(name, value)
+    wanted = f"{name} must have shape (n_rows, n_features) = (..., {n_features}); got {X.shape}."
+    if X.ndim == 1 and X.size == n_features:
+        raise ValueError(f"{wanted} For a single row use {name}.reshape(1, -1).")
+    if X.ndim > 2 and X[:1].size == n_features:
+        raise ValueError(f"{wanted} Use {name}.reshape(len({name}), -1).")
+    if X.ndim != 2 or X.shape[1] != n_features:
+        raise ValueError(wanted)
+    finite(name, X)
+    return X
+
+
+def not_empty(name: str, A: Array) -> Array:
+    """Return `A` if it has a row."""
+    if len(A) == 0:
+        raise ValueError(f"{name} must have at least one row; got shape {A.shape}.")
+    return A
+
+
+def finite(name: str, A: Array) -> None:
+    """Raise where `A` holds NaN or infinity, with row and column.
+
+    A finite sum proves that every term is finite, and costs a fifth of `np.isfinite(A).all()`.
+    """
+    if A.dtype.kind != "f":
+        return
+    height = max(1, BLOCK * len(A) // max(1, A.size))
+    for start in range(0, len(A), height):
+        block = A[start : start + height]
+        with np.errstate(all="ignore"):
+            proven = np.isfinite(block.sum())
+        if not proven:
+            found = np.argwhere(~np.isfinite(block))
+            if len(found):
+                at = tuple(int(i) for i in found[0])
+                raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.")
+
+
+def unusable(X: Array, row: int, scale: float, shift: float, dtype: np.dtype[Any]) -> NoReturn:
+    """Raise for a row whose numbers leave the range of the network's dtype when they are converted and scaled."""
+    with np.errstate(all="ignore"):
+        used = X[row].astype(dtype) * dtype.type(scale) + dtype.type(shift)
+    column = int(np.argmin(np.isfinite(used)))
+    raise ValueError(f"X must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.")
+
+
+def same_rows(name: str, y: Array, n_rows: int) -> None:
+    """Raise unless `y` has as many rows as X."""
+    if y.ndim == 0 or len(y) != n_rows:
+        got = "a single number" if y.ndim == 0 else str(len(y))
+        raise ValueError(f"{name} must have as many rows as X, {n_rows}; got {got}.")
+
+
+def class_targets(name: str, y: Any, n_rows: int, n_classes: int, dtype: np.dtype[Any]) -> Array:
+    """Return labels 0 to n_classes - 1 as int64 of shape (n_rows,), or one-hot rows as they are, in `dtype`."""
+    A = array(name, y)
+    same_rows(name, A, n_rows)
+    if A.shape == (n_rows, n_classes):
+        return one_hot(name, A, dtype)
+    if A.shape == (n_rows, 1):
+        A = A[:, 0]
+    if A.ndim != 1:
+        raise ValueError(f"{name} must have shape (n_rows,) with labels or (n_rows, n_classes) = ({n_rows}, {n_classes}); got {A.shape}.")
+    if A.dtype.kind == "f":
+        raise TypeError(f"{name} must be integers, the labels of the classes; got dtype {A.dtype}. Use {name}.astype(int) if they are whole numbers.")
+    inside(name, A, 0, n_classes - 1, f"hold labels from 0 to {n_classes - 1}, one for each output")
+    return A.astype(np.int64)
+
+
+def one_hot(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
+    """Return rows that are probabilities of the classes, in `dtype`."""
+    finite(name, A)
+    inside(name, A, 0, 1, "hold probabilities from 0 to 1 where it has a column for each class")
+    sums = A.sum(axis=1, dtype=np.float64)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
+    if len(wrong):
+        raise ValueError(f"{name} must have rows that sum to 1 where it has a column for each class; got {sums[wrong[0]]:g} in row {wrong[0]}.")
+    return np.ascontiguousarray(A, dtype=dtype)
+
+
+def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
+    """Return finite targets of shape (n_rows, n_outputs) in `dtype`."""
+    A = array(name, y)
+    same_rows(name, A, n_rows)
+    if A.ndim == 1 and n_outputs == 1:
+        A = A[:, None]
+    if A.shape != (n_rows, n_outputs):
+        raise ValueError(f"{name} must have shape (n_rows, n_outputs) = ({n_rows}, {n_outputs}); got {A.shape}.")
+    finite(name, A)
+    if A.dtype.kind == "f" and A.dtype.itemsize > dtype.itemsize:
+        limit = float(np.finfo(dtype).max)
+        inside(name, A, -limit, limit, f"fit into {dtype}")
+    return np.ascontiguousarray(A, dtype=dtype)
+
+
+def probability_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
+    """Return targets from 0 to 1 of shape (n_rows, n_outputs) in `dtype`."""
+    A = value_targets(name, y, n_rows, n_outputs, dtype)
+    inside(name, A, 0, 1, "lie from 0 to 1 for this loss")
+    return A
+
+
+def inside(name: str, A: Array, low: float, high: float, constraint: str) -> None:
+    """Raise where the targets `A` leave the range from `low` to `high`, with row and column."""
+    if A.size and (A.min() < low or A.max() > high):
+        at = tuple(int(i) for i in np.argwhere((A < low) | (A > high))[0])
+        raise ValueError(f"{name} must {constraint}; got {A[at]} in {place(at)}.")
+
+
+def row_order(value: Any, n_rows: int) -> NDArray[np.int64]:
+    """Return row numbers as int64; they may repeat or leave rows out."""
+    order = np.asarray(value)
+    if order.ndim != 1 or order.dtype.kind not in "iu" or len(order) == 0:
+        raise ValueError(f"shuffle must give a one-dimensional array of row numbers; got dtype {order.dtype} and shape {order.shape}.")
+    if order.min() < 0 or order.max() >= n_rows:
+        wrong = order[(order < 0) | (order >= n_rows)][0]
+        raise ValueError(f"shuffle must give row numbers from 0 to {n_rows - 1}; got {wrong}.")
+    return np.ascontiguousarray(order, dtype=np.int64)
+
+
+def pair(name: str, value: Any, parts: str) -> tuple[Any, Any]:
+    """Return `value` as a pair of what `parts` names."""
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise TypeError(f"{name} must be a pair {parts}; got {shown(value)}.")
+    return value[0], value[1]
+
+
+def flat(name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    """Return `value` as an array of real numbers of the given shape."""
+    A = array(name, value)
+    if A.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {A.shape}.")
+    return A
+
+
+def place(at: tuple[int, ...]) -> str:
+    """Say where an element is: `row 3, column 5`."""
+    return f"row {at[0]}" + "".join(f", column {j}" for j in at[1:])
+
+
+def shown(value: Any) -> str:
+    """Return a short form of a value for a message."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if value is None or isinstance(value, (str, bytes, numbers.Number, np.generic, type)):
+        return repr(value) if len(repr(value)) < 60 else f"{repr(value)[:57]}..."
+    return f"a {type(value).__name__}"

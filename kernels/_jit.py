@@ -1,0 +1,330 @@
+"""The one place that says how kernels are compiled, cached and run in threads.
+
+Compilation. `jit` compiles a function with the flags that every kernel shares, `inline` a scalar helper that
+must vanish into the loop around it, `parallel_jit` a function with a `prange`, and `kernel` a public function:
+callable from Python with errors that show values, and from a user's own nopython code, where it is serial.
+
+Cache. Numba watches only the file that a function is written in. A kernel is built of several files, so here the
+machine code carries a fingerprint of all of them: an edited helper is never run in its old form. A cache file that
+cannot be read, or a folder that cannot be written, costs a compilation, never an error.
+
+Threads. A parallel region runs only where that is safe: not in a forked child of a process whose OpenMP pool is
+running, and never two at once on a threading layer that would abort the process. Elsewhere the same work is done by
+one thread; kernels give the same bits for any number of threads, so only the time differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import numba
+import numpy as np
+from numba.core import caching, errors, types
+from numba.extending import typeof_impl
+
+FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+PRANGE_ONLY = {name: False for name in ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")}
+
+_FOLDER = Path(__file__).resolve().parent
+
+
+def _fingerprint() -> str:
+    """Return a hash of all kernel sources and of the settings that change the machine code made from them."""
+    digest = hashlib.sha256()
+    for path in sorted(_FOLDER.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO", "FASTNN_VECTOR_BYTES"):
+        digest.update(f"{name}={os.environ.get(name)}".encode())
+    return digest.hexdigest()
+
+
+FINGERPRINT = _fingerprint()
+
+
+@functools.cache
+def cache_folder() -> str | None:
+    """Return the folder of the compiled kernels, or None where none can be written.
+
+    Numba's own order: NUMBA_CACHE_DIR, beside the sources, the user's cache folder.
+    """
+    user = caching.AppDirs(appname="numba", appauthor=False).user_cache_dir
+    name = f"kernels_{hashlib.sha256(str(_FOLDER).encode()).hexdigest()[:12]}"
+    configured = numba.config.CACHE_DIR
+    for folder in (os.path.join(configured, name) if configured else "", str(_FOLDER / "__pycache__"), os.path.join(user, name)):
+        if folder:
+            try:
+                os.makedirs(folder, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    return folder
+            except OSError:
+                continue
+    return None
+
+
+class _Locator(caching._CacheLocator):
+    """Says where the machine code of a kernel lies and what it was made from."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str | None:
+        return cache_folder()
+
+    def get_source_stamp(self) -> str:
+        return FINGERPRINT
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
+        return cls(py_func) if cache_folder() else None
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache, where a damaged file is a miss: it is removed and written again."""
+
+    _impl_class = _CacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # unpickling foreign bytes can raise anything
+            self._drop()
+            found = None
+        if found is None:
+            for listener in _listeners:
+                listener()
+            _compilations.append(f"{self._py_func.__module__}.{self._py_func.__qualname__}")
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            pass  # a full or vanished folder: the kernel runs all the same
+        except Exception:
+            self._drop()
+
+    def _drop(self) -> None:
+        with contextlib.suppress(OSError):
+            os.remove(self._cache_file._index_path)
+
+
+_compilations: list[str] = []
+_listeners: list[Callable[[], None]] = []
+
+
+def on_compile(listener: Callable[[], None]) -> None:
+    """Call `listener` before each compilation of a kernel that the cache does not hold, to say why it takes a while."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def compilations() -> list[str]:
+    """Return the names of the kernels compiled by this process so far, those found in the cache left out."""
+    return list(_compilations)
+
+
+def _compile(function: Callable[..., Any], **flags: Any) -> Any:
+    dispatcher = numba.njit(function, **FLAGS, **flags)
+    with contextlib.suppress(Exception):  # no writable folder, or another Numba inside: run without a cache
+        dispatcher._cache = _Cache(function)
+    return dispatcher
+
+
+def jit(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python and other kernels call."""
+    return _compile(function)
+
+
+def helper(function: Callable[..., Any]) -> Any:
+    """Compile a function that only other kernels call: it becomes part of their machine code and has none of its own to keep."""
+    return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
+
+
+def task(function: Callable[..., Any]) -> Any:
+    """Compile a function that kernels call by its `address`: its machine code is made once, not again in each of them."""
+    return _compile(function, no_cpython_wrapper=True)
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Compile a scalar helper into the loops that call it, so that they vectorize."""
+    return numba.njit(function, forceinline=True, **FLAGS)
+
+
+def parallel_jit(function: Callable[..., Any]) -> Any:
+    """Compile a function whose `prange` loops run in threads; nothing else in it is made parallel."""
+    return _compile(function, parallel={**PRANGE_ONLY, "prange": True})
+
+
+def parallel_task(function: Callable[..., Any]) -> Any:
+    """Compile a `task` whose `prange` loops run in threads."""
+    return _compile(function, no_cpython_wrapper=True, parallel={**PRANGE_ONLY, "prange": True})
+
+
+def parallel_helper(function: Callable[..., Any]) -> Any:
+    """Compile a `helper` whose `prange` loops run in threads."""
+    return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, parallel={**PRANGE_ONLY, "prange": True}, **FLAGS)
+
+
+def address(dispatcher: Any, signature: Any) -> int:
+    """Return the address of a compiled function as C calls it, compiling it first where needed."""
+    dispatcher.compile(signature)
+    result = dispatcher.overloads[tuple(signature.args)]
+    return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
+
+
+class Kernel:
+    """A public kernel: one compiled function with a face to Python and one to nopython code.
+
+    In nopython code it is the compiled function itself, serial, with literal error messages. Called from Python its
+    errors show the shapes they are about, and `from_python` may put a function in front that decides on threads.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self.compiled = jit(function)
+        self._face: Callable[..., Any] = self.compiled
+
+    def from_python(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Let calls from Python go through `function`, which takes the same arguments."""
+        self._face = function
+        return function
+
+    @property
+    def signatures(self) -> list[Any]:
+        """The argument types this kernel was compiled for so far."""
+        return list(self.compiled.signatures)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._face(*args, **kwargs)
+        except ValueError as error:
+            raise ValueError(f"{error}; got {_describe(args, kwargs)}.") from None
+        except errors.NumbaError as error:
+            if isinstance(error, (errors.TypingError, errors.UnsupportedError)):
+                raise TypeError(f"{self.__name__} cannot take these arguments: {_describe(args, kwargs)}.") from error  # type: ignore[attr-defined]
+            raise
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # type: ignore[attr-defined, no-any-return]
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.__name__}>"  # type: ignore[attr-defined]
+
+
+kernel = Kernel
+
+
+@typeof_impl.register(Kernel)
+def _typeof_kernel(value: Kernel, context: Any) -> Any:
+    return types.Dispatcher(value.compiled)
+
+
+def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Say what the arguments of a call are: dtype and shape of arrays, the value of anything else."""
+
+    def one(value: Any) -> str:
+        if isinstance(value, np.ndarray):
+            return f"{value.dtype}{list(value.shape)}"
+        return repr(value) if isinstance(value, (int, float, np.number)) else type(value).__name__
+
+    return ", ".join([one(value) for value in args] + [f"{name}={one(value)}" for name, value in kwargs.items()])
+
+
+# Threads.
+
+_IMPORTED_IN = os.getpid()
+_pool_owner: int | None = None
+_region = threading.RLock()
+
+
+def _cgroup_quota() -> float:
+    """Return how many CPUs the container may use, infinity where nothing limits it."""
+    for path, separate in (("/sys/fs/cgroup/cpu.max", False), ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", True)):
+        try:
+            with open(path) as file:
+                numbers = file.read().split()
+            if separate:
+                with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as file:
+                    numbers += file.read().split()
+            quota, period = float(numbers[0]), float(numbers[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return float("inf")
+
+
+@functools.cache
+def default_threads() -> int:
+    """Return the number of threads used unless told: the smaller of Numba's limit and the container's CPU quota."""
+    return int(max(1, min(max_threads(), _cgroup_quota())))
+
+
+def max_threads() -> int:
+    """Return the largest number of threads that a kernel may use: NUMBA_NUM_THREADS, by default the CPUs of this process."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
+def threading_layer() -> str | None:
+    """Return the threading layer that Numba runs on in this process, None before the first parallel kernel."""
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return None
+
+
+def _may_run_parallel() -> bool:
+    """Whether a parallel region is safe in this process: OpenMP's pool does not survive a fork."""
+    global _pool_owner
+    layer, here = threading_layer(), os.getpid()
+    if layer is None or (_pool_owner is None and here == _IMPORTED_IN):
+        _pool_owner = here
+    return layer != "omp" or _pool_owner == here
+
+
+@contextlib.contextmanager
+def threads(n_threads: int) -> Iterator[int]:
+    """Hold `n_threads` threads for the parallel kernels called inside, and give the number that may really be used.
+
+    That is 1 in a forked child of a process that ran OpenMP's pool, and while another Python thread is inside a
+    parallel region of a layer that is not thread-safe. The caller's own `numba.get_num_threads()` is restored.
+    """
+    if n_threads <= 1 or not _may_run_parallel():
+        yield 1
+        return
+    guarded = threading_layer() not in ("omp", "tbb")
+    if guarded and not _region.acquire(blocking=False):
+        yield 1
+        return
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(n_threads)
+        yield n_threads
+    finally:
+        numba.set_num_threads(before)
+        if guarded:
+            _region.release()
+
+
+def _after_fork_in_child() -> None:
+    """Forget a lock that another thread of the parent may hold."""
+    global _region
+    _region = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

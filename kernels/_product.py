@@ -1,0 +1,109 @@
+"""Products of any number of rows with one panel, cut into register tiles.
+
+The fewest tiles that hold the rows, of nearly equal height: 100 rows are five tiles of 20 on AVX-512, so that none is so
+low that the panel of B, read once a tile, is waited for.
+"""
+
+from __future__ import annotations
+
+from ._jit import helper, task
+from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, make_tile, width_of, zero_of
+
+_S = TILE_ROWS + (1,) * (8 - len(TILE_ROWS))
+_S0, _S1, _S2, _S3, _S4, _S5, _S6, _S7 = _S
+_STEP = 4 if _S0 > 8 else 1
+_row0, _row1, _row2, _row3, _row4, _row5, _row6, _row7 = (make_tile(rows, False) for rows in _S)
+
+_C = tuple(rows for rows in TILE_ROWS if rows in (16, 8, 6, 4, 3, 2, 1))
+_C += (1,) * (5 - len(_C))
+_C0, _C1, _C2, _C3, _C4 = _C
+_column0, _column1, _column2, _column3, _column4 = (make_tile(rows, True) for rows in _C)
+
+
+@helper
+def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows):
+    """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tile` for the arguments."""
+    itemsize = PANEL_BYTES // width_of(zero)
+    tiles = (rows + _S0 - 1) // _S0
+    height = ((rows + tiles - 1) // max(tiles, 1) + _STEP - 1) // _STEP * _STEP
+    while rows > 0:
+        left = min(height, rows)
+        if left >= _S0:
+            _row0(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S0
+        elif left >= _S1:
+            _row1(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S1
+        elif left >= _S2:
+            _row2(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S2
+        elif left >= _S3:
+            _row3(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S3
+        elif left >= _S4:
+            _row4(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S4
+        elif left >= _S5:
+            _row5(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S5
+        elif left >= _S6:
+            _row6(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S6
+        else:
+            _row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            done = _S7
+        rows -= done
+        a += PANEL_BYTES * done
+        init += itemsize * done * init_row
+        c += itemsize * done * c_row
+        side += itemsize * done * side_row
+
+
+@helper
+def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
+    """C = A^T @ B for `count` panels of B: A the first `rows` columns of a panel, k rows of both, `none` a line of zeros.
+
+    b_step and c_step are the bytes from one panel, and from one block of C, to the next.
+    """
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    if rows == _C0:  # no loop over heights in the common case: it would cost 4 % at k = 100
+        for p in range(count):
+            _column0(zero, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k)
+        return
+    for p in range(count):
+        first, left, place = a, rows, c + p * c_step
+        while left > 0:
+            if left >= _C0:
+                _column0(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                done = _C0
+            elif left >= _C1:
+                _column1(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                done = _C1
+            elif left >= _C2:
+                _column2(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                done = _C2
+            elif left >= _C3:
+                _column3(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                done = _C3
+            else:
+                _column4(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                done = _C4
+            left -= done
+            first += itemsize * done
+            place += PANEL_BYTES * done
+
+
+# The same for callers that know only addresses; the type of `tag`, a null pointer, says the dtype.
+
+
+@task
+def panel_product(tag, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows):
+    """`rows_product`, called by its address."""
+    rows_product(zero_of(tag), a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows)
+
+
+@task
+def column_product(tag, a, b, b_step, none, c, c_step, count, k, rows):
+    """`columns_product`, called by its address."""
+    columns_product(zero_of(tag), a, b, b_step, none, c, c_step, count, k, rows)

@@ -1,0 +1,329 @@
+"""The kernels that are told to LLVM as vectors: a register tile of a matrix product and the transpose of a block.
+
+A panel is 64 bytes of columns (16 float32 or 8 float64), one cache line, whatever the machine's vector width. In a
+matrix that lies in panels, element (i, j) is found at [j // width * jump + i * width + j % width].
+
+Every output element is one chain of fused multiply-adds over k in ascending order, whatever the vector width, the
+number of rows in a tile or the number of threads: so the bits of a product depend on none of them.
+
+Addresses are integers and count bytes, strides and sizes count elements. The first argument of each intrinsic is a
+zero of the dtype it works on.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+from numba.extending import intrinsic
+
+PANEL_BYTES = 64
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+NO_FINISH, FLOOR, MASK = range(3)
+
+
+def _target_machine() -> Any:
+    """Return the machine that Numba compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES honoured."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return llvm.Target.from_default_triple().create_target_machine(cpu=config.CPU_NAME or llvm.get_host_cpu_name(), features=features, opt=2)
+
+
+def _vector_bytes() -> int:
+    """Ask LLVM how wide it makes explicit vectors: what it does to the sum of two panels tells."""
+    code = """define void @f(ptr %a) {
+        %x = load <16 x float>, ptr %a
+        %y = fadd <16 x float> %x, %x
+        store <16 x float> %y, ptr %a
+        ret void }"""
+    assembly = _target_machine().emit_assembly(llvm.parse_assembly(code))
+    return 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
+
+
+VECTOR_BYTES = int(os.environ.get("FASTNN_VECTOR_BYTES", 0)) or _vector_bytes()
+_WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or llvm.get_default_triple().startswith(("aarch64", "arm64"))
+# Accumulators fill the registers but for a few: 32 of them on AVX-512 and NEON, 16 elsewhere.
+# 16 = 6 + 6 + 4: a tile of 5 rows runs at 88 % of the peak, one of 4 at 99 % (AVX2, measured).
+TILE_ROWS: tuple[int, ...] = {64: (24, 20, 16, 12, 8, 4, 2, 1), 32: (6, 4, 2, 1), 16: (6, 4, 2, 1) if _WIDE_REGISTER_FILE else (3, 2, 1)}[VECTOR_BYTES]
+
+
+def _float_type(numba_type: Any) -> tuple[Any, int, str]:
+    return (ir.DoubleType(), 8, "f64") if numba_type == types.float64 else (ir.FloatType(), 4, "f32")
+
+
+def _call(builder: Any, name: str, *operands: Any) -> Any:
+    """Call an LLVM intrinsic of operands of one vector type, such as llvm.fma.v8f32."""
+    kind = operands[0].type
+    suffix = "f64" if kind.element == ir.DoubleType() else "f32"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * len(operands)), f"llvm.{name}.v{kind.count}{suffix}")
+    return builder.call(function, operands)
+
+
+def _shuffle(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
+def _finish(builder: Any, value: Any, mode: int, side: Any) -> Any:
+    """Apply what a tile does with a finished vector; NaN survives both."""
+    zero = ir.Constant(value.type, None)
+    if mode == FLOOR:
+        return builder.select(builder.fcmp_ordered("<", value, zero), zero, value)
+    if mode == MASK:
+        return builder.select(builder.fcmp_ordered(">", side, zero), value, zero)
+    return value
+
+
+def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1) -> Any:
+    """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k).
+
+    C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed,
+    k x rows inside one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels with `b_row` from row to row
+    if strided, else one panel. init and side have a row stride of 0 (one vector for all rows) or more.
+    mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0.
+    """
+
+    @intrinsic
+    def tile(typingctx, zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k):  # type: ignore[no-untyped-def]
+        scalar, itemsize, _ = _float_type(zero)
+        width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
+        vec = ir.VectorType(scalar, lanes)
+        vectors = PANEL_BYTES // VECTOR_BYTES * panels
+        unroll = 4 if strided else 8 if rows * vectors > 12 else 16
+        unroll = min(unroll, width)
+
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            _, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k = args
+            a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
+            places = [(i, j) for i in range(rows) for j in range(vectors)]
+
+            def vector_at(base: Any, row_stride: Any, i: int, j: int) -> Any:
+                row = builder.gep(base, [builder.mul(row_stride, I64(i))])
+                return builder.bitcast(builder.gep(row, [I64(j * lanes)]), vec.as_pointer())
+
+            def load(base: Any, row_stride: Any, i: int, j: int) -> Any:
+                return builder.load(vector_at(base, row_stride, i, j), align=itemsize)
+
+            acc = {place: cgutils.alloca_once(builder, vec) for place in places}
+            for i, j in places:
+                builder.store(load(init, init_row, i, j), acc[i, j])
+
+            def steps(first: Any, count: int) -> None:
+                if strided:
+                    a_first = builder.gep(a, [first])
+                    b_stride = b_row
+                else:
+                    shift, a_step = width.bit_length() - 1, I64(width if transposed else 1)
+                    jump = I64(width * width) if transposed else a_jump
+                    a_first = builder.gep(
+                        a, [builder.add(builder.mul(builder.lshr(first, I64(shift)), jump), builder.mul(builder.and_(first, I64(width - 1)), a_step))]
+                    )
+                    b_stride = I64(width)
+                b_first = builder.gep(b, [builder.mul(first, b_stride)])
+                for p in range(count):
+                    b_vectors = [load(b_first, b_stride, p, j) for j in range(vectors)]
+                    for i in range(rows):
+                        if strided:
+                            where = builder.gep(a_first, [builder.add(builder.mul(a_jump, I64(i)), I64(p))])
+                        else:
+                            where = builder.gep(a_first, [I64(i + p * width if transposed else i * width + p)])
+                        x = builder.load(where, align=itemsize)
+                        x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
+                        x = _shuffle(builder, x, x, [0] * lanes)
+                        for j in range(vectors):
+                            builder.store(_call(builder, "fma", x, b_vectors[j], builder.load(acc[i, j])), acc[i, j])
+
+            whole = builder.and_(k, I64(-unroll))
+            with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
+                steps(p, unroll)
+            with cgutils.for_range_slice(builder, whole, k, I64(1), intp=I64, inc=True) as (p, _):
+                steps(p, 1)
+
+            with builder.if_then(builder.icmp_signed("==", mode, I64(FLOOR))):
+                for place in places:
+                    builder.store(_finish(builder, builder.load(acc[place]), FLOOR, None), acc[place])
+            with builder.if_then(builder.icmp_signed("==", mode, I64(MASK))):
+                for i, j in places:
+                    builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, side_row, i, j)), acc[i, j])
+            for i, j in places:
+                builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j), align=itemsize)
+            return context.get_dummy_value()
+
+        return types.void(zero, *[types.intp] * 12), codegen
+
+    return tile
+
+
+@intrinsic
+def transpose_block(typingctx, zero, a, a_row, c, c_row):  # type: ignore[no-untyped-def]
+    """Transpose a block of one panel's width: c[j * c_row + i] = a[i * a_row + j] for i, j < width."""
+    scalar, itemsize, _ = _float_type(zero)
+    n = PANEL_BYTES // itemsize
+    vec = ir.VectorType(scalar, n)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        _, a, a_row, c, c_row = args
+        a, c = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, c))
+
+        def row(base: Any, stride: Any, i: int) -> Any:
+            return builder.bitcast(builder.gep(base, [builder.mul(stride, I64(i))]), vec.as_pointer())
+
+        r = [builder.load(row(a, a_row, i), align=itemsize) for i in range(n)]
+        step = 1
+        while step < n:  # swap the off-diagonal blocks of size `step` in every pair of rows that lie `step` apart
+            low = [x if not x & step else n + x - step for x in range(n)]
+            high = [x + step if not x & step else n + x for x in range(n)]
+            for i in range(n):
+                if not i & step:
+                    r[i], r[i + step] = _shuffle(builder, r[i], r[i + step], low), _shuffle(builder, r[i], r[i + step], high)
+            step *= 2
+        for i in range(n):
+            builder.store(r[i], row(c, c_row, i), align=itemsize)
+        return context.get_dummy_value()
+
+    return types.void(zero, *[types.intp] * 4), codegen
+
+
+@intrinsic
+def convert_panel(typingctx, zero, source, out, scale, shift):  # type: ignore[no-untyped-def]
+    """Write out = source * scale + shift for the numbers of a panel that lie side by side; return 0 if all are finite, else not.
+
+    `source` is a pointer whose type says what to convert from, `out` an address.
+    """
+    scalar, itemsize, _ = _float_type(zero)
+    n, kind = PANEL_BYTES // itemsize, source.dtype
+    vec = ir.VectorType(scalar, n)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        _, source, out, scale, shift = args
+        stored = context.get_data_type(kind)
+        raw = builder.load(builder.bitcast(source, ir.VectorType(stored, n).as_pointer()), align=1)
+        if isinstance(kind, types.Float):
+            value = raw if stored == scalar else builder.fpext(raw, vec) if itemsize == 8 else builder.fptrunc(raw, vec)
+        else:
+            value = builder.sitofp(raw, vec) if getattr(kind, "signed", False) else builder.uitofp(raw, vec)
+
+        def spread(x: Any) -> Any:
+            x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
+            return _shuffle(builder, x, x, [0] * n)
+
+        value = builder.fadd(builder.fmul(value, spread(scale)), spread(shift))
+        builder.store(value, builder.inttoptr(out, vec.as_pointer()), align=itemsize)
+        wrong = builder.fcmp_unordered("uno", builder.fsub(value, value), ir.Constant(vec, None))  # inf - inf and nan - nan are nan
+        bits = builder.bitcast(wrong, ir.IntType(n))
+        return builder.zext(bits, I64)
+
+    return types.intp(zero, source, types.intp, zero, zero), codegen
+
+
+@intrinsic
+def array_pointer(typingctx, array, address):  # type: ignore[no-untyped-def]
+    """Return an address inside an array as a pointer to the array's dtype."""
+    kind = types.CPointer(array.dtype)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[1], context.get_value_type(kind))
+
+    return kind(array, types.intp), codegen
+
+
+@intrinsic
+def width_of(typingctx, zero):  # type: ignore[no-untyped-def]
+    """Return the number of columns in a panel of the dtype of `zero`, a constant to the compiler."""
+    width = PANEL_BYTES // _float_type(zero)[1]
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return I64(width)
+
+    return types.intp(zero), codegen
+
+
+@intrinsic
+def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
+    """Ask for the cache line at an address; the hint never faults."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [builder.inttoptr(args[0], I8.as_pointer()), I32(0), I32(3), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+@intrinsic
+def pointer(typingctx, zero, address):  # type: ignore[no-untyped-def]
+    """Return an address as a pointer to the dtype of `zero`, for `numba.carray`."""
+    kind = types.CPointer(zero)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.inttoptr(args[1], context.get_value_type(kind))
+
+    return kind(zero, types.intp), codegen
+
+
+@intrinsic
+def call(typingctx, function, arguments):  # type: ignore[no-untyped-def]
+    """Call a compiled void function of integers by its address; the arguments are a tuple."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [I64] * len(values))
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.UniTuple(types.intp, len(arguments))), codegen
+
+
+@intrinsic
+def zero_of(typingctx, tag):  # type: ignore[no-untyped-def]
+    """Return the zero of the dtype that a null pointer points to: how functions called by address are told their dtype."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return ir.Constant(context.get_value_type(tag.dtype), 0.0)
+
+    return tag.dtype(tag), codegen
+
+
+@intrinsic
+def fma_chains(typingctx, zero, rounds):  # type: ignore[no-untyped-def]
+    """Run independent chains of fused multiply-adds on registers; return the number of floating-point operations done."""
+    scalar, itemsize, _ = _float_type(zero)
+    lanes, chains, unroll = VECTOR_BYTES // itemsize, 10, 100
+    vec = ir.VectorType(scalar, lanes)
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        zero, rounds = args
+        start = builder.insert_element(ir.Constant(vec, ir.Undefined), zero, I32(0))
+        start = _shuffle(builder, start, start, [0] * lanes)
+        acc = [cgutils.alloca_once(builder, vec) for _ in range(chains)]
+        for place in acc:
+            builder.store(start, place)
+        with cgutils.for_range_slice(builder, I64(0), rounds, I64(1), intp=I64, inc=True):
+            for _ in range(unroll // chains):
+                for place in acc:
+                    builder.store(_call(builder, "fma", start, start, builder.load(place)), place)
+        total = builder.load(acc[0])
+        for place in acc[1:]:
+            total = builder.fadd(total, builder.load(place))
+        keep = builder.extract_element(total, I32(0))  # what is not used would not be done
+        none = builder.fcmp_ordered(">", keep, ir.Constant(scalar, 1e30))
+        return builder.add(builder.mul(rounds, I64(2 * lanes * unroll)), builder.zext(none, I64))
+
+    return types.int64(zero, types.intp), codegen
+
+
+def cpu_name() -> str:
+    """Return the name of the CPU that code is made for."""
+    return str(config.CPU_NAME or llvm.get_host_cpu_name())
+
+
+def cpu_features() -> list[str]:
+    """Return the features of the CPU that code is made for."""
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return sorted(name[1:] for name in features.split(",") if name.startswith("+"))

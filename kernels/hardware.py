@@ -1,0 +1,65 @@
+"""What the machine is, and how fast its registers are: the yardstick for every other kernel."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+import numpy as np
+
+from ._jit import cache_folder, default_threads, jit, max_threads, threading_layer
+from ._tile import VECTOR_BYTES, cpu_features, cpu_name, fma_chains
+
+__all__ = ["cpu_info", "fma_peak"]
+
+
+@jit
+def _chains(zero, rounds):
+    return fma_chains(zero, rounds)
+
+
+def fma_peak(dtype: Any = "float32", seconds: float = 0.2) -> float:
+    """Measure how many GFLOP/s one core does in independent fused multiply-adds on registers, the best of several rounds.
+
+    Parameters
+    ----------
+    dtype : "float32" or "float64"
+    seconds : float
+        How long to measure.
+    """
+    zero, rounds = np.dtype(dtype).type(0), 20_000
+    _chains(zero, 1)
+    best, end = 0.0, time.perf_counter() + seconds
+    while True:
+        start = time.perf_counter()
+        flops = _chains(zero, rounds)
+        now = time.perf_counter()
+        best = max(best, flops / (now - start) / 1e9)
+        if now > end:
+            return best
+
+
+def cpu_info() -> dict[str, Any]:
+    """Return the CPU as LLVM sees it, the threads and the cache folder of the kernels."""
+    return {
+        "machine": platform.machine(),
+        "cpu": cpu_name(),
+        "model": _model_name(),
+        "features": cpu_features(),
+        "vector_bytes": VECTOR_BYTES,
+        "cpus": os.cpu_count(),
+        "max_threads": max_threads(),
+        "default_threads": default_threads(),
+        "threading_layer": threading_layer(),
+        "cache_folder": cache_folder(),
+    }
+
+
+def _model_name() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

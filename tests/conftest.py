@@ -1,0 +1,18 @@
+"""What several test files need."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    """Return the folder with the test data sets; without one, skip here and fail in CI."""
+    folder = os.environ.get("FASTNN_DATA_DIR")
+    if folder and Path(folder).is_dir():
+        return Path(folder)
+    reason = f"FASTNN_DATA_DIR must name the folder with the test data sets; got {folder!r}."
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,199 @@
+import json
+import os
+import pickle
+import stat
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save
+
+from fastnn import Dense, Dropout, Huber, Scale, Sequential, checkpoints
+
+rng = np.random.default_rng(5)
+X = rng.normal(size=(30, 4))
+LABELS = rng.integers(0, 3, 30)
+
+
+def network(dtype="float64"):
+    net = Sequential([Scale(0.5, 0.1), Dense(6, "gelu"), Dropout(0.25), Dense(3, "softmax")], n_features=4, dtype=dtype, seed=9)
+    net.metadata = {"classes": ["ä", "b", "c"], "nested": {"n": 1}}
+    return net
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "net.safetensors"
+    net = network()
+    net.fit(X, LABELS, verbose=0)
+    net.save(path)
+    return net, path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_loaded_network_is_the_saved_one(dtype, tmp_path):
+    net = network(dtype)
+    net.fit(X, LABELS, verbose=0)
+    net.save(tmp_path / "mit Umlaut ä.safetensors")
+    loaded = Sequential.load(str(tmp_path / "mit Umlaut ä.safetensors"))
+    assert (repr(loaded), loaded.metadata, loaded.loss) == (repr(net), net.metadata, net.loss)
+    np.testing.assert_array_equal(loaded.parameters, net.parameters)
+    np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
+    for one in (net, loaded):
+        one.fit(X, LABELS, verbose=0)
+    np.testing.assert_array_equal(loaded.parameters, net.parameters)
+
+
+def test_settings_of_the_loss_are_saved(tmp_path):
+    net = Sequential([Dense(1)], n_features=4)
+    net.fit(X, X[:, 0], loss=Huber(0.3, reduction="sum"), verbose=0)
+    net.save(tmp_path / "net")
+    assert Sequential.load(tmp_path / "net").loss == Huber(0.3, reduction="sum")
+
+
+def test_the_file_has_plain_arrays(saved):
+    net, path = saved
+    arrays = load_file(path)
+    assert sorted(arrays) == ["dense.0.W", "dense.0.b", "dense.1.W", "dense.1.b"]
+    for i, (W, b) in enumerate(net.weights):
+        np.testing.assert_array_equal(arrays[f"dense.{i}.W"], W)
+        np.testing.assert_array_equal(arrays[f"dense.{i}.b"], b)
+
+
+def check_refused(path, data):
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="must be an intact network saved by fastnn; got a file with|format 1 or older") as caught:
+        Sequential.load(path)
+    assert type(caught.value) is ValueError
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_truncation_is_refused(saved):
+    _, path = saved
+    data = path.read_bytes()
+    for length in [*range(0, len(data), 7), len(data) - 1]:
+        check_refused(path, data[:length])
+    check_refused(path, data + b"\0")
+
+
+def test_every_flipped_bit_is_refused(saved):
+    _, path = saved
+    data = path.read_bytes()
+    for i in range(len(data)):
+        check_refused(path, data[:i] + bytes([data[i] ^ 1 << i % 8]) + data[i + 1 :])
+
+
+class Canary:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def header(text, data=b""):
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_hostile_files_are_refused(saved, tmp_path):
+    _, path = saved
+    check_refused(path, pickle.dumps(Canary(str(tmp_path / "canary"))))
+    assert not (tmp_path / "canary").exists()
+    check_refused(path, save({"dense.0.W": np.zeros((2, 2))}))
+    check_refused(path, b"\xff" * 8 + b"{}")
+    check_refused(path, header(b"{" * 100_000))
+    check_refused(path, header(b'{"__metadata__":{"fastnn":"' + b"[" * 50_000 + b'"}}'))
+    check_refused(path, header(b"[]"))
+
+
+def rewritten(path, change, arrays=None):
+    """Return a file with other settings and a checksum that fits them."""
+    data = path.read_bytes()
+    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+    settings = json.loads(metadata["fastnn"])
+    change(settings)
+    text, arrays = json.dumps(settings), load_file(path) if arrays is None else arrays
+    return save(arrays, metadata={"fastnn": text, "sha256": checkpoints.checksum(text, arrays)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.pop("layers"),
+        lambda s: s.update(dtype="float32"),
+        lambda s: s.update(dtype="object"),
+        lambda s: s.update(n_features=5),
+        lambda s: s.update(seed=-1),
+        lambda s: s.update(loss={"name": "squared_error"}),
+        lambda s: s["layers"][1].update(units=10**15),
+        lambda s: s["layers"][1].update(units=-6),
+        lambda s: s["layers"][1].update(activation="relo"),
+        lambda s: s["layers"][1].update(kind="conv"),
+        lambda s: s["layers"][1].update(surprise=1),
+        lambda s: s["layers"][2].update(rate=float("nan")),
+        lambda s: s["layers"].append({"kind": "dense", "units": 3, "activation": "relu"}),
+        lambda s: s.update(format=2),
+        lambda s: s.update(format="1"),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(saved, change):
+    _, path = saved
+    check_refused(path, rewritten(path, change))
+
+
+def test_a_newer_format_says_so(saved):
+    _, path = saved
+    path.write_bytes(rewritten(path, lambda s: s.update(format=2)))
+    with pytest.raises(ValueError, match="must be a network of format 1 or older; got format 2. Update fastnn."):
+        Sequential.load(path)
+
+
+def test_weights_that_are_not_finite_are_refused(saved):
+    _, path = saved
+    arrays = load_file(path)
+    arrays["dense.1.b"][0] = np.nan
+    check_refused(path, rewritten(path, lambda s: None, arrays))
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Sequential.load(tmp_path / "nothing")
+    with pytest.raises(OSError):
+        network().save(tmp_path / "no" / "folder")
+    with pytest.raises(OSError):
+        network().save(tmp_path)
+
+
+def test_an_old_file_survives_a_failed_write(saved, monkeypatch):
+    net, path = saved
+    before = path.read_bytes()
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        network("float32").save(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_permissions_and_links_stay(saved, tmp_path):
+    net, path = saved
+    path.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    net.save(link)
+    assert link.is_symlink()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    Sequential.load(link)
+
+
+def test_metadata_that_json_cannot_hold_is_refused(tmp_path):
+    net = network()
+    net.metadata = {"array": np.zeros(3)}
+    with pytest.raises(TypeError, match="metadata must hold what JSON can; got"):
+        net.save(tmp_path / "net")
+    assert not os.listdir(tmp_path)

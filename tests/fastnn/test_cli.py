@@ -1,0 +1,320 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import cli, problems
+
+ROOT = Path(__file__).parents[2]
+QUICK = ["--layers", "16", "--epochs", "2", "--quiet"]
+
+
+def run(capsys, *arguments):
+    """Return status, stdout and stderr of a command."""
+    try:
+        status = cli.main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        status = error.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A table with two numbers, an identifier, and three text classes that the numbers tell apart."""
+    kinds = ["iris", "rose", "tulip"] * 40
+    lines = [f"{i},{10 * (i % 3) + i % 7 / 7},{1e6 - 2000 * (i % 3) + i % 5},{kind}" for i, kind in enumerate(kinds)]
+    path = tmp_path / "flowers.csv"
+    path.write_text("\n".join(["number,length,weight,kind", *lines]))
+    return path
+
+
+@pytest.fixture
+def houses(tmp_path):
+    """A table whose last column is a linear function of the others, on scales far from 1."""
+    rooms, age = np.meshgrid(np.arange(1, 16), np.linspace(1900, 2020, 25))
+    price = 250000 + 30000 * rooms - 1000 * (2020 - age)
+    path = tmp_path / "houses.csv"
+    np.savetxt(path, np.c_[rooms.ravel(), age.ravel(), price.ravel()], delimiter=",", header="rooms,year,price", comments="", fmt="%.2f")
+    return path
+
+
+# train
+
+
+def test_train_digits_prints_lines_for_epochs_the_throughput_and_the_accuracy(capsys):
+    status, out, err = run(capsys, "train", "digits", "--epochs", 3, "--validation-split", 0.1)
+    lines = out.splitlines()
+    assert (status, lines[0]) == (0, "digits: 1,442 training and 355 test rows of 64 features, 10 classes")
+    assert [bool(re.search(rf"{epoch}/3 .*loss.* val_accuracy", lines[epoch + 1])) for epoch in (1, 2, 3)] == [True] * 3
+    assert re.fullmatch(r"trained \d+\.\d\d s: [\d,]+ samples/s, [\d.]+ GFLOP/s", lines[-2])
+    assert re.fullmatch(r"test accuracy 0\.\d{4}", lines[-1])
+    assert float(lines[-1].split()[-1]) > 0.9
+
+
+def test_train_is_repeatable_and_quiet(capsys):
+    first, second = (run(capsys, "train", *QUICK, "--seed", 5, "--threads", threads) for threads in (1, 2))
+    assert first == second
+    assert re.fullmatch(r"test accuracy 0\.\d{4}\n", first[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--optimizer", "sgd", "--schedule", "constant"],
+        ["--optimizer", "momentum", "--schedule", "linear"],
+        ["--activation", "gelu", "--dropout", "0.5", "--schedule", "cosine", "--dtype", "float64"],
+        ["--layers", "none", "--batch-size", "100000", "--learning-rate", "0.1"],
+    ],
+    ids=" ".join,
+)
+def test_train_takes_its_options(capsys, options):
+    status, out, err = run(capsys, "train", *QUICK, *options)
+    assert (status, out[:14]) == (0, "test accuracy ")
+
+
+def test_train_and_predict_text_classes_of_a_table(capsys, flowers, tmp_path):
+    model = tmp_path / "flowers.safetensors"
+    status, out, err = run(capsys, "train", flowers, "--ignore", "number", "--epochs", 20, "--save", model)
+    assert (status, out.splitlines()[-1]) == (0, "test accuracy 1.0000")
+    status, out, err = run(capsys, "predict", model, flowers)
+    assert (status, out.split()) == (0, ["iris", "rose", "tulip"] * 40)
+
+
+def test_train_and_predict_numbers_on_any_scale(capsys, houses, tmp_path):
+    model, answers = tmp_path / "houses.safetensors", tmp_path / "answers.txt"
+    status, out, err = run(capsys, "train", houses, "--target", "price", "--epochs", 60, "--batch-size", 16, "--save", model)
+    *_, error, score = out.splitlines()
+    assert (status, score[:8], error[:9]) == (0, "test R2 ", "test MAE ")
+    assert float(score.split()[-1]) > 0.99
+    status, out, err = run(capsys, "predict", model, houses, "--out", answers)
+    assert (status, out) == (0, "")
+    table = fastnn.datasets.load_csv(houses)
+    np.testing.assert_allclose(np.loadtxt(answers), table.y, atol=20000)
+    np.testing.assert_allclose(fastnn.Sequential.load(model).predict(table.X)[:, 0], np.loadtxt(answers), rtol=1e-6)
+
+
+def test_predict_picks_the_columns_by_name(capsys, houses, tmp_path):
+    model, reordered = tmp_path / "houses.safetensors", tmp_path / "reordered.csv"
+    run(capsys, "train", houses, *QUICK, "--save", model)
+    X = fastnn.datasets.load_csv(houses).X
+    np.savetxt(reordered, X[:, ::-1], delimiter=";", header="year;rooms", comments="", fmt="%.2f")
+    assert run(capsys, "predict", model, reordered) == run(capsys, "predict", model, houses)
+
+
+@pytest.mark.parametrize(("loss", "kind"), [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")])
+def test_train_and_predict_two_classes_of_an_npz_file(capsys, tmp_path, loss, kind):
+    data, model = tmp_path / "data.npz", tmp_path / "model.safetensors"
+    X = np.linspace(-3, 5, 200).reshape(200, 1)
+    np.savez(data, X_train=X, y_train=X[:, 0] > 1, X_test=X[::7], y_test=X[::7, 0] > 1)
+    status, out, err = run(capsys, "train", data, "--epochs", 20, "--loss", loss, "--save", model)
+    assert (status, out.splitlines()[0]) == (0, f"{data}: 200 training and 29 test rows of 1 features, 2 classes")
+    assert float(out.split()[-1]) > 0.9
+    assert fastnn.Sequential.load(model).last_activation == kind
+    status, out, err = run(capsys, "predict", model, data)
+    assert [line == "True" for line in out.split()].count(True) == pytest.approx(100, abs=10)
+
+
+def test_train_images_of_an_npz_file(capsys, tmp_path):
+    digits = fastnn.load_digits()
+    np.savez(tmp_path / "images.npz", X=digits.X_train.reshape(-1, 8, 8), y=digits.y_train, X_test=digits.X_test.reshape(-1, 8, 8), y_test=digits.y_test)
+    status, out, err = run(capsys, "train", tmp_path / "images.npz", *QUICK)
+    assert status == 0
+    assert float(out.split()[-1]) > 0.5
+
+
+def test_train_draws_curves(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, err = run(capsys, "train", *QUICK, "--plot", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.csv"], r"nowhere\.csv: No such file or directory"),
+        (["nowhere.npz"], r"nowhere\.npz: No such file or directory"),
+        (["irises"], "source must be one of digits, mnist, fashion-mnist, or a file that ends in .npz or .csv; got 'irises'"),
+        (["mnist", "--data-dir", "nowhere"], "data_dir must hold the file mnist/train-images-idx3-ubyte.gz; got 'nowhere'"),
+        (["--layers", "0"], r"argument --layers: must be sizes such as 500,500, or none; got '0'"),
+        (["--layers", "5,x"], r"argument --layers: must be sizes"),
+        (["--activation", "rleu"], "activation must be one of .*; got 'rleu'. Did you mean 'relu'"),
+        (["--activation", "softmax"], "softmax"),
+        (["--optimizer", "adma"], "optimizer must be one of .*; got 'adma'. Did you mean 'adam'"),
+        (["--loss", "cross_entropi"], "loss must be .*Did you mean 'cross_entropy'"),
+        (["--loss", "squared_error"], "loss must fit the last activation"),
+        (["--schedule", "cosin"], "schedule must be one of .*Did you mean 'cosine'"),
+        (["--learning-rate", "-1"], "-1"),
+        (["--learning-rate", "fast"], "argument --learning-rate: invalid float value: 'fast'"),
+        (["--epochs", "0"], "epochs must be an integer of at least 1; got 0"),
+        (["--batch-size", "0"], "batch_size must be an integer of at least 1; got 0"),
+        (["--seed", "-1"], "seed must be"),
+        (["--threads", "0"], "n_threads must be an integer from 1 to"),
+        (["--dtype", "float16"], "dtype must be 'float32' or 'float64'; got 'float16'"),
+        (["--dropout", "1"], "rate must be"),
+        (["--validation-split", "1"], "validation_split must be a share from 0 to below 1; got 1"),
+        (["--validation-split", "0.9999"], "validation_split must leave rows to train on; got 0.9999 of 1442 rows"),
+        (["--save", "nowhere/model"], "save must name a file in a folder that exists and can be written; got 'nowhere/model'"),
+        (["--plot", "curves.xyz"], "plot must end in one of .*; got 'curves.xyz'"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--learning-rate", "1e30", "--optimizer", "sgd"], "loss must be finite; got NaN or infinity at epoch"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_train_refuses_bad_input_in_one_sentence(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, "train", "--quiet", *arguments)
+    assert status in (1, 2)
+    assert out == ""
+    assert err.startswith("fastnn")
+    assert len(err.splitlines()) == 1
+    assert re.search(message, err)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "price"], "target must be a column of .*: one of 'number', 'length', 'weight', 'kind'"),
+        (["--ignore", "numbr"], "ignore must be a column of"),
+        (["--task", "regression"], "the targets of .* must be numbers for a regression"),
+        (["--no-header"], "line 1, column 'column 0' must hold a finite number; got 'number'. Leave out columns of text"),
+        (["--target", "number"], "column 'kind' must hold a finite number; got 'iris'"),
+        (["--test-split", "1"], "test_split must be a share from 0 to below 1; got 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_train_refuses_tables_it_cannot_use(capsys, flowers, options, message):
+    status, out, err = run(capsys, "train", flowers, "--quiet", *options)
+    assert (status, len(err.splitlines())) == (1, 1)
+    assert re.search(message, err)
+
+
+def test_train_names_the_row_of_a_missing_value(capsys, flowers):
+    flowers.write_text(flowers.read_text().replace("\n3,", "\n,"))
+    status, out, err = run(capsys, "train", flowers)
+    assert (status, out) == (1, "")
+    assert err == f"fastnn: {flowers}, line 5, column 'number' must hold a number; got a missing value (1 of them in this column).\n"
+
+
+def test_train_refuses_arrays_that_do_not_fit(capsys, tmp_path):
+    for arrays in ({"X": np.zeros((3, 2))}, {"X": np.zeros((3, 2)), "y": np.zeros(4)}, {"X": np.zeros(3), "y": np.zeros(3)}):
+        np.savez(tmp_path / "data.npz", **arrays)
+        status, out, err = run(capsys, "train", tmp_path / "data.npz")
+        assert (status, len(err.splitlines())) == (1, 1)
+        assert "must hold X of shape (n_samples, n_features) with as many targets y; got X (3" in err
+
+
+# problems
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([3, 5, 3]), ("3", "5")),
+        (np.array([True, False, True]), ("False", "True")),
+        (np.array(["b", "a", "b"]), ("a", "b")),
+        (np.arange(100), None),
+        (np.array([0.0, 1.0, 0.0]), None),
+        (np.zeros((3, 2), np.int64), None),
+    ],
+)
+def test_few_integers_and_text_are_classes(y, classes):
+    labels, actual = problems.encode_targets("file", y, None)
+    assert actual == classes
+    if classes:
+        np.testing.assert_array_equal(np.array(classes)[labels], y.astype(str))
+    else:
+        np.testing.assert_array_equal(labels, y.reshape(len(y), -1))
+
+
+def test_split_is_stratified_disjoint_and_complete():
+    y = np.repeat([0, 1, 2], [500, 100, 10])
+    rows, held_out = problems.split(y, 0.1, "test_split")
+    np.testing.assert_array_equal(np.sort(np.r_[rows, held_out]), np.arange(len(y)))
+    np.testing.assert_array_equal(np.bincount(y[held_out]), [50, 10, 1])
+    np.testing.assert_array_equal(held_out, problems.split(y, 0.1, "test_split")[1])
+
+
+# predict, info, warmup
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("rooms,age\n1,2\n", "columns must be a column of .* got 'year'"), ("rooms,year\n1,\n", "missing value"), ("", "empty file")],
+)
+def test_predict_refuses_tables_it_cannot_use(capsys, houses, tmp_path, content, message):
+    model, table = tmp_path / "model.safetensors", tmp_path / "new.csv"
+    run(capsys, "train", houses, *QUICK, "--save", model)
+    table.write_text(content)
+    status, out, err = run(capsys, "predict", model, table)
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert re.search(message, err)
+
+
+def test_predict_refuses_files_that_are_no_model(capsys, houses):
+    status, out, err = run(capsys, "predict", houses, houses)
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+
+
+def test_info_describes_the_machine(capsys):
+    status, out, err = run(capsys, "info")
+    found = dict(line.split(maxsplit=1) if line.startswith(("fastnn", "threads")) else (line[:17].strip(), line[17:]) for line in out.splitlines())
+    assert status == 0
+    assert list(found) == ["fastnn", "CPU", "CPU features", "vector width", "threads", "threading layer", "FMA peak", "cache folder"]
+    assert float(found["FMA peak"].split()[0]) > 0.1
+
+
+def test_warmup_leaves_nothing_to_compile(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-m", "fastnn", "warmup"], env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
+    )
+    assert int(first.split()[1]) > 0
+    assert str(tmp_path) in first
+    assert second.startswith("compiled 0 functions")
+
+
+def test_the_command_without_arguments_and_with_a_closed_pipe(capsys):
+    status, out, err = run(capsys)
+    assert (status, err) == (2, "fastnn: the following arguments are required: COMMAND\n")
+    reader = subprocess.Popen(
+        [sys.executable, "-m", "fastnn", "train", *QUICK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    reader.stdout.close()
+    assert reader.stderr.read() == ""
+    reader.stderr.close()
+    assert reader.wait() == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_ends_the_training_tidily(tmp_path):
+    model = tmp_path / "model.safetensors"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastnn", "train", "--epochs", "100000", "--save", str(model)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    while not process.stdout.readline().startswith("epoch"):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == cli.INTERRUPTED
+    assert re.search(r"interrupted after \d+ of 100000 epochs\n$", err)
+    assert "Traceback" not in err
+    assert re.search(r"test accuracy 0\.\d{4}\n$", out)
+    assert fastnn.Sequential.load(model).n_features == 64

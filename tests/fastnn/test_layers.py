@@ -1,0 +1,47 @@
+import re
+
+import pytest
+
+import kernels
+from fastnn import Dense, Dropout, Scale, Sequential
+from fastnn.layers import ACTIVATIONS, check_layers
+
+
+def test_activations_are_the_kernels():
+    assert all(getattr(kernels, name.upper()) == code for name, code in ACTIVATIONS.items())
+    assert sorted(ACTIVATIONS.values()) == list(range(13))
+
+
+def test_layers_are_plain_settings():
+    assert Dense(3, "relu") == Dense(3, activation="relu")
+    assert repr(Dropout(0.5)) == "Dropout(rate=0.5)"
+    assert hash(Scale(2.0, shift=-1.0)) == hash(Scale(2.0, -1.0))
+
+
+@pytest.mark.parametrize(
+    "layers, error, message",
+    [
+        ([], ValueError, "layers must have at least one Dense layer; got []."),
+        ([Scale(2.0)], ValueError, "layers must have at least one Dense layer"),
+        (Dense(3), TypeError, "layers must be a list of Scale, Dense and Dropout; got a Dense."),
+        ([Dense(3), "relu"], TypeError, "layers[1] must be a Scale, Dense or Dropout; got 'relu'."),
+        ([Dense(3), Scale(2.0), Dense(1)], ValueError, "layers[1] must not be a Scale: only the first layer can be"),
+        ([Dense(3), Dropout(0.5)], ValueError, "layers[1] must be followed by a Dense layer, whose inputs it drops; got None."),
+        ([Dropout(0.1), Dropout(0.5), Dense(2)], ValueError, "layers[0] must be followed by a Dense layer"),
+        ([Dense(3, "softmax"), Dense(2)], ValueError, "layers[0] must not have the activation 'softmax': only the last layer can have it"),
+        ([Dense(3, "log_softmax"), Dense(2)], ValueError, "layers[0] must not have the activation 'log_softmax': only the last"),
+        ([Dense(1, "softmax")], ValueError, "layers[0] must not have the activation 'softmax': of one unit it is always 1, use 'sigmoid'"),
+    ],
+)
+def test_layers_that_cannot_follow_each_other(layers, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        check_layers(layers)
+    with pytest.raises(error, match=re.escape(message)):
+        Sequential(layers, n_features=2)
+
+
+def test_dropout_belongs_to_the_input_of_the_next_layer():
+    net = Sequential([Scale(0.5), Dropout(0.1), Dense(3, "relu"), Dense(3, "relu"), Dropout(0.3), Dense(2)], n_features=4)
+    assert net.plan.dropouts == (0.1, 0.0, 0.3)
+    assert net.plan.widths == (4, 3, 3, 2)
+    assert net.scaling == (0.5, 0.0)

@@ -1,0 +1,281 @@
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fastnn import Adam, Dense, Dropout, Scale, Sequential
+
+rng = np.random.default_rng(2)
+X = rng.normal(size=(37, 5))
+LABELS = rng.integers(0, 3, 37)
+
+
+def network(dtype="float64", **settings):
+    return Sequential([Dense(9, "tanh"), Dropout(0.5), Dense(7, "relu"), Dense(3, "softmax")], n_features=5, dtype=dtype, **settings)
+
+
+def naive_outputs(net, X):
+    """Return logits and probabilities of `network` by the textbook."""
+    (W1, b1), (W2, b2), (W3, b3) = net.weights
+    Z = np.maximum(np.tanh(X @ W1 + b1) @ W2 + b2, 0) @ W3 + b3
+    E = np.exp(Z - Z.max(axis=1, keepdims=True))
+    return Z, E / E.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("dtype, rtol", [("float32", 2e-5), ("float64", 1e-13)])
+def test_predict_matches_the_textbook(dtype, rtol):
+    net = network(dtype)
+    logits, probs = naive_outputs(net, X)
+    assert net.predict(X).dtype == dtype
+    np.testing.assert_allclose(net.predict(X), probs, rtol=rtol)
+    np.testing.assert_allclose(net.predict(X, logits=True), logits, rtol=rtol, atol=rtol)
+
+
+def test_evaluate_gives_loss_and_accuracy():
+    net = network()
+    _, probs = naive_outputs(net, X)
+    actual = net.evaluate(X, LABELS)
+    assert actual["loss"] == pytest.approx(-np.log(probs[np.arange(37), LABELS]).mean(), rel=1e-12)
+    assert actual["accuracy"] == np.mean(probs.argmax(axis=1) == LABELS)
+
+
+def test_evaluate_of_a_regression():
+    net = Sequential([Dense(2)], n_features=5, dtype="float64")
+    y = rng.normal(size=(37, 2))
+    error = net.predict(X) - y
+    actual = net.evaluate(X, y)
+    assert list(actual) == ["loss", "mean_absolute_error", "mean_squared_error", "r2"]
+    assert actual["loss"] == pytest.approx(actual["mean_squared_error"], rel=1e-13) == pytest.approx(np.mean(error**2), rel=1e-13)
+    assert actual["mean_absolute_error"] == pytest.approx(np.mean(np.abs(error)), rel=1e-13)
+
+
+def layouts(tmp_path):
+    """Return the same numbers as arrays of every kind: small whole ones, so that every dtype holds them."""
+    A = rng.integers(0, 100, (11, 5))
+    file = np.lib.format.open_memmap(tmp_path / "A.npy", "w+", np.float32, A.shape)
+    file[:] = A
+    file.flush()
+    raw = np.zeros(A.size * 8 + 1, np.uint8)
+    unaligned = raw[1:].view(np.float64).reshape(A.shape)
+    unaligned[:] = A
+    yield from (A.astype(dtype) for dtype in ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "g", ">f4", ">i2"))
+    yield from (np.asfortranarray(A, "f4"), np.repeat(A, 3, axis=1)[:, ::3], A[::-1, ::-1].copy()[::-1, ::-1], unaligned)
+    yield from (A.tolist(), np.load(tmp_path / "A.npy", mmap_mode="r"), np.asmatrix(A))
+
+
+def test_every_dtype_and_layout_gives_the_same_bits(tmp_path):
+    net = Sequential([Scale(0.01, -0.5), Dense(4, "tanh"), Dense(2)], n_features=5)
+    y = rng.normal(size=(11, 2))
+    outputs, trained = [], []
+    for A in layouts(tmp_path):
+        before = np.array(A)
+        one = copy.deepcopy(net)
+        outputs.append(one.predict(A))
+        one.fit(A, y, epochs=2, batch_size=4, verbose=0)
+        trained.append(one.parameters)
+        np.testing.assert_array_equal(A, before)
+    assert all(np.array_equal(one, outputs[0]) for one in outputs)
+    assert all(np.array_equal(one, trained[0]) for one in trained)
+
+
+def test_other_kinds_of_input():
+    net = network()
+    constant, bools = np.broadcast_to(X[:1], (6, 5)), X > 0
+    readonly = X.copy()
+    readonly.flags.writeable = False
+    np.testing.assert_array_equal(net.predict(constant), net.predict(constant.copy()))
+    np.testing.assert_array_equal(net.predict(bools), net.predict(bools.astype(float)))
+    np.testing.assert_array_equal(net.predict(readonly), net.predict(X))
+    pandas = pytest.importorskip("pandas")
+    np.testing.assert_array_equal(net.predict(pandas.DataFrame(X)), net.predict(X))
+
+
+def test_one_row_and_no_rows():
+    net = network()
+    assert net.predict(X[:0]).shape == (0, 3)
+    np.testing.assert_array_equal(net.predict(X[3:4]), net.predict(X)[3:4])
+
+
+def test_scale_acts_on_the_data():
+    plain, scaled = (Sequential([*first, Dense(3, "tanh")], n_features=5, dtype="float64") for first in ([], [Scale(2.0, shift=-1.0)]))
+    np.testing.assert_array_equal(scaled.predict(X), plain.predict(X * 2 - 1))
+    np.testing.assert_array_equal(scaled.loss_and_gradient(X, X[:, :3])[1], plain.loss_and_gradient(X * 2 - 1, X[:, :3])[1])
+
+
+def test_dropout_is_for_training_only():
+    net = network()
+    without = Sequential([Dense(9, "tanh"), Dense(7, "relu"), Dense(3, "softmax")], n_features=5, dtype="float64")
+    np.testing.assert_array_equal(net.predict(X), without.predict(X))
+    np.testing.assert_array_equal(net.loss_and_gradient(X, LABELS)[1], without.loss_and_gradient(X, LABELS)[1])
+    assert net.train_on_batch(X, LABELS) != without.train_on_batch(X, LABELS)
+
+
+def test_gradient_is_the_slope_of_the_loss():
+    net = network()
+    value, gradient = net.loss_and_gradient(X, LABELS)
+    assert value == pytest.approx(net.evaluate(X, LABELS)["loss"], rel=1e-13)
+    start, step = net.parameters.copy(), 1e-6
+    direction = rng.normal(size=start.shape) * net.plan.mask()
+    ends = []
+    for sign in (1, -1):
+        net.parameters = start + sign * step * direction
+        ends.append(net.evaluate(X, LABELS)["loss"])
+    assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(gradient @ direction, rel=1e-7)
+    assert not gradient[~net.plan.mask()].any()
+
+
+def test_parameters_are_one_vector_that_can_be_written():
+    net, other = network(), network(seed=1)
+    assert net.parameters.ndim == 1
+    assert net.n_parameters == net.plan.mask().sum() == 5 * 9 + 9 + 9 * 7 + 7 + 7 * 3 + 3
+    net.parameters = other.parameters
+    np.testing.assert_array_equal(net.predict(X), other.predict(X))
+    net.parameters *= 0
+    np.testing.assert_array_equal(net.predict(X), np.full((37, 3), 1 / 3))
+    assert other.parameters.any()
+
+
+def test_assigned_padding_is_cleared():
+    net = network()
+    expected = net.predict(X)
+    net.parameters = np.where(net.plan.mask(), net.parameters, 7.0)
+    net.parameters += ~net.plan.mask()
+    np.testing.assert_array_equal(net.predict(X), expected)
+    assert not net.parameters[~net.plan.mask()].any()
+
+
+def test_parameters_of_another_size_are_refused():
+    net = network()
+    with pytest.raises(ValueError, match=rf"parameters must have shape \({net.parameters.size},\); got \(3,\)"):
+        net.parameters = np.zeros(3)
+
+
+def test_weights_are_plain_copies():
+    net, other = network(), network(seed=1)
+    assert [(W.shape, b.shape) for W, b in net.weights] == [((5, 9), (9,)), ((9, 7), (7,)), ((7, 3), (3,))]
+    net.weights[0][0][:] = 0
+    assert net.weights[0][0].any()
+    net.set_weights(other.weights)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (lambda pairs: pairs[:2], ValueError, r"weights must have a pair \(W, b\) for each of 3 dense layers; got 2"),
+        (lambda pairs: [pairs[0], pairs[0], pairs[2]], ValueError, r"weights\[1\]\[0\] must have shape \(9, 7\); got \(5, 9\)"),
+        (lambda pairs: [pairs[0], pairs[1], (pairs[2][0], 0.0)], ValueError, r"weights\[2\]\[1\] must have shape \(3,\); got \(\)"),
+        (lambda pairs: [pairs[0], pairs[1], pairs[2][0]], TypeError, r"weights\[2\] must be a pair \(W, b\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(change, error, message):
+    net = network()
+    before = net.parameters.copy()
+    with pytest.raises(error, match=message):
+        net.set_weights(change([(W + 1, b + 1) for W, b in net.weights]))
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_the_seed_gives_the_weights():
+    np.testing.assert_array_equal(network(seed=3).parameters, network(seed=3).parameters)
+    assert not np.array_equal(network(seed=3).parameters, network(seed=4).parameters)
+    np.testing.assert_array_equal(network("float32").weights[0][0], network("float64").weights[0][0].astype(np.float32))
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_are_networks_of_their_own(duplicate):
+    net = network()
+    net.metadata["classes"] = ["a", "b", "c"]
+    net.fit(X, LABELS, verbose=0)
+    net.train_on_batch(X, LABELS)
+    twin = duplicate(net)
+    np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    assert (repr(twin), twin.metadata, twin.loss) == (repr(net), net.metadata, net.loss)
+    before = net.parameters.copy()
+    twin.fit(X, LABELS, verbose=0)
+    twin.metadata.clear()
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.metadata
+    net.fit(X, LABELS, verbose=0)
+    np.testing.assert_array_equal(net.parameters, twin.parameters)
+
+
+def test_repr_makes_the_network_again():
+    net = network("float32", seed=5)
+    np.testing.assert_array_equal(eval(repr(net)).parameters, net.parameters)  # noqa: S307
+
+
+def test_threads_change_no_bit():
+    big = Sequential([Dense(300, "relu"), Dense(200, "gelu"), Dense(3, "softmax")], n_features=5)
+    rows = rng.normal(size=(2000, 5))
+    np.testing.assert_array_equal(big.predict(rows, n_threads=1), big.predict(rows))
+    y = rng.integers(0, 3, 2000)
+    (one, gradient), (several, same) = (big.loss_and_gradient(rows, y, n_threads=n) for n in (1, None))
+    assert one == several
+    np.testing.assert_array_equal(gradient, same)
+
+
+def test_one_network_predicts_from_several_threads_at_once():
+    net = network()
+    parts = [rng.normal(size=(n, 5)) for n in range(1, 40)]
+    expected = [net.predict(part) for part in parts]
+    with ThreadPoolExecutor(4) as pool:
+        actual = list(pool.map(net.predict, parts * 5))
+    assert all(np.array_equal(a, b) for a, b in zip(actual, expected * 5))
+
+
+def test_networks_fit_in_several_threads_at_once():
+    nets = [network(seed=seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda net: net.fit(X, LABELS, epochs=3, verbose=0), nets))
+    for seed, net in enumerate(nets):
+        alone = network(seed=seed)
+        alone.fit(X, LABELS, epochs=3, verbose=0)
+        np.testing.assert_array_equal(net.parameters, alone.parameters)
+
+
+def test_train_on_batch_keeps_the_state_of_its_optimizer():
+    one, other = network(), network()
+    halves = np.arange(20), np.arange(20, 37)
+    for _ in range(3):
+        for rows in halves:
+            one.train_on_batch(X[rows], LABELS[rows], Adam(0.01))
+    order = np.tile(np.concatenate([np.arange(20), np.arange(20)]), 3)
+    assert len(order) == 120
+    other_losses = [other.train_on_batch(X[rows], LABELS[rows], "adam") for rows in halves]
+    assert all(np.isfinite(other_losses))
+    assert one._stepper.step == 6
+    assert other._stepper.step == 2
+
+
+def test_train_on_batch_is_a_step_of_fit():
+    plain = [Dense(6, "tanh"), Dense(3, "softmax")]
+    one, other = (Sequential(plain, n_features=5, dtype="float64") for _ in range(2))
+    losses = [one.train_on_batch(X, LABELS, Adam(0.01)) for _ in range(5)]
+    history = other.fit(X, LABELS, optimizer=Adam(0.01), epochs=5, batch_size=100, shuffle=False, verbose=0)
+    assert losses == history["loss"]
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+def test_train_on_batch_keeps_its_state_when_batches_grow():
+    one, other = (Sequential([Dense(3, "softmax")], n_features=5, dtype="float64") for _ in range(2))
+    one.train_on_batch(X, LABELS, "adam")
+    one.train_on_batch(X[:4], LABELS[:4], "adam")
+    other.train_on_batch(X[:4] * 0 + X[0], LABELS[:4] * 0, "adam")
+    first = other._stepper.trainer
+    other.train_on_batch(X, LABELS, "adam")
+    assert other._stepper.trainer is not first
+    assert other._stepper.step == 2
+    assert other._stepper.trainer.state.any()
+
+
+def test_summary_counts():
+    net = Sequential([Scale(1 / 255), Dense(500, "relu"), Dropout(0.2), Dense(10, "softmax")], n_features=784)
+    text = net.summary(batch_size=100)
+    assert repr(text) == str(text)
+    assert "397,510 parameters in float32; a row costs 794,000 FLOPs to predict, 1,598,000 to train with." in text
+    assert [line.split()[0] for line in text.splitlines()[1:5]] == ["Scale(0.003922)", "Dense(relu)", "Dropout(0.2)", "Dense(softmax)"]
+    assert 4 * 4 * 397_510 < net.memory(100) < 4 * 4 * 397_510 + 16e6
+    assert net.memory(100, "sgd") < net.memory(100, "adam") < net.memory(1000, "adam")

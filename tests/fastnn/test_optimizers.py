@@ -1,0 +1,79 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import kernels
+from fastnn import SGD, Adagrad, Adam, AdamW, Dense, Momentum, Nesterov, RMSprop, Sequential
+from fastnn.optimizers import OPTIMIZERS, optimizer_for
+from tests.fixtures.make_torch_adam import BATCH, FILE, STEPS, WIDTHS, start, train
+
+CASES = [
+    (SGD(0.1, weight_decay=0.01), lambda optim, p: optim.SGD(p, lr=0.1, weight_decay=0.01)),
+    (Momentum(0.05, 0.8, 0.3, weight_decay=0.01), lambda optim, p: optim.SGD(p, lr=0.05, momentum=0.8, dampening=0.3, weight_decay=0.01)),
+    (Nesterov(0.05, 0.8, weight_decay=0.01), lambda optim, p: optim.SGD(p, lr=0.05, momentum=0.8, nesterov=True, weight_decay=0.01)),
+    (Adagrad(0.05, 0.1, 1e-6, weight_decay=0.01), lambda optim, p: optim.Adagrad(p, lr=0.05, lr_decay=0.1, eps=1e-6, weight_decay=0.01)),
+    (RMSprop(0.005, 0.9, 1e-6, weight_decay=0.01), lambda optim, p: optim.RMSprop(p, lr=0.005, alpha=0.9, eps=1e-6, weight_decay=0.01)),
+    (Adam(0.01, 0.8, 0.99, 1e-6, weight_decay=0.01), lambda optim, p: optim.Adam(p, lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.01)),
+    (AdamW(0.01, 0.8, 0.99, 1e-6, weight_decay=0.1), lambda optim, p: optim.AdamW(p, lr=0.01, betas=(0.8, 0.99), eps=1e-6, weight_decay=0.1)),
+    (SGD(), lambda optim, p: optim.SGD(p)),
+    (Adagrad(), lambda optim, p: optim.Adagrad(p)),
+    (RMSprop(), lambda optim, p: optim.RMSprop(p)),
+    (Adam(), lambda optim, p: optim.Adam(p)),
+    (AdamW(), lambda optim, p: optim.AdamW(p)),
+]
+
+
+def trained(numbers, optimizer):
+    """Return weights and losses of the same 20 steps here."""
+    layers = [Dense(n, activation) for n, activation in zip(WIDTHS[1:], ("relu", "tanh", "softmax"))]
+    net = Sequential(layers, n_features=WIDTHS[0], dtype="float64")
+    net.set_weights([(numbers[f"W{i}"], numbers[f"b{i}"]) for i in range(3)])
+    losses = []
+
+    class Watch:
+        def on_batch_end(self, step, loss):
+            losses.append(loss)
+
+    net.fit(numbers["X"], numbers["y"], optimizer=optimizer, batch_size=BATCH, shuffle=False, verbose=0, callbacks=[Watch()])
+    assert len(losses) == STEPS
+    return net.weights, losses
+
+
+def check(actual, expected):
+    for ours, theirs in zip(actual[0], expected[0]):
+        for A, B in zip(ours, theirs):
+            assert np.abs(A - B).max() < 1e-10 * np.abs(B).max()
+    np.testing.assert_allclose(actual[1], expected[1], rtol=1e-10)
+
+
+def test_twenty_adam_steps_beside_stored_ones_of_torch():
+    numbers = np.load(FILE)
+    expected = [(numbers[f"trained_W{i}"], numbers[f"trained_b{i}"]) for i in range(3)]
+    check(trained(numbers, Adam(0.01)), (expected, numbers["losses"]))
+
+
+@pytest.mark.parametrize("ours, theirs", CASES, ids=[f"{type(one).__name__}{i}" for i, (one, _) in enumerate(CASES)])
+def test_twenty_steps_beside_torch(ours, theirs):
+    pytest.importorskip("torch")
+    numbers = start()
+    check(trained(numbers, ours), train(numbers, theirs))
+
+
+def test_optimizers_are_the_kernels():
+    assert all(getattr(kernels, name.upper()) == optimizer.rule for name, optimizer in OPTIMIZERS.items())
+
+
+def test_optimizers_are_settings_without_state():
+    for optimizer in OPTIMIZERS.values():
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            optimizer.learning_rate = 1.0
+    assert Adam(0.1) == Adam(learning_rate=0.1) != AdamW(0.1)
+    assert optimizer_for(None) == optimizer_for("adam") == Adam()
+    assert optimizer_for(SGD(3.0)) == SGD(3.0)
+
+
+def test_one_optimizer_serves_several_networks():
+    shared, numbers = Adam(0.01), start()
+    first, second = trained(numbers, shared), trained(numbers, shared)
+    assert first[1] == second[1]

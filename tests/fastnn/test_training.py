@@ -1,0 +1,392 @@
+import copy
+import json
+import random
+import signal
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from fastnn import (
+    SGD,
+    AbsoluteError,
+    Adam,
+    BinaryCrossEntropy,
+    Dense,
+    DivergedError,
+    Dropout,
+    EarlyStopping,
+    Momentum,
+    Nesterov,
+    Scale,
+    Sequential,
+    SquaredError,
+)
+from fastnn.training import History
+
+rng = np.random.default_rng(4)
+X = rng.normal(size=(50, 4))
+LABELS = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+
+
+def network(dtype="float64", dropout=0.0, seed=0):
+    return Sequential([Dense(8, "tanh"), Dropout(dropout), Dense(3, "softmax")], n_features=4, dtype=dtype, seed=seed)
+
+
+# Numbers from outside.
+
+
+def test_one_sgd_step_by_hand():
+    """scikit-learn's worked example (tests/test_mlp.py::test_fit): alpha 0.1 as L2 on the weights, not on biases."""
+    net = Sequential([Dense(2, "sigmoid"), Dense(1, "sigmoid")], n_features=3, dtype="float64")
+    net.set_weights([([[0.1, 0.2], [0.3, 0.1], [0.5, 0.0]], [0.1, 0.1]), ([[0.1], [0.2]], [1.0])])
+    before = net.weights
+    x = [[0.6, 0.8, 0.7]]
+    np.testing.assert_allclose(net.predict(x), [[0.7654329236196236]], atol=2e-5)  # as printed; sigmoid(1.182806) is 0.765452
+    net.fit(x, [0], optimizer=SGD(0.1), verbose=0)
+    for (W, b), (W0, _), (expected_W, expected_b) in zip(
+        net.weights,
+        before,
+        [
+            ([[0.098, 0.195756], [0.2956664, 0.096008], [0.4939998, -0.002244]], [0.098333, 0.09626]),
+            ([[0.04706], [0.154089]], [0.9235]),
+        ],
+    ):
+        np.testing.assert_allclose(W - 0.1 * 0.1 * W0, expected_W, atol=4e-4)  # worked there with three digits
+        np.testing.assert_allclose(b, expected_b, atol=4e-4)
+
+
+def test_mazur_step_by_step():
+    """Matt Mazur, A step by step backpropagation example: E = sum of (t - o)**2 / 2, so half of his rate on its double."""
+    net = Sequential([Dense(2, "sigmoid"), Dense(2, "sigmoid")], n_features=2, dtype="float64")
+    net.set_weights([([[0.15, 0.25], [0.20, 0.30]], [0.35, 0.35]), ([[0.40, 0.50], [0.45, 0.55]], [0.60, 0.60])])
+    x, y = [[0.05, 0.10]], [[0.01, 0.99]]
+    loss = SquaredError(reduction="sum", outputs_reduction="sum")
+    np.testing.assert_allclose(net.predict(x), [[0.75136507, 0.772928465]], atol=1e-9)
+    assert net.evaluate(x, y, loss)["loss"] / 2 == pytest.approx(0.298371109, abs=1e-9)
+    net.fit(x, y, loss, SGD(0.25), verbose=0)
+    (W1, _), (W2, _) = net.weights
+    np.testing.assert_allclose(W1.T.ravel(), [0.149780716, 0.19956143, 0.24975114, 0.29950229], atol=1e-8)
+    np.testing.assert_allclose(W2.T.ravel(), [0.35891648, 0.408666186, 0.511301270, 0.561370121], atol=1e-8)
+    assert net.evaluate(x, y)["loss"] / 2 == pytest.approx(0.2804714468, abs=1e-10)  # biases trained too
+    net.fit(x, y, loss, SGD(0.25), batch_size=1, shuffle=np.zeros(9_999, int), verbose=0)
+    assert net.evaluate(x, y)["loss"] / 2 == pytest.approx(0.0000024476, abs=1e-10)
+
+
+def test_trask_eleven_lines(data_dir):
+    """I am Trask, A neural network in 11 lines of Python: no biases, so they are put back after every step."""
+    numbers = np.load(data_dir / "reference_runs" / "reference_runs.npz")
+    x, y = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]]), np.array([[0], [1], [1], [0]])
+    net = Sequential([Dense(4, "sigmoid"), Dense(1, "sigmoid")], n_features=3, dtype="float64")
+    net.set_weights([(np.ones((3, 4)), np.zeros(4)), (np.ones((4, 1)), np.zeros(1))])
+    weights = net.parameters.copy()
+    net.set_weights([(numbers["trask3_W0"], np.zeros(4)), (numbers["trask3_W1"], np.zeros(1))])
+    half = SquaredError(reduction="sum", outputs_reduction="sum")
+    actual = []
+    for step in range(20_001):
+        if step % 10_000 == 0:
+            actual.append(np.abs(net.predict(x) - y).mean())
+        net.parameters -= 0.5 * weights * net.loss_and_gradient(x, y, half, n_threads=1)[1]
+    np.testing.assert_allclose(actual, [0.496410031903, 0.00858452565325, 0.00578945986251], rtol=1e-11)
+
+
+@pytest.fixture(scope="module")
+def nielsen(data_dir):
+    """Return MNIST as Nielsen reads it, pixels / 256 in float32, and his start weights."""
+    from fastnn import load_mnist
+
+    data = load_mnist(data_dir)
+    pixels = [(A.reshape(-1, 784).astype(np.float32) / np.float32(256)).astype(np.float64) for A in (data.X_train[:1000], data.X_test)]
+    draws = np.random.RandomState(12345678)
+    for scale in (np.sqrt([784, 30]), [1, 1]):  # his network draws twice
+        biases = [draws.randn(n, 1).ravel() for n in (30, 10)]
+        weights = [draws.randn(n_out, n_in).T / one for (n_in, n_out), one in zip([(784, 30), (30, 10)], scale)]
+    return *pixels, data.y_train[:1000], data.y_test, list(zip(weights, biases))
+
+
+def python2_shuffle(n):
+    """Return the function that shuffles the row numbers on and on, as Python 2's random.shuffle did."""
+    source, order = random.Random(12345678), list(range(n))
+
+    def shuffled(epoch):
+        for i in reversed(range(1, n)):
+            j = int(source.random() * (i + 1))
+            order[i], order[j] = order[j], order[i]
+        return np.array(order)
+
+    return shuffled
+
+
+class Hits:
+    """Collect cost and hits on test and training data after every epoch, as Nielsen's monitoring does."""
+
+    def __init__(self, net, *sets):
+        self.net, self.sets, self.rows = net, sets, []
+
+    def on_epoch_end(self, epoch, logs):
+        row = []
+        for images, labels in self.sets:
+            row.append(self.net.evaluate(images, np.eye(10)[labels])["loss"])
+            row.append(int((self.net.predict(images).argmax(axis=1) == labels).sum()))
+        self.rows.append(row)
+
+
+def test_nielsen_overfitting(nielsen, data_dir):
+    """Neural networks and deep learning, fig/overfitting.json: 1,000 images, cross-entropy, 784-30-10, the first 30 of 400 epochs."""
+    train, test, train_labels, test_labels, weights = nielsen
+    net = Sequential([Dense(30, "sigmoid"), Dense(10, "sigmoid")], n_features=784, dtype="float64")
+    net.set_weights(weights)
+    hits = Hits(net, (test, test_labels), (train, train_labels))
+    net.fit(
+        train,
+        np.eye(10)[train_labels],
+        loss=BinaryCrossEntropy(outputs_reduction="sum"),
+        optimizer=SGD(0.5),
+        epochs=30,
+        batch_size=10,
+        shuffle=python2_shuffle(1000),
+        verbose=0,
+        callbacks=[hits],
+    )
+    expected = json.loads((data_dir / "nielsen" / "overfitting.json").read_text())
+    for column, (values, tolerance) in enumerate(zip(expected, (1e-10, 0, 1e-10, 0))):
+        np.testing.assert_allclose([row[column] for row in hits.rows], values[:30], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("optimizer, momentum", [(SGD(0.1), 0.0), (Momentum(0.1, 0.7), 0.7), (Nesterov(0.1, 0.7), 0.7)])
+def test_scikit_learn_goes_the_same_way(optimizer, momentum):
+    sklearn = pytest.importorskip("sklearn.neural_network")
+    nesterov = isinstance(optimizer, Nesterov)
+    settings = {"solver": "sgd", "alpha": 0.0, "momentum": momentum, "nesterovs_momentum": nesterov, "batch_size": 16, "shuffle": False}
+    theirs = sklearn.MLPClassifier([8], "tanh", **settings, learning_rate_init=1e-300, max_iter=1, warm_start=True, random_state=0, tol=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs.fit(X, LABELS)
+        ours = Sequential([Dense(8, "tanh"), Dense(3, "softmax")], n_features=4, dtype="float64")
+        ours.set_weights(list(zip(theirs.coefs_, theirs.intercepts_)))
+        theirs.set_params(learning_rate_init=0.1, max_iter=6).fit(X, LABELS)
+    history = ours.fit(X, LABELS, optimizer=optimizer, epochs=6, batch_size=16, shuffle=False, verbose=0)
+    np.testing.assert_allclose(history["loss"], theirs.loss_curve_[-6:], rtol=1e-12)
+    np.testing.assert_allclose(ours.weights[0][0], theirs.coefs_[0], rtol=1e-11)
+
+
+# The loop.
+
+
+def test_history_has_losses_and_validation_metrics():
+    net = network()
+    history = net.fit(X, LABELS, epochs=3, validation_data=(X[:20], LABELS[:20]), verbose=0)
+    assert list(history.history) == ["loss", "val_loss", "val_accuracy"]
+    assert history.epochs == [1, 2, 3]
+    assert len(history["val_loss"]) == len(history.seconds) == 3
+    assert history["loss"][0] > history["loss"][2]
+    assert history["val_loss"][-1] == net.evaluate(X[:20], LABELS[:20])["loss"]
+    assert not history.interrupted
+    with pytest.raises(ValueError, match="name must be one of 'loss', 'val_loss', 'val_accuracy'; got 'los'. Did you mean 'loss'?"):
+        history["los"]
+
+
+def test_history_of_a_regression():
+    net = Sequential([Dense(1)], n_features=4)
+    history = net.fit(X, X.sum(axis=1), "huber", "sgd", validation_data=(X, X.sum(axis=1, keepdims=True)), verbose=0)
+    assert list(history.history) == ["loss", "val_loss", "val_mean_absolute_error", "val_mean_squared_error", "val_r2"]
+    assert net.loss.name == "huber"
+
+
+def test_history_prints_as_a_table():
+    history = History({"loss": [1.5, 0.25], "val_accuracy": [0.5, 1.0]}, [1, 2], [0.25, 1.0], interrupted=True)
+    assert repr(history).splitlines() == [
+        "epoch      loss  val_accuracy  seconds",
+        "    1       1.5           0.5     0.25",
+        "    2      0.25             1     1.00",
+        "interrupted",
+    ]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_loss_of_an_epoch_is_that_of_its_rows(reduction):
+    """At rate 0 the parameters stay, so the minibatches' losses, the short one too, must give the loss of all rows."""
+    net = network()
+    loss = net.loss.__class__(reduction=reduction)
+    history = net.fit(X, LABELS, loss, SGD(0.0), batch_size=16, verbose=0)
+    assert history["loss"][0] == pytest.approx(net.evaluate(X, LABELS, loss)["loss"], rel=1e-13)
+
+
+def test_minibatches_are_cut_as_they_should_be():
+    """A linear unit with absolute error below its targets moves its bias by the rate at each step, the short one too."""
+    net = Sequential([Dense(1)], n_features=1, dtype="float64")
+    net.fit(np.zeros((50, 1)), np.full(50, 1e6), AbsoluteError(), SGD(1.0), epochs=2, batch_size=16, verbose=0)
+    assert net.weights[0][1] == 2 * 4
+
+
+def test_a_batch_larger_than_the_data_is_one_batch():
+    one, other = network(), network()
+    one.fit(X, LABELS, epochs=2, batch_size=10**12, verbose=0)
+    other.fit(X, LABELS, epochs=2, batch_size=50, verbose=0)
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_seed_gives_every_bit(dtype):
+    nets = [network(dtype, dropout=0.3, seed=seed) for seed in (7, 7, 8)]
+    for net in nets:
+        net.fit(X, LABELS, epochs=3, batch_size=16, verbose=0)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    assert not np.array_equal(nets[0].parameters, nets[2].parameters)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_change_no_bit(dtype):
+    from fastnn import load_digits
+
+    data = load_digits()
+    nets = [Sequential([Scale(1 / 16), Dense(200, "relu"), Dropout(0.2), Dense(100, "tanh"), Dense(10, "softmax")], 64, dtype) for _ in range(2)]
+    for net, n_threads in zip(nets, (1, None)):
+        net.fit(data.X_train, data.y_train, epochs=3, batch_size=100, n_threads=n_threads, verbose=0)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+def test_a_second_fit_goes_on_with_another_order():
+    net = network()
+    net.fit(X, LABELS, optimizer=SGD(0.0), batch_size=1, verbose=0)
+    watch = [Batches(), Batches()]
+    for one in watch:
+        net.fit(X, LABELS, optimizer=SGD(0.0), batch_size=1, verbose=0, callbacks=[one])
+    assert watch[0].losses != watch[1].losses
+    assert sorted(watch[0].losses) == sorted(watch[1].losses)
+
+
+class Batches:
+    def __init__(self):
+        self.steps, self.losses = [], []
+
+    def on_batch_end(self, step, loss):
+        self.steps.append(step)
+        self.losses.append(loss)
+
+
+def test_watching_every_batch_changes_no_bit():
+    watch, nets = Batches(), [network(dropout=0.2), network(dropout=0.2)]
+    nets[0].fit(X, LABELS, epochs=2, batch_size=16, verbose=0, callbacks=[watch])
+    nets[1].fit(X, LABELS, epochs=2, batch_size=16, verbose=0)
+    assert watch.steps == list(range(8))
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+
+
+@pytest.mark.parametrize("answer", [True, "stop"])
+def test_a_callback_stops_the_fit(answer):
+    class Stop:
+        def on_epoch_end(self, epoch, logs):
+            assert set(logs) == {"loss", "seconds"}
+            return answer if epoch == 2 else None
+
+    assert network().fit(X, LABELS, epochs=9, verbose=0, callbacks=[Stop()]).epochs == [1, 2]
+
+
+def test_early_stopping_goes_back_to_the_best():
+    net = network()
+    best = []
+
+    class Remember:
+        def on_epoch_end(self, epoch, logs):
+            best.append((logs["val_loss"], net.parameters.copy()))
+
+    stopping = EarlyStopping(patience=2)
+    history = net.fit(X, LABELS, optimizer=Adam(0.05), epochs=200, validation_data=(X[:9], LABELS[::-1][:9]), verbose=0, callbacks=[Remember(), stopping])
+    assert len(history.epochs) == stopping.best_epoch + 2 < 200
+    assert stopping.best == min(history["val_loss"])
+    np.testing.assert_array_equal(net.parameters, best[stopping.best_epoch - 1][1])
+
+
+def test_early_stopping_knows_what_is_better():
+    stopping = EarlyStopping("val_accuracy", patience=2, min_delta=0.1, restore_best=False)
+    stopping.on_fit_begin(None)
+    assert [stopping.on_epoch_end(i + 1, {"val_accuracy": value}) for i, value in enumerate([0.5, 0.55, 0.7, 0.7, 0.71])] == [False] * 4 + [True]
+    assert (stopping.best, stopping.best_epoch) == (0.7, 3)
+    with pytest.raises(ValueError, match="monitor must be one of 'loss', 'seconds'; got 'val_accuracy'"):
+        network().fit(X, LABELS, verbose=0, callbacks=[stopping])
+
+
+# Ends before the end.
+
+
+def test_ctrl_c_leaves_a_usable_network():
+    net = network()
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    history = net.fit(X, LABELS, epochs=10**9, batch_size=8, verbose=0)
+    timer.join()
+    assert history.interrupted
+    assert 0 < len(history.epochs) < 10**9
+    assert np.isfinite(net.evaluate(X, LABELS)["loss"])
+    assert net.fit(X, LABELS, verbose=0).interrupted is False
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit():
+    net = Sequential([Dense(8, "relu"), Dense(1)], n_features=4, dtype="float32")
+    y = X.sum(axis=1)
+    watch = Batches()
+    with pytest.raises(DivergedError, match=r"^loss must be finite; got NaN or infinity at epoch (\d+), batch (\d+)\. The network keeps") as caught:
+        net.fit(X, y, optimizer=SGD(1e4), epochs=50, batch_size=16, verbose=0, callbacks=[watch])
+    epoch, batch = (int(part.split(" ")[1]) for part in str(caught.value).split(" at ")[1].split(". ")[0].split(", "))
+    assert (epoch - 1) * 4 + batch - 1 == len(watch.losses)
+    assert np.isfinite(watch.losses).all()
+    assert np.isfinite(net.parameters).all()
+
+
+def test_the_parameters_of_the_last_finite_loss_are_kept():
+    """Repeated with one batch less, the fit ends with the same parameters that it had before its last finite update."""
+    x, y = np.ones((1, 1)), np.ones(1)
+    net = Sequential([Dense(1)], n_features=1, dtype="float32")
+    net.set_weights([([[0.0]], [0.0])])
+    watch, before = Batches(), []
+
+    class Parameters:
+        def on_batch_end(self, step, loss):
+            before.append(net.parameters.copy())
+
+    twin = copy.deepcopy(net)
+    with pytest.raises(DivergedError):
+        net.fit(x, y, optimizer=SGD(1e10), epochs=50, verbose=0, callbacks=[watch, Parameters()])
+    assert net.evaluate(x, y)["loss"] == watch.losses[-1]
+    with pytest.raises(DivergedError):
+        twin.fit(np.ones((1, 1)), y, optimizer=SGD(1e10), epochs=1, batch_size=1, shuffle=[0] * 50, verbose=0)
+    np.testing.assert_array_equal(twin.parameters, net.parameters)
+
+
+def test_train_on_batch_says_when_it_diverges():
+    net = Sequential([Dense(1)], n_features=1)
+    with pytest.raises(DivergedError, match="got NaN or infinity at step"):
+        for _ in range(50):
+            net.train_on_batch([[1.0]], [1.0], SGD(1e10))
+    assert np.isfinite(net.parameters).all()
+
+
+# What it shows.
+
+
+def test_verbose_prints_a_line_an_epoch_and_no_bar_without_a_terminal(capsys):
+    network().fit(X, LABELS, epochs=2, validation_data=(X, LABELS))
+    out, err = capsys.readouterr()
+    first, second = out.splitlines()
+    assert first.startswith("epoch 1/2  loss 1.")
+    assert "val_accuracy 0." in second
+    assert "samples/s" in second
+    assert second.endswith("GFLOP/s)")
+    assert "%" not in err
+    network().fit(X, LABELS, verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_bar_shows_loss_and_speed(monkeypatch, capsys):
+    from fastnn import progress
+
+    monkeypatch.setattr(progress, "INTERVAL", 0.0)
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    network().fit(X, LABELS, epochs=1, batch_size=1)
+    shown = capsys.readouterr().err
+    assert "epoch 1/1" in shown
+    assert "loss " in shown
+    assert "samples/s" in shown
+    assert "GFLOP/s" in shown

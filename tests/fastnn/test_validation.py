@@ -1,0 +1,216 @@
+"""Bad input: one sentence that names the argument, before training starts, with the network unchanged."""
+
+import re
+
+import numpy as np
+import pytest
+
+from fastnn import SGD, Adam, Constant, Dense, Dropout, EarlyStopping, Huber, Scale, Sequential, SquaredError, validation
+
+X = np.linspace(-1, 1, 12).reshape(4, 3)
+LABELS = np.array([0, 1, 2, 1])
+
+
+def classifier(dtype="float32"):
+    return Sequential([Dense(4, "relu"), Dense(3, "softmax")], n_features=3, dtype=dtype)
+
+
+def regressor(n_outputs=1):
+    return Sequential([Dense(n_outputs)], n_features=3)
+
+
+def changed(A, at, value, dtype=None):
+    A = np.array(A, dtype=dtype)
+    A[at] = value
+    return A
+
+
+def sparse(A):
+    return pytest.importorskip("scipy.sparse").csr_matrix(A)
+
+
+BAD_X = [
+    (X[0], ValueError, "X must have shape (n_rows, n_features) = (..., 3); got (3,). For a single row use X.reshape(1, -1)."),
+    (X[:, :2], ValueError, "X must have shape (n_rows, n_features) = (..., 3); got (4, 2)."),
+    (X.reshape(4, 1, 3), ValueError, "X must have shape (n_rows, n_features) = (..., 3); got (4, 1, 3). Use X.reshape(len(X), -1)."),
+    (3.0, ValueError, "X must have shape (n_rows, n_features) = (..., 3); got ()."),
+    (np.empty((0, 3)), ValueError, "X must have at least one row; got shape (0, 3)."),
+    (changed(X, (2, 1), np.nan), ValueError, "X must be finite; got nan in row 2, column 1."),
+    (changed(X, (3, 0), -np.inf, np.float32), ValueError, "X must be finite; got -inf in row 3, column 0."),
+    (X.astype(complex), TypeError, "X must hold real numbers; got dtype complex128."),
+    (X.astype(object), TypeError, "X must hold real numbers; got dtype object."),
+    (X.astype(str), TypeError, "X must hold real numbers; got dtype <U"),
+    (np.zeros((4, 3), "datetime64[s]"), TypeError, "X must hold real numbers; got dtype datetime64[s]."),
+    (np.zeros(4, [("a", float), ("b", float), ("c", float)]), TypeError, "X must hold real numbers; got dtype [('a', '<f8')"),
+    (np.ma.masked_less(X, 0), TypeError, "X must be an array without a mask; got a masked array. Use X.filled(value)."),
+    ([[1, 2, 3], [4, 5]], ValueError, "X must be an array with rows of equal length; got a list"),
+    (None, TypeError, "X must hold real numbers; got dtype object."),
+]
+
+BAD_LABELS = [
+    ([0, 1, 3, 1], ValueError, "y must hold labels from 0 to 2, one for each output; got 3 in row 2."),
+    ([0, 1, -1, 1], ValueError, "y must hold labels from 0 to 2, one for each output; got -1 in row 2."),
+    (np.array([0, 1, 2**63, 1], np.uint64), ValueError, "y must hold labels from 0 to 2, one for each output; got 9223372036854775808 in row 2."),
+    ([0.0, 1.0, 2.0, 1.0], TypeError, "y must be integers, the labels of the classes; got dtype float64. Use y.astype(int) if they are whole numbers."),
+    ([0, 1, 2], ValueError, "y must have as many rows as X, 4; got 3."),
+    (1, ValueError, "y must have as many rows as X, 4; got a single number."),
+    (["a", "b", "c", "b"], TypeError, "y must hold real numbers; got dtype <U1. Number classes from 0: np.unique(y, return_inverse=True)."),
+    (np.zeros((4, 2), int), ValueError, "y must have shape (n_rows,) with labels or (n_rows, n_classes) = (4, 3); got (4, 2)."),
+    (np.full((4, 3), 0.5), ValueError, "y must have rows that sum to 1 where it has a column for each class; got 1.5 in row 0."),
+    (np.eye(4, 3) * 2 - 0.5, ValueError, "y must hold probabilities from 0 to 1 where it has a column for each class; got 1.5 in row 0, column 0."),
+    (changed(np.eye(4, 3), (1, 2), np.nan), ValueError, "y must be finite; got nan in row 1, column 2."),
+]
+
+BAD_SETTINGS = [
+    ({"batch_size": 0}, ValueError, "batch_size must be an integer of at least 1; got 0."),
+    ({"batch_size": -3}, ValueError, "batch_size must be an integer of at least 1; got -3."),
+    ({"batch_size": 2.0}, TypeError, "batch_size must be an integer of at least 1; got 2.0."),
+    ({"batch_size": True}, TypeError, "batch_size must be an integer of at least 1; got True."),
+    ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1; got 0."),
+    ({"epochs": "3"}, TypeError, "epochs must be an integer of at least 1; got '3'."),
+    ({"n_threads": 0}, ValueError, "n_threads must be an integer from 1 to "),
+    ({"n_threads": 10**6}, ValueError, "n_threads must be an integer from 1 to "),
+    ({"n_threads": 1.5}, TypeError, "n_threads must be an integer from 1 to "),
+    ({"verbose": 2}, ValueError, "verbose must be an integer from 0 to 1; got 2."),
+    ({"loss": "cross_entrpy"}, ValueError, "got 'cross_entrpy'. Did you mean 'cross_entropy'?"),
+    ({"loss": 3}, TypeError, "loss must be a name or settings such as CrossEntropy("),
+    ({"loss": "squared_error"}, ValueError, "loss must fit the last activation, 'softmax'; got 'squared_error'. Softmax outputs are probabilities of classes"),
+    ({"loss": SquaredError()}, ValueError, "loss must fit the last activation, 'softmax'; got 'squared_error'."),
+    ({"loss": "binary_cross_entropy"}, ValueError, "end with Dense(n, 'sigmoid')."),
+    ({"optimizer": "Adm"}, ValueError, "got 'Adm'. Did you mean 'adam'?"),
+    ({"optimizer": 0.1}, TypeError, "optimizer must be a name or settings such as SGD("),
+    ({"validation_data": X}, TypeError, "validation_data must be a pair (X, y); got an array of shape (4, 3)."),
+    ({"validation_data": (X[:, :1], LABELS)}, ValueError, "validation_data[0] must have shape"),
+    ({"validation_data": (X, LABELS + 1)}, ValueError, "validation_data[1] must hold labels from 0 to 2, one for each output; got 3 in row 2."),
+    ({"shuffle": [0, 1, 4]}, ValueError, "shuffle must give row numbers from 0 to 3; got 4."),
+    ({"shuffle": [-1]}, ValueError, "shuffle must give row numbers from 0 to 3; got -1."),
+    ({"shuffle": []}, ValueError, "shuffle must give a one-dimensional array of row numbers"),
+    ({"shuffle": [0.0, 1.0]}, ValueError, "shuffle must give a one-dimensional array of row numbers"),
+    ({"shuffle": 1}, TypeError, "shuffle must be True, False, an array of row numbers or a function of the epoch; got 1."),
+    ({"shuffle": "yes"}, TypeError, "shuffle must be True, False, an array of row numbers or a function of the epoch; got 'yes'."),
+    ({"shuffle": lambda epoch: [9]}, ValueError, "shuffle must give row numbers from 0 to 3; got 9."),
+    ({"callbacks": [print]}, TypeError, "callbacks must be objects with one of the methods on_fit_begin,"),
+    ({"callbacks": EarlyStopping}, TypeError, "callbacks must be objects with one of the methods on_fit_begin,"),
+]
+
+
+def check_refused(net, X, y, error, message, **settings):
+    before = net.parameters.copy()
+    with pytest.raises(error, match=re.escape(message)) as caught:
+        net.fit(X, y, **{"verbose": 0, **settings})
+    assert type(caught.value) is error
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("bad, error, message", BAD_X)
+def test_fit_refuses_features(bad, error, message):
+    check_refused(classifier(), bad, LABELS, error, message)
+
+
+@pytest.mark.parametrize("bad, error, message", BAD_LABELS)
+def test_fit_refuses_labels(bad, error, message):
+    check_refused(classifier(), X, bad, error, message)
+
+
+@pytest.mark.parametrize("settings, error, message", BAD_SETTINGS)
+def test_fit_refuses_settings(settings, error, message):
+    check_refused(classifier(), X, LABELS, error, message, **settings)
+
+
+@pytest.mark.parametrize(
+    "n_outputs, y, error, message",
+    [
+        (1, [[1.0, 2.0]] * 4, ValueError, "y must have shape (n_rows, n_outputs) = (4, 1); got (4, 2)."),
+        (2, [1.0, 2.0, 3.0, 4.0], ValueError, "y must have shape (n_rows, n_outputs) = (4, 2); got (4,)."),
+        (1, [1.0, np.nan, 3.0, 4.0], ValueError, "y must be finite; got nan in row 1, column 0."),
+        (1, [1.0, 2.0, -1e300, 4.0], ValueError, "y must fit into float32; got -1e+300 in row 2, column 0."),
+    ],
+)
+def test_fit_refuses_numbers(n_outputs, y, error, message):
+    check_refused(regressor(n_outputs), X, y, error, message)
+
+
+def test_fit_refuses_targets_that_are_no_probabilities():
+    net = Sequential([Dense(2, "sigmoid")], n_features=3)
+    check_refused(net, X, [[0, 1], [1, 2], [0, 0], [0, 0]], ValueError, "y must lie from 0 to 1 for this loss; got 2.0 in row 1, column 1.")
+    check_refused(net, X, LABELS, ValueError, "y must have shape (n_rows, n_outputs) = (4, 2); got (4,).")
+    check_refused(net, X, LABELS, ValueError, "It compares probabilities that sum to 1", loss="cross_entropy")
+
+
+def test_sparse_features_are_refused():
+    check_refused(classifier(), sparse(X), LABELS, TypeError, "X must be a dense array; got a csr_matrix. Use X.toarray().")
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "loss_and_gradient", "train_on_batch"])
+def test_every_method_checks_its_data(call):
+    net = classifier()
+    y = () if call == "predict" else (LABELS,)
+    with pytest.raises(ValueError, match="X must be finite; got nan in row 1, column 2"):
+        getattr(net, call)(changed(X, (1, 2), np.nan), *y)
+    with pytest.raises(ValueError, match="n_threads must be an integer from 1 to"):
+        getattr(net, call)(X, *y, n_threads=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("row", [0, 699, 1400])
+@pytest.mark.parametrize("make", [np.ascontiguousarray, np.asfortranarray, lambda A: np.repeat(A, 2, axis=1)[:, ::2]])
+def test_finite_finds_the_place_in_any_layout(bad, row, make, monkeypatch):
+    monkeypatch.setattr(validation, "BLOCK", 1000)
+    A = np.zeros((1401, 3), np.float32)
+    validation.finite("X", make(A))
+    A[row, 2] = bad
+    with pytest.raises(ValueError, match=f"X must be finite; got {bad} in row {row}, column 2"):
+        validation.finite("X", make(A))
+
+
+def test_finite_is_not_fooled_by_an_overflowing_sum():
+    validation.finite("X", np.full((10, 3), 3e38, np.float32))
+
+
+def test_finite_reads_a_memory_map_in_blocks(tmp_path, monkeypatch):
+    A = np.lib.format.open_memmap(tmp_path / "A.npy", "w+", np.float64, (5000, 7))
+    A[4321, 6] = np.nan
+    sizes = []
+    whole = np.isfinite
+    monkeypatch.setattr(np, "isfinite", lambda block: sizes.append(np.size(block)) or whole(block))
+    monkeypatch.setattr(validation, "BLOCK", 700)
+    with pytest.raises(ValueError, match="row 4321, column 6"):
+        validation.finite("X", A)
+    assert max(sizes) <= 700
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: Adam(learning_rate=-1e-3), ValueError, "learning_rate must be a finite number of at least 0; got -0.001."),
+        (lambda: SGD(float("nan")), ValueError, "learning_rate must be a finite number of at least 0; got nan."),
+        (lambda: Adam("fast"), TypeError, "learning_rate must be a finite number of at least 0; got 'fast'."),
+        (lambda: Adam(beta2=1.0), ValueError, "beta2 must be a finite number of at least 0 and below 1; got 1."),
+        (lambda: Constant(-1), ValueError, "rate must be a finite number of at least 0; got -1."),
+        (lambda: Dropout(1.0), ValueError, "rate must be a finite number of at least 0 and below 1; got 1."),
+        (lambda: Scale(float("inf")), ValueError, "scale must be a finite number; got inf."),
+        (lambda: Huber(0.0), ValueError, "delta must be above 0; got 0."),
+        (lambda: SquaredError(reduction="max"), ValueError, "reduction must be one of 'mean', 'sum'; got 'max'."),
+        (lambda: Dense(0), ValueError, "units must be an integer of at least 1; got 0."),
+        (lambda: Dense(3, "rleu"), ValueError, "got 'rleu'. Did you mean 'relu'?"),
+        (lambda: Dense(3, None), TypeError, "activation must be one of 'identity'"),
+        (lambda: Dense(3, initializer="he"), ValueError, "initializer must be one of 'glorot_uniform'"),
+        (lambda: Sequential([Dense(1)], n_features=0), ValueError, "n_features must be an integer of at least 1; got 0."),
+        (lambda: Sequential([Dense(1)], 2, dtype="float16"), ValueError, "dtype must be 'float32' or 'float64'; got 'float16'."),
+        (lambda: Sequential([Dense(1)], 2, dtype="flaot"), ValueError, "dtype must be 'float32' or 'float64'; got 'flaot'."),
+        (lambda: Sequential([Dense(1)], 2, dtype=None), ValueError, "dtype must be 'float32' or 'float64'; got None."),
+        (lambda: Sequential([Dense(1)], 2, seed=-1), ValueError, "seed must be an integer from 0 to 4294967295; got -1."),
+        (lambda: EarlyStopping(patience=0), ValueError, "patience must be an integer of at least 1; got 0."),
+    ],
+)
+def test_settings_are_checked_where_they_are_made(make, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        make()
+
+
+def test_unusable_values_are_named_with_their_place():
+    """Finite in float64, infinite in float32: found by the gather, not by the scan."""
+    big = changed(X, (2, 1), 1e300)
+    check_refused(classifier(), big, LABELS, ValueError, "X must be finite as scaled float32; got 1e+300 in row 2, column 1.")
+    assert np.isfinite(classifier("float64").fit(big * 1e-200, LABELS, verbose=0)["loss"][0])

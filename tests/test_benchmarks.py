@@ -1,0 +1,80 @@
+"""The benchmarks measure what they say; how fast anything is, no test says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import common, compare, peers
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_flops_of_a_step_by_hand() -> None:
+    problem = peers.make_problem([3, 5, 2], 4)
+    forward, weight_gradients, input_gradients = 2 * 4 * (3 * 5 + 5 * 2), 2 * 4 * (3 * 5 + 5 * 2), 2 * 4 * 5 * 2
+    assert problem.flops_per_step == forward + weight_gradients + input_gradients
+
+
+def test_a_problem_visits_each_row_once() -> None:
+    problem = peers.make_problem([8, 16, 3], 16, seconds=1e-5)
+    assert sorted(problem.order) == list(range(len(problem.X)))
+    assert [len(rows) for rows in problem.minibatches] == [16] * (len(problem.X) // 16)
+
+
+def test_fastnn_and_numpy_do_the_same_work() -> None:
+    problem = peers.make_problem([12, 33, 17, 5], 16, most_rows=320, least_steps=20)
+    fastnn, numpy = peers.Fastnn(problem, 1), peers.Numpy(problem, 1)
+    fastnn.net.set_weights([(W.copy(), b.copy()) for W, b in numpy.net.weights])
+    assert fastnn.run(20) == numpy.run(20) == 20
+    for (actual_W, actual_b), (expected_W, expected_b) in zip(fastnn.net.weights, numpy.net.weights):
+        np.testing.assert_allclose(actual_W, expected_W, atol=1e-4)
+        np.testing.assert_allclose(actual_b, expected_b, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [name for name in peers.SIDES if name != "fastnn"])
+def test_a_peer_takes_the_steps_asked_for(name: str) -> None:
+    if name not in peers.available([name]):
+        pytest.skip(f"{name} is not installed")
+    problem = peers.make_problem([12, 33, 5], 16, most_rows=320, least_steps=20)
+    side = peers.SIDES[name][1](problem, 1)
+    assert [side.run(steps) for steps in (20, 40)] == [20, 40]
+
+
+def test_relative_time_is_that_of_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(common.time, "perf_counter", lambda: now[0])
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    assert common.relative_time(lambda: spend(0.003), lambda: spend(0.002)) == pytest.approx(1.5)
+
+
+def test_compare_takes_the_median_of_the_ratios() -> None:
+    times = {"fastnn": np.array([1.0, 2.0, 1.0]), "torch": np.array([3.0, 4.0, 2.5])}
+    assert compare.ratio(times, "torch") == 2.5
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="holding a process to some CPUs is Linux's")
+def test_compare_prints_a_row(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    options = "--rounds 1 --seconds 0.001 --pause 0 --networks 1 --peers numpy --only training --threads 1 --json".split()
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "compare.py"), *options, str(rows)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "| 2-16-2 | 16 |" in done.stdout
+    assert rows.read_text().startswith("[")
+
+
+def test_each_commit_has_a_private_cache(tmp_path: Path) -> None:
+    code = "import benchmarks, os; print(os.environ['NUMBA_CACHE_DIR'])"
+    environment = {**os.environ, "ASV_COMMIT": "abc", "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    folder = Path(done.stdout.strip())
+    assert folder == tmp_path / "fastnn-asv" / "abc"
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
