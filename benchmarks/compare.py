@@ -129,7 +129,7 @@ def packed_linear(report: Report, args: argparse.Namespace, threads: int) -> Non
             peak = peak_gflops(threads)
             seconds = float(np.median(interleave({"packed": repeat(Layer(rows, width, width).forward_packed)}, args)["packed"]))
             gflops = 2e-9 * rows * width * width / seconds
-            report.row(rows=rows, width=width, us=seconds * 1e6, gflops=gflops, share_of_peak_percent=100 * gflops / peak)
+            report.row(rows=rows, width=width, us=seconds * 1e6, gflops=gflops, **{"% of peak": 100 * gflops / peak})
 
 
 def plain_linear(report: Report, args: argparse.Namespace, threads: int) -> None:
@@ -157,7 +157,7 @@ def training(report: Report, args: argparse.Namespace, threads: int) -> None:
             seconds = float(np.median(times["fastnn"]))
             gflops = problem.flops_per_step / seconds * 1e-9
             ratios = {name: ratio(times, name) for name in args.peers}
-            report.row(network=problem.name, batch=batch_size, us=seconds * 1e6, **ratios, gflops=gflops, share_of_peak_percent=100 * gflops / peak)
+            report.row(network=problem.name, batch=batch_size, us=seconds * 1e6, **ratios, gflops=gflops, **{"% of peak": 100 * gflops / peak})
             best += [min(ratios.values())] if ratios else []
         if best:
             report.summary("the best peer's time / fastnn's", best)
@@ -165,15 +165,12 @@ def training(report: Report, args: argparse.Namespace, threads: int) -> None:
 
 def scaling(report: Report, args: argparse.Namespace, threads: int) -> None:
     """Time fastnn on one thread and on all, in one process; run under each threading layer."""
-    import numba
-
     networks = (NAMED if os.environ.get("NUMBA_THREADING_LAYER") else WIDE)[: args.networks]
     report.title(f"{threads} threads against one, threading layer {os.environ.get('NUMBA_THREADING_LAYER', 'by default')}")
     for widths, batch_size in networks:
         problem = peers.make_problem(widths, batch_size, args.seconds)
         times = interleave({str(n): peers.Fastnn(problem, n).run for n in (1, threads)}, args)
         report.row(network=problem.name, batch=batch_size, one_thread_us=float(np.median(times["1"])) * 1e6, speed_up=ratio(times, "1", str(threads)))
-    print(f"\nThe layer was {numba.threading_layer()}.")
 
 
 def starts(report: Report, args: argparse.Namespace, threads: int) -> None:
@@ -214,7 +211,9 @@ def describe_machine(peer_names: list[str]) -> None:
     info = kernels.cpu_info()
     packages = ["numba", "llvmlite", "numpy", *(peers.SIDES[name][0] for name in peer_names if name != "numpy")]
     versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in packages)
-    print(f"CPU: {info['model']} ({info['cpu']}), {info['cpus']} CPUs, vectors of {info['vector_bytes']} bytes, FMA peak of a core {peak_gflops(1):.1f} GFLOP/s")
+    print(
+        f"CPU: {info['model']} ({info['cpu']}), {info['cpus']} CPUs, vectors of {info['vector_bytes']} bytes, FMA peak of a core {peak_gflops(1):.1f} GFLOP/s"
+    )
     print(f"Python {platform.python_version()}, {versions}", flush=True)
 
 
@@ -230,8 +229,9 @@ def run_child(section: str, threads: int, arguments: list[str]) -> list[dict[str
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "rows.json")
             command = [sys.executable, __file__, *arguments, "--threads", str(threads), "--child", section, "--json", path]
-            if subprocess.run(command, env=environment).returncode:
-                sys.exit(f"the section {section} failed")
+            code = subprocess.run(command, env=environment).returncode
+            if code:
+                sys.exit(f"the section {section} with {counted(threads)} ended with code {code}")
             return list(json.loads(Path(path).read_text()))
     finally:
         os.sched_setaffinity(0, cpus)
@@ -262,6 +262,10 @@ def main(arguments: list[str]) -> None:
     report = Report()
     if args.child:
         SECTIONS[args.child][1](report, args, int(args.threads))
+        import kernels
+
+        if layer := kernels.threading_layer():
+            print(f"\nThreading layer: {layer}")
     else:
         describe_machine(args.peers)
         for name in args.missing:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import kernels
-from kernels import plan as engine
+from kernels.plan import aligned_zeros
 
 from . import checkpoints, training, validation
 from .initializers import Initializer, initial_weights
 from .layers import ACTIVATIONS, Dense, Dropout, Layer, Scale, check_layers
 from .losses import LOSSES, Loss, loss_for
 from .optimizers import Optimizer, optimizer_for
+from .progress import announce_compilation
 from .summary import Summary, describe
 from .training import History
 from .validation import Array
+
+kernels.on_compile(announce_compilation)
 
 
 @dataclass
@@ -83,8 +83,8 @@ class Sequential:
         self.n_fits = 0
         dense = [layer for layer in checked if isinstance(layer, Dense)]
         self._widths = [self.n_features, *(layer.units for layer in dense)]
-        self.plan = engine.Plan(tuple(self._widths), tuple(ACTIVATIONS[layer.activation] for layer in dense), _dropouts(checked), self.dtype.name, self.seed)
-        self._parameters: Array = engine.aligned_zeros(self.plan.parameters_size, self.dtype)
+        self.plan = kernels.Plan(tuple(self._widths), tuple(ACTIVATIONS[layer.activation] for layer in dense), _dropouts(checked), self.dtype.name, self.seed)
+        self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
         for i, layer in enumerate(dense):
             W, b = initial_weights(layer.initializer, layer.activation, self._widths[i], layer.units, self.seed, i, self.dtype)
@@ -101,7 +101,7 @@ class Sequential:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._parameters = engine.aligned_zeros(self.plan.parameters_size, self.dtype)
+        self._parameters = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._parameters[:] = state["_parameters"]
 
     # What it consists of.
@@ -221,9 +221,8 @@ class Sequential:
         outputs : ndarray of shape (n_rows, n_outputs)
         """
         X, threads = validation.matrix("X", X, self.n_features), validation.threads(n_threads)
-        announce_compilation(self.dtype)
         scale, shift = self.scaling
-        return engine.predict(self.plan, self._parameters, X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+        return kernels.predict(self.plan, self._parameters, X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
 
     def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
@@ -256,8 +255,7 @@ class Sequential:
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
         X, y = self.check_data(chosen, X, y)
-        announce_compilation(self.dtype)
-        return engine.loss_and_gradient(self.plan, self._parameters, X, y, chosen.code, **self._settings(chosen, threads))
+        return kernels.loss_and_gradient(self.plan, self._parameters, X, y, chosen.code, **self._settings(chosen, threads))
 
     def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
         """Take one optimizer step with all rows as one minibatch, and return the loss before it.
@@ -339,9 +337,8 @@ class Sequential:
 
     def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Any:
         """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
-        announce_compilation(self.dtype)
         plan = dataclasses.replace(self.plan, seed=self.fit_seed)
-        return engine.Trainer(plan, self._parameters, batch_size, loss.code, optimizer.rule, optimizer.hyper(), **self._settings(loss, n_threads))
+        return kernels.Trainer(plan, self._parameters, batch_size, loss.code, optimizer.rule, optimizer.hyper(), **self._settings(loss, n_threads))
 
     @property
     def fit_seed(self) -> int:
@@ -365,8 +362,7 @@ class Sequential:
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
         """Return the loss and the outputs for data that is already checked."""
-        announce_compilation(self.dtype)
-        return engine.evaluate(self.plan, self._parameters, X, y, loss.code, **self._settings(loss, n_threads))
+        return kernels.evaluate(self.plan, self._parameters, X, y, loss.code, **self._settings(loss, n_threads))
 
     def _loss(self, loss: str | Loss | None) -> Loss:
         return self.loss if loss is None else loss_for(loss, self.last_activation)
@@ -453,10 +449,3 @@ def _without_arrays(layer: Layer) -> Layer:
     if isinstance(layer, Dense) and not isinstance(layer.initializer, (str, Initializer)):
         return dataclasses.replace(layer, initializer=None)
     return layer
-
-
-def announce_compilation(dtype: np.dtype[Any]) -> None:
-    """Say on stderr that kernels are being compiled, where they are not in the cache."""
-    is_compiled = getattr(kernels, "is_compiled", None)
-    if is_compiled is not None and not is_compiled(dtype) and sys.stderr is not None:
-        print(f"fastnn: compiling the {dtype} kernels, once, which takes about 10 s ...", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 from typing import Any
@@ -65,3 +66,10 @@ class Progress:
     def _speed(self, seconds: float) -> str:
         rate = self._rows / max(seconds, 1e-9)
         return f"{rate:,.0f} samples/s, {rate * self.flops_per_row / 1e9:.3g} GFLOP/s"
+
+
+@functools.cache
+def announce_compilation() -> None:
+    """Say on stderr, once, that kernels are being compiled which the cache does not hold."""
+    if sys.stderr is not None:
+        print("fastnn: compiling kernels, about 10 s, once on this machine ...", file=sys.stderr, flush=True)

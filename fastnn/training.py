@@ -178,7 +178,7 @@ def _chunk(run: Run, chunk: Chunk, epoch: int, done: int) -> NDArray[np.float64]
     """Train with some minibatches in one compiled call; return their losses."""
     n_batches = -(-len(chunk.order) // run.source.batch_size)
     losses: NDArray[np.float64] = run.trainer.train(*chunk, run.step, rates(run.learning_rate, run.step, n_batches))
-    if len(losses) < n_batches:
+    if len(losses) < n_batches or run.trainer.bad_row >= 0:
         raise_diverged(run.trainer, chunk.X, f"epoch {epoch}, batch {done + len(losses) + 1}")
     run.step += n_batches
     if run.watched:
@@ -208,7 +208,7 @@ def train_on_batch(network: Sequential, X: Any, y: Any, optimizer: str | Optimiz
     X, y = network.check_data(loss, X, y)
     stepper = network.stepper(len(X), loss, optimizer, threads)
     losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rates(optimizer.learning_rate, stepper.step, 1))
-    if len(losses) == 0:
+    if len(losses) == 0 or stepper.trainer.bad_row >= 0:
         raise_diverged(stepper.trainer, X, f"step {stepper.step}")
     stepper.step += 1
     return float(losses[0])

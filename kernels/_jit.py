@@ -19,8 +19,10 @@ import contextlib
 import functools
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -52,19 +54,24 @@ FINGERPRINT = _fingerprint()
 def cache_folder() -> str | None:
     """Return the folder of the compiled kernels, or None where none can be written.
 
-    Numba's own order: NUMBA_CACHE_DIR, beside the sources, the user's cache folder.
+    Numba's own order: NUMBA_CACHE_DIR, beside the sources, the user's cache folder. In it each state of the sources has a folder of its own,
+    so that two versions that run at the same time never read each other's machine code; those unused for a month are removed.
     """
     user = caching.AppDirs(appname="numba", appauthor=False).user_cache_dir
-    name = f"kernels_{hashlib.sha256(str(_FOLDER).encode()).hexdigest()[:12]}"
-    configured = numba.config.CACHE_DIR
-    for folder in (os.path.join(configured, name) if configured else "", str(_FOLDER / "__pycache__"), os.path.join(user, name)):
-        if folder:
+    for parent in (numba.config.CACHE_DIR, str(_FOLDER / "__pycache__"), user):
+        if parent:
+            folder = os.path.join(parent, f"fastnn-kernels-{FINGERPRINT[:16]}")
             try:
-                os.makedirs(folder, exist_ok=True)
+                os.makedirs(folder, mode=0o700, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder):
-                    return folder
+                    pass
             except OSError:
                 continue
+            for old in Path(parent).glob("fastnn-kernels-*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - old.stat().st_mtime > 30 * 24 * 3600 and str(old) != folder:
+                        shutil.rmtree(old)
+            return folder
     return None
 
 
@@ -285,6 +292,14 @@ def threading_layer() -> str | None:
         return str(numba.threading_layer())
     except ValueError:
         return None
+
+
+OMP_REGION, WORKQUEUE_REGION = 600_000, 12_000_000
+
+
+def region_work() -> int:
+    """Return from how many multiplications on a parallel region pays: 10 us of them, on workqueue, whose regions cost 60 us, 200 us."""
+    return OMP_REGION if threading_layer() in ("omp", "tbb") else WORKQUEUE_REGION
 
 
 def _may_run_parallel() -> bool:

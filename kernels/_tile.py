@@ -190,6 +190,20 @@ def transpose_block(typingctx, zero, a, a_row, c, c_row):  # type: ignore[no-unt
 
 
 @intrinsic
+def copy_line(typingctx, zero, source, out):  # type: ignore[no-untyped-def]
+    """Copy the numbers of one line of a panel from an address to another."""
+    scalar, itemsize, _ = _float_type(zero)
+    line = ir.VectorType(scalar, PANEL_BYTES // itemsize).as_pointer()
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        value = builder.load(builder.inttoptr(args[1], line), align=itemsize)
+        builder.store(value, builder.inttoptr(args[2], line), align=itemsize)
+        return context.get_dummy_value()
+
+    return types.void(zero, types.intp, types.intp), codegen
+
+
+@intrinsic
 def convert_panel(typingctx, zero, source, out, scale, shift):  # type: ignore[no-untyped-def]
     """Write out = source * scale + shift for the numbers of a panel that lie side by side; return 0 if all are finite, else not.
 
@@ -219,6 +233,16 @@ def convert_panel(typingctx, zero, source, out, scale, shift):  # type: ignore[n
         return builder.zext(bits, I64)
 
     return types.intp(zero, source, types.intp, zero, zero), codegen
+
+
+@intrinsic
+def address_of(typingctx, array):  # type: ignore[no-untyped-def]
+    """Return where an array's first element lies, signed: an unsigned address plus an integer would be a float."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.ptrtoint(context.make_array(array)(context, builder, args[0]).data, I64)
+
+    return types.intp(array), codegen
 
 
 @intrinsic

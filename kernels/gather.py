@@ -10,7 +10,7 @@ import numpy as np
 
 from ._bits import like
 from ._jit import helper, kernel, parallel_jit
-from ._tile import PANEL_BYTES, array_pointer, convert_panel, prefetch, width_of
+from ._tile import PANEL_BYTES, address_of, array_pointer, convert_panel, prefetch, width_of
 
 __all__ = ["gather"]
 
@@ -29,10 +29,10 @@ def _gather_task(t, X, order, batch, scale, shift, out, stride, jump, bad):
     minibatch, i = t * ROWS // batch, t * ROWS % batch
     for position in range(t * ROWS, min(order.size, (t + 1) * ROWS)):
         index = order[position]
-        source = X.ctypes.data + index * row_bytes
-        ahead = X.ctypes.data + order[min(position + 4, order.size - 1)] * row_bytes
+        source = address_of(X) + index * row_bytes
+        ahead = address_of(X) + order[min(position + 4, order.size - 1)] * row_bytes
         at = minibatch * stride + i * width
-        target = out.ctypes.data + at * itemsize
+        target = address_of(out) + at * itemsize
         wrong = 0
         for p in range(whole):
             prefetch(ahead + p * panel_bytes)

@@ -11,42 +11,97 @@ import numba
 import numpy as np
 
 from ._bits import like
-from ._jit import default_threads, helper, jit, kernel, parallel_helper, threads
+from ._jit import OMP_REGION, default_threads, helper, jit, kernel, parallel_helper, region_work, threads
 from ._product import columns_product, rows_product
-from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, make_tile, transpose_block, width_of
-from .activations import IDENTITY, RELU, activation_backward, forward_range
+from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block, width_of
+from .activations import IDENTITY, RELU, SIGMOID, activation_backward, forward_range
 from .panels import panels
 
 __all__ = ["linear_backward", "linear_forward", "matmul"]
 
-# Few rows: tiles of 4, 2 and 1 rows and as many panels side by side as the registers hold.
-_BESIDE4, _BESIDE2, _BESIDE1 = {64: (4, 8, 8), 32: (1, 2, 4), 16: (1, 1, 2)}[VECTOR_BYTES]
-_wide4, _wide2, _wide1 = make_tile(4, False, True, _BESIDE4), make_tile(2, False, True, _BESIDE2), make_tile(1, False, True, _BESIDE1)
-_narrow4, _narrow2, _narrow1 = make_tile(4, False, True), make_tile(2, False, True), make_tile(1, False, True)
-FEW_ROWS = 4
+# Few rows: how many panels side by side the registers hold for so many rows.
+_BESIDE = {
+    64: {6: (4, 1), 4: (4, 1), 3: (8, 4, 1), 2: (8, 4, 1), 1: (8, 4, 1)},
+    32: {6: (1,), 4: (1,), 3: (2, 1), 2: (2, 1), 1: (4, 1)},
+    16: {6: (1,), 4: (1,), 3: (1,), 2: (1,), 1: (2, 1)},
+}[VECTOR_BYTES]
+FEW_ROWS = 16
+BLOCK = 32  # inputs that few rows are multiplied with before the next ones
+TOGETHER = 4  # panels that are packed at once: they lie side by side
+
+
+def _make_few(rows):
+    """Return a helper that multiplies `rows` rows of X with all whole panels of a plain W, some inputs deep."""
+    sizes = (_BESIDE[rows] * 3)[:3] if len(_BESIDE[rows]) == 1 else (_BESIDE[rows][0], *_BESIDE[rows][-2:])
+    beside0, beside1, beside2 = sizes
+    tile0, tile1, tile2 = (make_tile(rows, False, True, beside) for beside in sizes)
+
+    @helper
+    def few(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count):
+        p = 0
+        while p < count:
+            at = p * PANEL_BYTES
+            if p + beside0 <= count:
+                tile0(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth)
+                p += beside0
+            elif p + beside1 <= count:
+                tile1(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth)
+                p += beside1
+            else:
+                tile2(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth)
+                p += beside2
+
+    return few
+
+
+_few6, _few4, _few3, _few2, _few1 = (_make_few(rows) for rows in (6, 4, 3, 2, 1))
+
+
+@helper
+def _few(zero, rows, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count):
+    if rows == 6:
+        _few6(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+    elif rows == 4:
+        _few4(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+    elif rows == 3:
+        _few3(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+    elif rows == 2:
+        _few2(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+    else:
+        _few1(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
 
 
 @helper
 def _pack_rows(X, first, last, out, jump):
     """Rows first ... last - 1 of X into panels: out[k // width * jump + i * width + k % width] = X[i, k]."""
-    width = PANEL_BYTES // out.itemsize
+    zero, width, n = like(out[0], 0), PANEL_BYTES // out.itemsize, X.shape[1]
+    whole = n // width if X.strides[1] == X.itemsize and X.itemsize == out.itemsize else 0
     for i in range(first, last):
-        for k in range(0, X.shape[1], width):
-            at = k // width * jump + i * width
-            for l in range(min(width, X.shape[1] - k)):
-                out[at + l] = X[i, k + l]
+        source, target = address_of(X) + i * X.strides[0], address_of(out) + i * PANEL_BYTES
+        for p in range(whole):
+            copy_line(zero, source + p * PANEL_BYTES, target + p * jump * out.itemsize)
+        for k in range(whole * width, n):
+            out[k // width * jump + i * width + k % width] = X[i, k]
 
 
 @helper
-def _pack_panel(W, p, out):
-    """Panel p of a plain W: out[k * width + j] = W[k, p * width + j], zeros beyond the last column."""
-    width = PANEL_BYTES // out.itemsize
-    left = min(width, W.shape[1] - p * width)
-    for k in range(W.shape[0]):
-        for j in range(left):
-            out[k * width + j] = W[k, p * width + j]
-        for j in range(left, width):
-            out[k * width + j] = 0
+def _pack_panels(W, first, last, out):
+    """Panels first ... last - 1 of a plain W, one after the other; zeros beyond the last column."""
+    zero, width, n_in = like(out[0], 0), PANEL_BYTES // out.itemsize, W.shape[0]
+    block = n_in * width
+    whole = min(last, W.shape[1] // width) if W.strides[1] == W.itemsize and W.itemsize == out.itemsize else first
+    for k in range(n_in):
+        source, target = address_of(W) + k * W.strides[0], address_of(out) + k * PANEL_BYTES
+        for p in range(first, whole):
+            copy_line(zero, source + p * PANEL_BYTES, target + (p - first) * n_in * PANEL_BYTES)
+    for p in range(max(first, whole), last):
+        left = min(width, W.shape[1] - p * width)
+        for k in range(n_in):
+            at = (p - first) * block + k * width
+            for j in range(left):
+                out[at + j] = W[k, p * width + j]
+            for j in range(left, width):
+                out[at + j] = zero
 
 
 @helper
@@ -56,7 +111,8 @@ def _pack_transposed(W, q, out):
     height = min(width, W.shape[0] - q * width)
     whole = W.shape[1] // width * width if height == width and W.strides[1] == W.itemsize else 0
     for n in range(0, whole, width):
-        transpose_block(zero, W[q * width :, n:].ctypes.data, W.strides[0] // W.itemsize, out.ctypes.data + n * PANEL_BYTES, width)
+        block = address_of(W) + q * width * W.strides[0] + n * W.itemsize
+        transpose_block(zero, block, W.strides[0] // W.itemsize, address_of(out) + n * PANEL_BYTES, width)
     for n in range(whole, W.shape[1]):
         for i in range(width):
             out[n * width + i] = W[q * width + min(i, height - 1), n] if i < height else zero
@@ -71,13 +127,13 @@ def _inputs_of(W):
 
 
 @helper
-def _panel_at(W, p, scratch):
-    """Return the address of panel p of W, which is packed into scratch unless it is packed already."""
+def _panels_at(W, first, last, scratch):
+    """Return the address of panels first ... last - 1 of W, which are packed into scratch unless they are packed already."""
     if W.ndim == 3:
-        return W.ctypes.data + p * W.shape[1] * PANEL_BYTES
+        return address_of(W) + first * W.shape[1] * PANEL_BYTES
     else:
-        _pack_panel(W, p, scratch)
-        return scratch.ctypes.data
+        _pack_panels(W, first, last, scratch)
+        return address_of(scratch)
 
 
 @helper
@@ -90,72 +146,76 @@ def _product_task(t, parts, blocks, A, jump, n_rows, W, b, activation, out):
     first, last = block * n_rows // blocks, (block + 1) * n_rows // blocks
     fused = activation == RELU or activation == IDENTITY
     direct = fused and out.strides[1] == itemsize
-    scratch = np.empty(n_in * width, b.dtype)
+    scratch = np.empty(TOGETHER * n_in * width, b.dtype)
     rows = np.empty((last - first) * width, b.dtype)
-    mode = FLOOR if activation == RELU else NO_FINISH
-    for p in range(part * P // parts, (part + 1) * P // parts):
-        B, bias = _panel_at(W, p, scratch), b.ctypes.data + p * PANEL_BYTES
-        a = A.ctypes.data + first * PANEL_BYTES
-        if direct and (p + 1) * width <= n_out:
-            C = out.ctypes.data + first * out.strides[0] + p * PANEL_BYTES
-            rows_product(zero, a, jump, B, bias, 0, C, out.strides[0] // itemsize, mode, C, 0, n_in, last - first)
-        else:
-            rows_product(zero, a, jump, B, bias, 0, rows.ctypes.data, width, mode, bias, 0, n_in, last - first)
-            if not fused:
-                forward_range(activation, rows, rows)
-            for i in range(last - first):
-                for j in range(min(width, n_out - p * width)):
-                    out[first + i, p * width + j] = rows[i * width + j]
+    mode, a = FLOOR if activation == RELU else NO_FINISH, address_of(A) + first * PANEL_BYTES
+    end = (part + 1) * P // parts
+    for p0 in range(part * P // parts, end, TOGETHER):
+        p1 = min(end, p0 + TOGETHER)
+        packed = _panels_at(W, p0, p1, scratch)
+        for p in range(p0, p1):
+            B, bias = packed + (p - p0) * n_in * PANEL_BYTES, address_of(b) + p * PANEL_BYTES
+            if direct and (p + 1) * width <= n_out:
+                C = address_of(out) + first * out.strides[0] + p * PANEL_BYTES
+                rows_product(zero, a, jump, B, bias, 0, C, out.strides[0] // itemsize, mode, C, 0, n_in, last - first)
+            else:
+                rows_product(zero, a, jump, B, bias, 0, address_of(rows), width, mode, bias, 0, n_in, last - first)
+                if not fused:
+                    forward_range(activation, rows, rows)
+                for i in range(last - first):
+                    for j in range(min(width, n_out - p * width)):
+                        out[first + i, p * width + j] = rows[i * width + j]
 
 
 @helper
 def _few_rows_task(t, parts, X, W, b, activation, out):
-    """Some columns of out = activation(X @ W + b) for few rows and a plain W, read where it lies."""
+    """Some columns of out = activation(X @ W + b) for few rows and a plain W, read where it lies, in the order in which it lies.
+
+    A block of inputs is multiplied with all columns before the next: the sums wait in the cache, W streams through. A last panel
+    that W does not fill is read into the next row; only the last row of W is copied, since nothing need lie behind it.
+    """
     zero, width, itemsize = like(b[0], 0), PANEL_BYTES // b.itemsize, b.itemsize
     n_in, n_out, n_rows = W.shape[0], out.shape[1], X.shape[0]
     P = panels(n_out, width)
     first, last = t * P // parts, (t + 1) * P // parts
-    x_row, w_row = X.strides[0] // itemsize, W.strides[0] // itemsize
-    rows = np.empty(n_rows * (last - first) * width, b.dtype)
-    whole = min(last, n_out // width)  # panels without a column beyond the last
-    mode, c_row = FLOOR if activation == RELU else NO_FINISH, (last - first) * width
-    scratch = np.empty(n_in * width if last > whole else 0, b.dtype)
-    i = 0
-    while i < n_rows:
-        height = 4 if n_rows - i >= 4 else 2 if n_rows - i >= 2 else 1
-        beside = _BESIDE4 if height == 4 else _BESIDE2 if height == 2 else _BESIDE1
-        x = X.ctypes.data + i * X.strides[0]
-        p = first
-        while p < last:
-            B, bias, C = W.ctypes.data + p * PANEL_BYTES, b.ctypes.data + p * PANEL_BYTES, rows.ctypes.data + (i * c_row + (p - first) * width) * itemsize
-            step, row = (beside if p + beside <= whole else 1), w_row
-            if p >= whole:
-                _pack_panel(W, p, scratch)
-                B, row = scratch.ctypes.data, width
-            if step > 1:
-                if height == 4:
-                    _wide4(zero, x, x_row, B, row, bias, 0, C, c_row, mode, C, 0, n_in)
-                elif height == 2:
-                    _wide2(zero, x, x_row, B, row, bias, 0, C, c_row, mode, C, 0, n_in)
-                else:
-                    _wide1(zero, x, x_row, B, row, bias, 0, C, c_row, mode, C, 0, n_in)
-            elif height == 4:
-                _narrow4(zero, x, x_row, B, row, bias, 0, C, c_row, mode, C, 0, n_in)
-            elif height == 2:
-                _narrow2(zero, x, x_row, B, row, bias, 0, C, c_row, mode, C, 0, n_in)
-            else:
-                _narrow1(zero, x, x_row, B, row, bias, 0, C, c_row, mode, C, 0, n_in)
-            p += step
-        i += height
+    count, columns = last - first, min(n_out, last * width) - first * width
+    x_row, w_row, c_row = X.strides[0] // itemsize, W.strides[0] // itemsize, count * width
+    sums, tail = np.empty(n_rows * c_row, b.dtype), np.empty(count * width, b.dtype)
+    ragged = columns < count * width
+    if ragged and n_in > 0:
+        for j in range(columns):
+            tail[j] = W[n_in - 1, first * width + j]
+        for j in range(columns, c_row):
+            tail[j] = zero
+    whole = n_in - 1 if ragged else n_in
+    k = 0
+    while k < n_in or k == 0:
+        in_place = k < whole
+        depth = min(BLOCK, whole - k) if in_place else min(1, n_in)
+        w = address_of(W) + k * W.strides[0] + first * PANEL_BYTES if in_place else address_of(tail)
+        mode = FLOOR if activation == RELU and k + depth >= n_in else NO_FINISH
+        i = 0
+        while i < n_rows:
+            left = n_rows - i
+            height = 6 if left >= 6 else 4 if left >= 4 else left
+            x, c = address_of(X) + i * X.strides[0] + k * itemsize, address_of(sums) + i * c_row * itemsize
+            init, init_row = address_of(b) + first * PANEL_BYTES, 0
+            if k > 0:
+                init, init_row = c, c_row
+            _few(zero, height, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+            i += height
+        k += max(depth, 1)
     if activation != RELU and activation != IDENTITY:
-        forward_range(activation, rows, rows)
+        forward_range(activation, sums, sums)
     for i in range(n_rows):
-        for j in range(min(c_row, n_out - first * width)):
-            out[i, first * width + j] = rows[i * c_row + j]
+        for j in range(columns):
+            out[i, first * width + j] = sums[i * c_row + j]
 
 
 @helper
-def _check_forward(X, W, b, out):
+def _check_forward(X, W, b, activation, out):
+    if activation < IDENTITY or activation > SIGMOID:
+        raise ValueError("linear_forward: activation must be elementwise")
     width = PANEL_BYTES // out.itemsize
     if W.ndim == 3:
         if W.shape[2] != width or W.shape[0] != panels(b.shape[0], width):
@@ -184,7 +244,7 @@ def _reads_in_place(X, W):
     if W.ndim == 3:
         return False
     else:
-        return X.shape[0] <= FEW_ROWS and W.strides[1] == W.itemsize and X.strides[1] == X.itemsize
+        return X.shape[0] <= FEW_ROWS and W.strides[1] == W.itemsize and X.strides[1] == X.itemsize and W.strides[0] >= W.shape[1] * W.itemsize
 
 
 @helper
@@ -228,13 +288,13 @@ def _linear_parallel(X, W, b, activation, out, threads):
 
 @helper
 def _forward_checked(X, W, b, activation, out):
-    _check_forward(X, W, b, out)
+    _check_forward(X, W, b, activation, out)
     _linear_serial(X, W, _padded(b, out), activation, out)
 
 
 @jit
 def _forward_checked_parallel(X, W, b, activation, out, threads):
-    _check_forward(X, W, b, out)
+    _check_forward(X, W, b, activation, out)
     _linear_parallel(X, W, _padded(b, out), activation, out, threads)
 
 
@@ -264,33 +324,20 @@ def linear_forward(X, W, b, activation, out):
     Each output element is one chain of fused multiply-adds over the inputs in ascending order: the same bits for any
     number of threads and rows, packed or not.
     """
-    _check_activation(activation)
     _forward_checked(X, W, b, activation, out)
-
-
-@helper
-def _check_activation(activation):
-    if activation < 0 or activation > 10:
-        raise ValueError("linear_forward: activation must be elementwise")
-
-
-def _worker_count(multiplications):
-    """Return how many threads pay for a product called from Python."""
-    from .plan import region_work
-
-    return default_threads() if multiplications > region_work() else 1
 
 
 @linear_forward.from_python
 def _linear_forward(X, W, b, activation, out):
-    wanted = _worker_count(X.shape[0] * out.size) if isinstance(X, np.ndarray) and isinstance(out, np.ndarray) and X.ndim == 2 else 1
-    if wanted == 1:
-        return linear_forward.compiled(X, W, b, activation, out)
-    with threads(wanted) as used:
-        if used == 1:
-            return linear_forward.compiled(X, W, b, activation, out)
-        _check_activation(activation)
-        return _forward_checked_parallel(X, W, b, activation, out, used)
+    try:
+        work = X.shape[0] * W.size
+    except (AttributeError, IndexError):
+        work = 0
+    if work > OMP_REGION and default_threads() > 1 and work > region_work():
+        with threads(default_threads()) as used:
+            if used > 1:
+                return _forward_checked_parallel(X, W, b, activation, out, used)
+    return linear_forward.compiled(X, W, b, activation, out)
 
 
 @kernel
@@ -344,7 +391,7 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
     """
     n, n_in = X.shape
     n_out = W.shape[1]
-    if activation < 0 or activation > 10:
+    if activation < IDENTITY or activation > SIGMOID:
         raise ValueError("linear_backward: activation must be elementwise")
     if W.shape[0] != n_in:
         raise ValueError("linear_backward: W must have the shape (n_in, n_out) to match X")
@@ -371,21 +418,21 @@ def _linear_backward(dA, saved, X, W, activation, dX, dW, db):
         height = min(width, n_in - q * width)
         _pack_transposed(W, q, transposed)
         rows_product(
-            zero, D.ctypes.data, jump, transposed.ctypes.data, nothing.ctypes.data, 0, rows.ctypes.data, width, NO_FINISH, nothing.ctypes.data, 0, n_out, n
+            zero, address_of(D), jump, address_of(transposed), address_of(nothing), 0, address_of(rows), width, NO_FINISH, address_of(nothing), 0, n_out, n
         )
         for i in range(n):
             for j in range(height):
                 dX[i, q * width + j] = rows[i * width + j]
         for p in range(P):
-            a, d = A.ctypes.data + q * jump * dW.itemsize, D.ctypes.data + p * jump * dW.itemsize
-            columns_product(zero, a, d, 0, nothing.ctypes.data, block.ctypes.data, 0, 1, n, height)
+            a, d = address_of(A) + q * jump * dW.itemsize, address_of(D) + p * jump * dW.itemsize
+            columns_product(zero, a, d, 0, address_of(nothing), address_of(block), 0, 1, n, height)
             for i in range(height):
                 for j in range(min(width, n_out - p * width)):
                     dW[q * width + i, p * width + j] = block[i * width + j]
     for p in range(P):
         rows_product(
-            zero, ones.ctypes.data, 0, D.ctypes.data + p * jump * dW.itemsize, nothing.ctypes.data, 0, block.ctypes.data, width, NO_FINISH,
-            nothing.ctypes.data, 0, n, 1,
+            zero, address_of(ones), 0, address_of(D) + p * jump * dW.itemsize, address_of(nothing), 0, address_of(block), width, NO_FINISH,
+            address_of(nothing), 0, n, 1,
         )  # fmt: skip
         for j in range(min(width, n_out - p * width)):
             db[p * width + j] = block[j]

@@ -23,7 +23,7 @@ from ._jit import helper, kernel, parallel_task, task
 from ._math import exp, log
 from ._product import column_product, panel_product
 from ._bits import like
-from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
+from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, address_of, call, pointer, transpose_block, width_of, zero_of
 from .activations import IDENTITY, RELU, backward_range, forward_range
 from .losses import CROSS_ENTROPY, elementwise_loss
 from .optimizers import update_range
@@ -311,15 +311,15 @@ TASKS = (_forward_task, _backward_task, _loss_task, _update_task, panel_product,
 def _run(plan, task, count, layer, parallel):
     """Do the tasks 0 ... count - 1 of a layer."""
     if parallel:
-        call(plan[0, RUN], (0, plan[0, task], count, layer, plan.ctypes.data, 1))
+        call(plan[0, RUN], (0, plan[0, task], count, layer, address_of(plan), 1))
     else:
         for t in range(count):
-            call(plan[0, task], (0, t, layer, plan.ctypes.data))
+            call(plan[0, task], (0, t, layer, address_of(plan)))
 
 
 @helper
 def _layer(plan, i):
-    return plan.ctypes.data + (1 + i) * N_FIELDS * 8
+    return address_of(plan) + (1 + i) * N_FIELDS * 8
 
 
 @helper
@@ -329,7 +329,7 @@ def _forward(plan):
         itemsize = PANEL_BYTES // H[PANEL]
         for q in range(panels(first[K], H[PANEL])):
             at = first[X] + q * H[JUMP] * itemsize
-            call(H[DROP], (0, at, at, 0, H[ROWS], q * H[PANEL], first[THRESHOLD], 0, plan.ctypes.data))
+            call(H[DROP], (0, at, at, 0, H[ROWS], q * H[PANEL], first[THRESHOLD], 0, address_of(plan)))
     for i in range(H[N_LAYERS]):
         L = plan[1 + i]
         threads = H[THREADS] if H[ROWS] * L[K] * L[N] > H[REGION] else 1
@@ -377,9 +377,9 @@ def _place(plan, inputs, labels, targets, minibatch, n_rows):
     """Point the plan to a minibatch of the gathered rows."""
     H = plan[0]
     H[ROWS] = min(H[BATCH], n_rows - minibatch * H[BATCH])
-    plan[1, X] = inputs.ctypes.data + minibatch * H[INPUT_BYTES]
-    H[LABELS] = labels.ctypes.data + minibatch * H[BATCH] * 8 if labels.size > 0 else 0
-    H[TARGETS] = targets.ctypes.data + minibatch * H[TARGET_BYTES]
+    plan[1, X] = address_of(inputs) + minibatch * H[INPUT_BYTES]
+    H[LABELS] = address_of(labels) + minibatch * H[BATCH] * 8 if labels.size > 0 else 0
+    H[TARGETS] = address_of(targets) + minibatch * H[TARGET_BYTES]
 
 
 @helper
@@ -429,7 +429,7 @@ def network_output(plan, out):
 @kernel
 def network_loss(plan, numbers, inputs, labels, targets, n_rows):
     """Return the loss of the first minibatch of `inputs`; arguments as for `network_gradient`."""
-    plan[0, NUMBERS] = numbers.ctypes.data
+    plan[0, NUMBERS] = address_of(numbers)
     _place(plan, inputs, labels, targets, 0, n_rows)
     _forward(plan)
     return _loss(plan)
@@ -448,7 +448,7 @@ def network_gradient(plan, numbers, inputs, labels, targets, n_rows):
     targets : ndarray, rows in panels, or empty where the loss takes labels
     n_rows : int, at most the minibatch of the plan
     """
-    plan[0, NUMBERS] = numbers.ctypes.data
+    plan[0, NUMBERS] = address_of(numbers)
     _place(plan, inputs, labels, targets, 0, n_rows)
     _forward(plan)
     loss = _loss(plan)
@@ -466,7 +466,7 @@ def network_update(plan, numbers):
     numbers : float64 ndarray of shape (N_NUMBERS,)
         The learning rate, the step (from 1), the scale and delta of the loss, the numbers of the optimizer.
     """
-    plan[0, NUMBERS] = numbers.ctypes.data
+    plan[0, NUMBERS] = address_of(numbers)
     _update(plan)
 
 
@@ -490,7 +490,7 @@ def network_train(plan, numbers, inputs, labels, targets, rates, losses, n_rows)
     n_rows : int
     """
     H = plan[0]
-    H[NUMBERS] = numbers.ctypes.data
+    H[NUMBERS] = address_of(numbers)
     for minibatch in range((n_rows + H[BATCH] - 1) // H[BATCH]):
         numbers[RATE] = rates[minibatch]
         H[STEP] = np.int64(numbers[STEP_COUNT])

@@ -16,7 +16,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from . import network as net
-from ._jit import address, threading_layer, threads
+from ._jit import address, region_work, threads
 from .activations import GELU, GELU_TANH, LOG_SOFTMAX, SAVES_INPUT, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
 from .gather import ROWS as GATHER_ROWS
 from .gather import gather_rows
@@ -312,11 +312,6 @@ def gather_into(
     bad = np.empty(-(-order.size // GATHER_ROWS), np.int64)
     parallel = n_threads > 1 and order.size * X.shape[1] * 20 > region_work()
     return int(gather_rows(X, order, batch, scale, shift, out, stride, jump, bad, parallel))
-
-
-def region_work() -> int:
-    """Return how many multiplications make a parallel region worth its start: some 10 us of them, 20 times that on workqueue."""
-    return 600_000 if threading_layer() in ("omp", "tbb") else 12_000_000
 
 
 def bind(plan: Plan, parameters: Array, rows: int, **settings: Any) -> Bound:

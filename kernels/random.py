@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._bits import like, polynomial
+from ._elements import copy_elements
 from ._jit import inline, kernel
 from ._math import log
 
@@ -219,7 +220,7 @@ def dropout_forward(X, rate, seed, step, layer, out):
         raise ValueError("dropout_forward: out must have the shape of X")
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_forward: rate must be at least 0 and less than 1")
-    out[:] = X
+    copy_elements(X, out)
     _drop(rate, seed, step, layer, out)
 
 
@@ -242,5 +243,5 @@ def dropout_backward(dA, rate, seed, step, layer, out):
         raise ValueError("dropout_backward: out must have the shape of dA")
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_backward: rate must be at least 0 and less than 1")
-    out[:] = dA
+    copy_elements(dA, out)
     _drop(rate, seed, step, layer, out)

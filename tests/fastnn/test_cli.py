@@ -3,7 +3,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +124,9 @@ def test_train_and_predict_two_classes_of_an_npz_file(capsys, tmp_path, loss, ki
 def test_train_images_of_an_npz_file(capsys, tmp_path):
     digits = fastnn.load_digits()
     np.savez(tmp_path / "images.npz", X=digits.X_train.reshape(-1, 8, 8), y=digits.y_train, X_test=digits.X_test.reshape(-1, 8, 8), y_test=digits.y_test)
-    status, out, err = run(capsys, "train", tmp_path / "images.npz", *QUICK)
+    status, out, err = run(capsys, "train", tmp_path / "images.npz", "--layers", 32, "--quiet")
     assert status == 0
-    assert float(out.split()[-1]) > 0.5
+    assert float(out.split()[-1]) > 0.9
 
 
 def test_train_draws_curves(capsys, tmp_path):
@@ -151,14 +150,15 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--loss", "cross_entropi"], "loss must be .*Did you mean 'cross_entropy'"),
         (["--loss", "squared_error"], "loss must fit the last activation"),
         (["--schedule", "cosin"], "schedule must be one of .*Did you mean 'cosine'"),
-        (["--learning-rate", "-1"], "-1"),
+        (["--learning-rate", "-1"], "learning_rate must be a finite number of at least 0; got -1"),
         (["--learning-rate", "fast"], "argument --learning-rate: invalid float value: 'fast'"),
         (["--epochs", "0"], "epochs must be an integer of at least 1; got 0"),
         (["--batch-size", "0"], "batch_size must be an integer of at least 1; got 0"),
         (["--seed", "-1"], "seed must be"),
         (["--threads", "0"], "n_threads must be an integer from 1 to"),
         (["--dtype", "float16"], "dtype must be 'float32' or 'float64'; got 'float16'"),
-        (["--dropout", "1"], "rate must be"),
+        (["--dropout", "1"], "dropout must be a finite number of at least 0 and below 1; got 1"),
+        (["--dropout", "-0.1"], "dropout must be"),
         (["--validation-split", "1"], "validation_split must be a share from 0 to below 1; got 1"),
         (["--validation-split", "0.9999"], "validation_split must leave rows to train on; got 0.9999 of 1442 rows"),
         (["--save", "nowhere/model"], "save must name a file in a folder that exists and can be written; got 'nowhere/model'"),
@@ -271,48 +271,41 @@ def test_info_describes_the_machine(capsys):
     assert float(found["FMA peak"].split()[0]) > 0.1
 
 
-def test_warmup_leaves_nothing_to_compile(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": str(tmp_path)}
-    first, second = (
-        subprocess.run([sys.executable, "-m", "fastnn", "warmup"], env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)
-    )
-    assert int(first.split()[1]) > 0
-    assert str(tmp_path) in first
-    assert second.startswith("compiled 0 functions")
+def test_warmup_leaves_nothing_to_compile():
+    for _ in range(2):
+        process = start("warmup")
+        out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("compiled 0 functions")
 
 
-def test_the_command_without_arguments_and_with_a_closed_pipe(capsys):
+def start(*arguments):
+    """Start the command in a process of its own."""
+    command = [sys.executable, "-m", "fastnn", *arguments]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_command_is_required(capsys):
     status, out, err = run(capsys)
     assert (status, err) == (2, "fastnn: the following arguments are required: COMMAND\n")
-    reader = subprocess.Popen(
-        [sys.executable, "-m", "fastnn", "train", *QUICK],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    reader.stdout.close()
-    assert reader.stderr.read() == ""
-    reader.stderr.close()
-    assert reader.wait() == 1
+
+
+def test_a_closed_pipe_is_no_error_to_report():
+    process = start("train", *QUICK)
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate(timeout=60) == (None, "")
+    assert process.returncode == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 def test_ctrl_c_ends_the_training_tidily(tmp_path):
     model = tmp_path / "model.safetensors"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fastnn", "train", "--epochs", "100000", "--save", str(model)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
+    process = start("train", "--epochs", "100000", "--save", str(model))
     while not process.stdout.readline().startswith("epoch"):
-        time.sleep(0.01)
+        assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == cli.INTERRUPTED
     assert re.search(r"interrupted after \d+ of 100000 epochs\n$", err)
     assert "Traceback" not in err

@@ -3,6 +3,7 @@ import json
 import random
 import signal
 import threading
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -127,8 +128,8 @@ class Hits:
     def on_epoch_end(self, epoch, logs):
         row = []
         for images, labels in self.sets:
-            row.append(self.net.evaluate(images, np.eye(10)[labels])["loss"])
-            row.append(int((self.net.predict(images).argmax(axis=1) == labels).sum()))
+            row.append(self.net.evaluate(images, np.eye(10)[labels], n_threads=1)["loss"])
+            row.append(int((self.net.predict(images, n_threads=1).argmax(axis=1) == labels).sum()))
         self.rows.append(row)
 
 
@@ -390,3 +391,24 @@ def test_the_bar_shows_loss_and_speed(monkeypatch, capsys):
     assert "loss " in shown
     assert "samples/s" in shown
     assert "GFLOP/s" in shown
+
+
+def test_compiling_is_announced_once(capsys):
+    from fastnn.progress import announce_compilation
+
+    announce_compilation.cache_clear()
+    announce_compilation()
+    announce_compilation()
+    assert capsys.readouterr().err == "fastnn: compiling kernels, about 10 s, once on this machine ...\n"
+
+
+def test_data_is_never_copied_whole():
+    rows = np.broadcast_to(np.linspace(0, 1, 512, dtype=np.float32), (20_000, 512))
+    net = Sequential([Dense(4, "relu"), Dense(2, "softmax")], n_features=512)
+    y = np.arange(20_000, dtype=np.uint8) % 2
+    net.fit(rows, y, shuffle=range(64), verbose=0)
+    tracemalloc.start()
+    net.fit(rows, y, shuffle=range(640), validation_data=(rows[:1000], y[:1000]), verbose=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8e6 < rows.nbytes / 4
