@@ -10,7 +10,7 @@ UNIT = "x NumPy's time"
 
 
 class Training:
-    """20 minibatches of `fit`."""
+    """An epoch of `fit`."""
 
     params = list(NETWORKS)
     param_names = ("network",)
@@ -18,9 +18,10 @@ class Training:
 
     def track_epoch(self, network: str) -> float:
         widths, batch_size = NETWORKS[network]
-        problem = make_problem(widths, batch_size, most_rows=20 * batch_size, least_steps=20)
+        problem = make_problem(widths, batch_size, seconds=0.05)
         new, base = (SIDES[name][1](problem, 1).run for name in ("fastnn", "numpy"))
-        return relative_time(lambda: new(20), lambda: base(20))
+        steps = len(problem.minibatches)
+        return relative_time(lambda: new(steps), lambda: base(steps))
 
 
 class Linear:

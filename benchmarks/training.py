@@ -11,23 +11,21 @@ from benchmarks.baseline import Network
 from benchmarks.common import IMPLS, NETWORKS, close
 from benchmarks.peers import SIDES, make_problem
 
-MINIBATCHES = 20
-
 
 class Epoch:
-    """20 minibatches: gather, forward, backward, Adam; fastnn's are one `fit`."""
+    """Gather, forward, backward and Adam for 4 to 1250 minibatches, fewer of large networks; fastnn's are one `fit`."""
 
     params = (list(NETWORKS), IMPLS)
     param_names = ("network", "impl")
 
     def setup(self, network: str, impl: str) -> None:
         widths, batch_size = NETWORKS[network]
-        problem = make_problem(widths, batch_size, most_rows=MINIBATCHES * batch_size, least_steps=MINIBATCHES)
-        self.run = SIDES[impl][1](problem, 1).run
-        assert self.run(MINIBATCHES) == MINIBATCHES
+        problem = make_problem(widths, batch_size, seconds=0.05)
+        self.run, self.steps = SIDES[impl][1](problem, 1).run, len(problem.minibatches)
+        assert self.run(self.steps) == self.steps
 
     def time_epoch(self, network: str, impl: str) -> None:
-        self.run(MINIBATCHES)
+        self.run(self.steps)
 
 
 class Batch:

@@ -35,7 +35,7 @@ def save_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike[
     >>> save_curves({"loss": [1.2, 0.7, 0.5], "val_loss": [1.1, 0.8, 0.7]}, "curves.png")  # doctest: +SKIP
     """
     figure_class = _figure_class(path)
-    names = [name for name in history if not name.startswith("val_") and len(history[name])]
+    names = list(dict.fromkeys(name.removeprefix("val_") for name in history if len(history[name])))
     if not names:
         raise ValueError("history must hold at least one finished epoch; got none.")
     figure = figure_class(figsize=(6.4, 3.2 * len(names)), layout="constrained")

@@ -168,7 +168,7 @@ def task(function: Callable[..., Any]) -> Any:
 
 def inline(function: Callable[..., Any]) -> Any:
     """Compile a scalar helper into the loops that call it, so that they vectorize."""
-    return numba.njit(function, forceinline=True, **FLAGS)
+    return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
 
 
 def parallel_jit(function: Callable[..., Any]) -> Any:

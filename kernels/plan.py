@@ -249,7 +249,7 @@ class Bound:
         H[net.N_LAYERS], H[net.ROWS], H[net.BATCH], H[net.CAPACITY], H[net.JUMP], H[net.PANEL] = plan.n_layers, rows, rows, rows, layout.jump, width
         has_gradient, dropping = gradient is not None, any(plan.dropouts)
         needed = {net.FORWARD: True, net.BACKWARD: has_gradient, net.LOSS: True, net.UPDATE: state is not None, net.ROWS_PRODUCT: True}
-        needed |= {net.COLUMNS_PRODUCT: has_gradient, net.ACTIVATE: True, net.DERIVE: has_gradient, net.DROP: dropping, net.RUN: True}
+        needed |= {net.COLUMNS_PRODUCT: has_gradient, net.ACTIVATE: True, net.DERIVE: True, net.DROP: dropping, net.RUN: True}
         for index, (field, wanted) in enumerate(needed.items()):
             H[field] = _task_address(index, plan.dtype) if wanted else 0
         H[net.SIZE], H[net.SEED], H[net.LOSS_CODE], H[net.RULE], H[net.MEAN_ROWS] = plan.parameters_size, plan.seed, loss, rule, mean_rows
@@ -390,8 +390,8 @@ class Trainer:
     def train(self, X: Array, y: Array, order: NDArray[np.int64], first_step: int, rates: NDArray[np.float64]) -> NDArray[np.float64]:
         """Train on the rows of `order`, cut in minibatches; return the loss of each, up to the last finite one.
 
-        Where fewer losses than minibatches come back, the next one was not finite: the parameters are those of the last
-        finite loss, and `bad_row` is a row of X that is not finite, or -1.
+        Where fewer losses than minibatches come back, the next one was not finite and the parameters are those of the last
+        finite loss; or `bad_row` is not -1 but a row of X that is not finite, and nothing was done.
         """
         bound, layout = self.bound, self.bound.layout
         minibatches = -(-order.size // self.batch_size)
@@ -401,6 +401,8 @@ class Trainer:
         with threads(self.n_threads) as n_threads:
             bound.use_threads(n_threads)
             self.bad_row = bound.gather(X, order, self.scale, self.shift, n_threads)
+            if self.bad_row >= 0:
+                return losses[:0]
             if y.ndim == 1:
                 labels = y[order]
             else:

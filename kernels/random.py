@@ -73,6 +73,7 @@ def permutation(seed, epoch, out):
     Parameters
     ----------
     seed, epoch : int
+        0 <= seed < 2**63, of the epoch the lowest 32 bits count.
     out : int64 array (n,), overwritten
     """
     if out.size > 1 << 32:
@@ -99,7 +100,7 @@ def random_uniform(seed, stream, low, high, out):
     Parameters
     ----------
     seed, stream : int
-        0 <= stream < 2**28: such as the number of a layer.
+        0 <= seed < 2**63, 0 <= stream < 2**28: such as the number of a layer.
     low, high : float
     out : array of any shape, overwritten
     """
@@ -121,7 +122,7 @@ def random_normal(seed, stream, mean, std, out):
     Parameters
     ----------
     seed, stream : int
-        0 <= stream < 2**28: such as the number of a layer.
+        0 <= seed < 2**63, 0 <= stream < 2**28: such as the number of a layer.
     mean, std : float
     out : array of any shape, overwritten
     """
@@ -208,7 +209,7 @@ def dropout_forward(X, rate, seed, step, layer, out):
     rate : float
         0 <= rate < 1.
     seed, step, layer : int
-        0 <= layer < 2**28.
+        0 <= seed < 2**63, 0 <= layer < 2**28, of the step the lowest 32 bits count.
     out : array (n, m), overwritten
         May be X.
 

@@ -1,0 +1,255 @@
+"""How a Numba program dies, and that this one does not: threads, forks, caches."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import kernels
+
+ROOT = Path(kernels.__file__).parents[1]
+
+PREPARE = """
+import os, sys, threading, multiprocessing
+import numpy as np
+layer = os.environ.get("NUMBA_THREADING_LAYER")
+if layer == "tbb":
+    import ctypes
+    ctypes.CDLL(os.path.join(sys.prefix, "lib", "libtbb.so.12"), ctypes.RTLD_GLOBAL)
+import numba, kernels
+rng = np.random.default_rng(0)
+plan = kernels.Plan([200, 256, 256, 10], [kernels.RELU, kernels.RELU, kernels.SOFTMAX], [0.0] * 3)
+X, y = rng.standard_normal((600, 200), np.float32), rng.integers(0, 10, 600)
+
+def fit(n_threads=2):
+    parameters = np.zeros(plan.parameters_size, np.float32)
+    for i in range(3):
+        a, b = plan.widths[i : i + 2]
+        W = np.empty((a, b), np.float32)
+        kernels.random_uniform(1, i, -0.1, 0.1, W)
+        plan.set_weight(parameters, i, W, np.zeros(b))
+    trainer = kernels.Trainer(plan, parameters, 200, kernels.CROSS_ENTROPY, kernels.ADAM, [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0], n_threads=n_threads)
+    for step in range(0, 30):
+        trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
+    return parameters.tobytes() + kernels.predict(plan, parameters, X, n_threads=n_threads).tobytes()
+kernels.plan.region_work = lambda: 1000  # regions on any layer
+"""
+
+
+def run(code, timeout=300, check=True, **environment):
+    """Run code in a fresh interpreter."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_NUM_THREADS": "2", **environment}
+    done = subprocess.run([sys.executable, "-c", PREPARE + textwrap.dedent(code)], env=variables, capture_output=True, text=True, timeout=timeout, cwd=ROOT)
+    if check:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def layers():
+    found = ["omp", "workqueue"]
+    if (Path(sys.prefix) / "lib" / "libtbb.so.12").exists():
+        found.append("tbb")
+    elif os.environ.get("CI") == "true":
+        pytest.fail("CI must install tbb.")
+    return found
+
+
+@pytest.mark.parametrize("layer", layers())
+def test_python_threads_fit_and_predict_at_once(layer):
+    run(
+        """
+        expected = fit(1)
+        results = []
+        workers = [threading.Thread(target=lambda: results.append(fit())) for _ in range(4)]
+        [w.start() for w in workers]; [w.join() for w in workers]
+        assert results == [expected] * 4
+        assert kernels.threading_layer() == layer, kernels.threading_layer()
+        """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+
+
+@pytest.mark.parametrize("layer", layers())
+def test_forked_children_fit_and_predict(layer):
+    run(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
+        expected = fit()
+        fork = multiprocessing.get_context("fork")
+        def child(depth, queue):
+            queue.put(fit() == expected)
+            if depth:
+                p = fork.Process(target=child, args=(depth - 1, queue)); p.start(); p.join(60)
+                queue.put(p.exitcode == 0)
+        queue = fork.Queue()
+        p = fork.Process(target=child, args=(1, queue)); p.start()
+        assert all(queue.get(timeout=100) for _ in range(3))
+        p.join(60)
+        assert p.exitcode == 0
+        assert fit() == expected
+        """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_a_users_parallel_loop_may_call_kernels(layer):
+    run(
+        """
+        @numba.njit(parallel=True)
+        def users(X, W, b, out):
+            for i in numba.prange(out.shape[0]):
+                kernels.linear_forward(X, W, b, kernels.RELU, out[i])
+        W, b = rng.standard_normal((200, 300), np.float32), np.zeros(300, np.float32)
+        expected, out = np.empty((600, 300), np.float32), np.empty((4, 600, 300), np.float32)
+        kernels.linear_forward(X, W, b, kernels.RELU, expected)
+        users(X, W, b, out)
+        assert (out == expected).all()
+        """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+
+
+def test_importing_starts_no_threads_and_training_keeps_the_callers_number():
+    run(
+        """
+        assert kernels.threading_layer() is None
+        assert len(os.listdir("/proc/self/task")) == 1 if os.path.exists("/proc/self/task") else True
+        numba.set_num_threads(1)
+        fit(2)
+        assert numba.get_num_threads() == 1
+        """,
+        OPENBLAS_NUM_THREADS="1",
+    )
+
+
+def test_without_a_writable_cache_folder_kernels_still_run(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    run(
+        """
+        import kernels._jit
+        out = np.zeros(3, np.float32)
+        kernels.relu_forward(np.array([-1, 0, 2], np.float32), out)
+        assert out.tolist() == [0, 0, 2]
+        assert kernels._jit.cache_folder() is None
+        """,
+        NUMBA_CACHE_DIR=str(blocked / "below"),
+        HOME=str(blocked),
+        XDG_CACHE_HOME=str(blocked),
+        PYTHONPATH=str(read_only_copy(tmp_path, blocked=True)),
+    )
+
+
+def read_only_copy(tmp_path, blocked=False):
+    """Return a folder with a copy of the kernels; a file in the place of its __pycache__ keeps anyone from writing there."""
+    root = tmp_path / "copy"
+    (root / "kernels").mkdir(parents=True)
+    for source in (ROOT / "kernels").glob("*.py"):
+        (root / "kernels" / source.name).write_bytes(source.read_bytes())
+    if blocked:
+        (root / "kernels" / "__pycache__").write_text("")
+    return root
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", None])
+def test_a_damaged_cache_file_is_compiled_anew(tmp_path, damage):
+    code = """
+        out = np.zeros(3, np.float32)
+        kernels.relu_forward(np.array([-1, 0, 2], np.float32), out)
+        assert out.tolist() == [0, 0, 2]
+        print(len(kernels.compilations()))
+        """
+    first = run(code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "0\n" != first.stdout
+    files = [path for path in tmp_path.rglob("*.nb?") if damage is not None or path.suffix == ".nbc"]
+    assert files
+    for path in files:
+        path.write_bytes(path.read_bytes()[:100] if damage is None else damage)
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout == first.stdout
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout == "0\n"
+
+
+def test_an_edited_helper_in_another_file_is_not_run_in_its_old_form(tmp_path):
+    root = read_only_copy(tmp_path)
+    code = """
+        out = np.zeros(3, np.float32)
+        kernels.exp(np.zeros(3, np.float32), out)
+        print(out[0])
+        """
+    assert run(code, PYTHONPATH=str(root), NUMBA_CACHE_DIR=str(tmp_path / "cache")).stdout == "1.0\n"
+    source = root / "kernels" / "_math.py"
+    text = source.read_text()
+    assert text.count("return (like(x, 1.0) + p) * power_of_two(half)") == 1
+    source.write_text(text.replace("return (like(x, 1.0) + p) * power_of_two(half)", "return (like(x, 2.0) + p) * power_of_two(half)"))
+    assert run(code, PYTHONPATH=str(root), NUMBA_CACHE_DIR=str(tmp_path / "cache")).stdout == "2.0\n"
+
+
+def test_the_default_number_of_threads_obeys_the_containers_quota(monkeypatch):
+    from kernels import _jit
+
+    for quota, expected in ((1.0, 1), (1.5, 1), (float("inf"), kernels.max_threads())):
+        monkeypatch.setattr(_jit, "_cgroup_quota", lambda quota=quota: quota)
+        assert _jit.default_threads.__wrapped__() == expected
+
+
+def test_the_quota_is_read_from_both_cgroup_versions(monkeypatch, tmp_path):
+    from kernels import _jit
+
+    files = {"/sys/fs/cgroup/cpu.max": "150000 100000"}
+    real = open
+
+    def fake(path, *args, **kwargs):
+        if str(path).startswith("/sys/fs/cgroup"):
+            if path not in files:
+                raise FileNotFoundError(path)
+            (tmp_path / "file").write_text(files[path])
+            path = tmp_path / "file"
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", fake)
+    assert _jit._cgroup_quota() == 1.5
+    files.clear()
+    assert _jit._cgroup_quota() == float("inf")
+    files.update({"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "300000", "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"})
+    assert _jit._cgroup_quota() == 3
+    files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = "-1"
+    assert _jit._cgroup_quota() == float("inf")
+
+
+def test_threads_are_not_used_twice_at_once_on_a_layer_that_is_not_thread_safe(monkeypatch):
+    from kernels import _jit
+
+    monkeypatch.setattr(_jit, "threading_layer", lambda: "workqueue")
+    import threading
+
+    inside, leave, seen = threading.Event(), threading.Event(), []
+
+    def hold():
+        with _jit.threads(2) as used:
+            seen.append(used)
+            inside.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    inside.wait(10)
+    with _jit.threads(2) as used:
+        seen.append(used)
+    leave.set()
+    other.join()
+    assert seen == ([2, 1] if kernels.max_threads() >= 2 else seen)
+
+
+def test_listeners_hear_of_a_compilation(tmp_path):
+    assert "compiling" in run(
+        """
+        kernels.on_compile(lambda: print("compiling"))
+        kernels.relu_forward(np.zeros(3, np.float32), np.zeros(3, np.float32))
+        """,
+        NUMBA_CACHE_DIR=str(tmp_path),
+    ).stdout

@@ -1,0 +1,196 @@
+"""The dense layer on plain and packed arrays, against a plain product in float64."""
+
+import numba
+import numpy as np
+import pytest
+
+import kernels
+from tests.numerics import DTYPES, assert_close, assert_gradient, assert_same_bits
+
+ACTIVATIONS = {
+    kernels.IDENTITY: lambda z: z,
+    kernels.RELU: lambda z: np.maximum(z, 0),
+    kernels.TANH: np.tanh,
+}
+# rows, inputs, outputs: single, prime, one off a panel or a tile, more than are read in place, empty
+SHAPES = [(1, 1, 1), (1, 7, 3), (2, 5, 100), (3, 17, 33), (4, 64, 130), (6, 33, 16), (16, 40, 31), (17, 40, 31), (24, 16, 15), (25, 15, 1), (101, 47, 65), (0, 4, 3)]
+
+
+def layer(n, n_in, n_out, dtype):
+    rng = np.random.default_rng(n + n_in + n_out)
+    X, W, b = rng.standard_normal((n, n_in)), rng.standard_normal((n_in, n_out)) / np.sqrt(n_in), rng.standard_normal(n_out)
+    return X.astype(dtype), W.astype(dtype), b.astype(dtype)
+
+
+def packed(W):
+    out = np.empty(kernels.packed_shape(*W.shape, W.dtype), W.dtype)
+    kernels.pack(W, out)
+    return out
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_linear_forward_matches_reference(shape, dtype, activation):
+    X, W, b = layer(*shape, dtype)
+    actual = np.full((shape[0], shape[2]), np.nan, dtype)
+    kernels.linear_forward(X, W, b, activation, actual)
+    expected = ACTIVATIONS[activation](X.astype("f8") @ W.astype("f8") + b)
+    assert_close(actual, expected, looser=10)  # a chain of up to 64 roundings
+    other = np.empty_like(actual)
+    kernels.linear_forward(X, packed(W), b, activation, other)
+    assert_same_bits(other, actual)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 17, 33), (19, 40, 31)])
+def test_linear_forward_takes_any_layout(shape, dtype):
+    X, W, b = layer(*shape, dtype)
+    expected = np.empty((shape[0], shape[2]), dtype)
+    kernels.linear_forward(X, W, b, kernels.TANH, expected)
+    W.flags.writeable = False
+    wide = np.full((shape[0], 2 * shape[2]), 7, dtype)
+    kernels.linear_forward(np.asfortranarray(X), np.asfortranarray(W), np.repeat(b, 2)[::2], kernels.TANH, wide[:, ::2])
+    assert_same_bits(wide[:, ::2].copy(), expected)
+    assert (wide[:, 1::2] == 7).all()  # nothing is written beside out
+    part = np.full((shape[0] + 2, shape[2] + 2), 7, dtype)
+    kernels.linear_forward(X, np.ascontiguousarray(np.tile(W, 2))[:, : shape[2]], b, kernels.TANH, part[1:-1, 1:-1])
+    assert_same_bits(part[1:-1, 1:-1].copy(), expected)
+    assert (part[0] == 7).all() and (part[-1] == 7).all() and (part[:, 0] == 7).all() and (part[:, -1] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [5, 300])
+def test_linear_forward_has_the_same_bits_in_threads(rows, dtype):
+    X, W, b = layer(rows, 700, 180, dtype)
+    actual, expected = np.empty((rows, 180), dtype), np.empty((rows, 180), dtype)
+    kernels.linear_forward(X, W, b, kernels.RELU, actual)  # large enough for two threads
+    serial = numba.njit(lambda X, W, b, out: kernels.linear_forward(X, W, b, kernels.RELU, out))
+    serial(X, W, b, expected)
+    assert_same_bits(actual, expected)
+
+
+def test_linear_forward_keeps_nan():
+    X, W, b = layer(5, 20, 30, np.float32)
+    X[2, 3] = np.nan
+    out = np.zeros((5, 30), np.float32)
+    kernels.linear_forward(X, W, b, kernels.RELU, out)
+    assert np.isnan(out[2]).all() and np.isfinite(np.delete(out, 2, 0)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 7, 3), (3, 17, 33), (25, 15, 1), (101, 47, 65), (0, 4, 3)])
+@pytest.mark.parametrize("activation", [kernels.RELU, kernels.TANH])
+def test_linear_backward_matches_reference(shape, dtype, activation):
+    X, W, b = layer(*shape, dtype)
+    A = ACTIVATIONS[activation](X @ W + b)
+    dA = np.random.default_rng(0).standard_normal(A.shape).astype(dtype)
+    dX, dW, db = np.full_like(X, np.nan), np.full_like(W, np.nan), np.full_like(b, np.nan)
+    kernels.linear_backward(dA, A, X, W, activation, dX, dW, db)
+    A, dA = A.astype("f8"), dA.astype("f8")
+    dZ = dA * (A > 0 if activation == kernels.RELU else 1 - A * A)
+    assert_close(dX, dZ @ W.astype("f8").T, looser=20)  # chains of up to 101 roundings, with cancellation
+    assert_close(dW, X.astype("f8").T @ dZ, looser=20)
+    assert_close(db, dZ.sum(0), looser=20)
+
+
+@pytest.mark.parametrize("activation", [kernels.SIGMOID, kernels.GELU, kernels.SILU, kernels.SOFTPLUS, kernels.ELU])
+def test_linear_backward_is_the_gradient(activation):
+    X, W, b = layer(9, 11, 13, np.float64)
+
+    def value(X, W, b):
+        out = np.empty((9, 13))
+        kernels.linear_forward(X, W, b, activation, out)
+        return (out * weights).sum()
+
+    weights = np.random.default_rng(5).standard_normal((9, 13))
+    saved, dX, dW, db = np.empty((9, 13)), np.empty_like(X), np.empty_like(W), np.empty_like(b)
+    kernels.linear_forward(X, W, b, kernels.IDENTITY if activation in kernels.SAVES_INPUT else activation, saved)
+    kernels.linear_backward(weights, saved, X, W, activation, dX, dW, db)
+    assert_gradient(value, (dX, dW, db), X, W, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_matmul_matches_reference(dtype):
+    A, B, _ = layer(21, 35, 18, dtype)
+    out, other = np.empty((21, 18), dtype), np.empty((21, 18), dtype)
+    kernels.matmul(A, B, out)
+    assert_close(out, A.astype("f8") @ B.astype("f8"), looser=10)
+    kernels.matmul(A, packed(B), other)
+    assert_same_bits(other, out)
+
+
+@numba.njit
+def layers_in_nopython(X, W, b, out, back, dX, dW, db):
+    kernels.linear_forward(X, W, b, kernels.RELU, out)
+    kernels.linear_backward(out, out, X, W, kernels.RELU, dX, dW, db)
+    kernels.matmul(X, W, back)
+
+
+@numba.njit(parallel=True)
+def layers_in_prange(X, W, b, out):
+    for i in numba.prange(X.shape[0]):
+        kernels.linear_forward(X[i : i + 1], W, b, kernels.RELU, out[i : i + 1])
+
+
+def test_linear_kernels_are_callable_from_nopython_code():
+    X, W, b = layer(30, 20, 40, np.float32)
+    expected, out = np.empty((30, 40), np.float32), np.empty((30, 40), np.float32)
+    kernels.linear_forward(X, W, b, kernels.RELU, expected)
+    back, dX, dW, db = np.empty_like(out), np.empty_like(X), np.empty_like(W), np.empty_like(b)
+    layers_in_nopython(X, W, b, out, back, dX, dW, db)
+    assert_same_bits(out, expected)
+    dX2, dW2, db2 = np.empty_like(X), np.empty_like(W), np.empty_like(b)
+    kernels.linear_backward(out, out, X, W, kernels.RELU, dX2, dW2, db2)
+    assert_same_bits(dX, dX2)
+    assert_same_bits(dW, dW2)
+    assert_same_bits(db, db2)
+    out[:] = 0
+    layers_in_prange(X, W, b, out)
+    assert_same_bits(out, expected)
+
+
+def test_linear_forward_does_not_compile_again():
+    for rows in (2, 50):
+        X, W, b = layer(rows, 20, 40, np.float32)
+        before = len(kernels.linear_forward.signatures)
+        kernels.linear_forward(X, W, b, kernels.TANH, np.empty((rows, 40), np.float32))
+    assert len(kernels.linear_forward.signatures) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": (5, 3)}, "X must have the shape"),
+        ({"b": (9,)}, "b must have the shape"),
+        ({"out": (4, 8)}, "out must have the shape"),
+        ({"W": (1, 4, 16)}, "a packed W must have"),
+    ],
+)
+def test_linear_forward_refuses_shapes_that_do_not_match(change, message):
+    shapes = {"X": (5, 4), "W": (4, 20), "b": (20,), "out": (5, 20)} | change
+    X, W, b, out = (np.zeros(shapes[name], np.float32) for name in ("X", "W", "b", "out"))
+    with pytest.raises(ValueError, match=message + r".*; got float32\["):
+        kernels.linear_forward(X, W, b, kernels.RELU, out)
+
+
+def test_linear_forward_refuses_activations_of_whole_rows():
+    X, W, b = layer(3, 4, 5, np.float32)
+    with pytest.raises(ValueError, match="activation must be elementwise"):
+        kernels.linear_forward(X, W, b, kernels.SOFTMAX, np.empty((3, 5), np.float32))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 16), (7, 33), (5, 0)])
+def test_pack_and_unpack_return_the_matrix(shape, dtype):
+    W = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    panels, back = packed(W), np.empty_like(W)
+    kernels.unpack(panels, back)
+    assert_same_bits(back, W)
+    width = kernels.panel_width(dtype)
+    assert (panels.transpose(1, 0, 2).reshape(shape[0], -1)[:, shape[1] :] == 0).all() and panels.shape[2] == width
+
+
+def test_pack_refuses_another_shape():
+    with pytest.raises(ValueError, match="pack: out must have the shape"):
+        kernels.pack(np.zeros((3, 4), np.float32), np.zeros((1, 3, 8), np.float32))

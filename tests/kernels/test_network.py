@@ -1,0 +1,251 @@
+"""Whole networks: losses and gradients against NumPy in float64, training against its own parts, bits against threads and vectors."""
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+import kernels
+from tests.numerics import DTYPES, assert_close, assert_same_bits
+
+ADAM = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+ACTIVATE = {
+    kernels.IDENTITY: lambda z: z,
+    kernels.RELU: lambda z: np.maximum(z, 0),
+    kernels.TANH: np.tanh,
+    kernels.SIGMOID: lambda z: 1 / (1 + np.exp(-z)),
+    kernels.SILU: lambda z: z / (1 + np.exp(-z)),
+    kernels.SOFTMAX: lambda z: np.exp(z - z.max(1, keepdims=True)) / np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True),
+}
+
+
+def network(widths, activations, dtype, dropouts=None, seed=0):
+    rng = np.random.default_rng(seed)
+    plan = kernels.Plan(widths, activations, dropouts or [0.0] * len(activations), np.dtype(dtype).name, seed)
+    parameters = np.zeros(plan.parameters_size, dtype)
+    for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:])):
+        plan.set_weight(parameters, i, rng.standard_normal((n_in, n_out)) / np.sqrt(n_in), 0.1 * rng.standard_normal(n_out))
+    return plan, parameters
+
+
+def data(n, plan, labels=True, seed=1):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, plan.widths[0])).astype(plan.dtype)
+    return X, rng.integers(0, plan.widths[-1], n) if labels else rng.random((n, plan.widths[-1])).astype(plan.dtype)
+
+
+def forward(plan, parameters, X):
+    A = [X.astype("f8")]
+    for i, activation in enumerate(plan.activations):
+        W, b = plan.weight(parameters, i)
+        A.append(ACTIVATE[activation](A[-1] @ W.astype("f8") + b.astype("f8")))
+    return A
+
+
+def reference_loss(plan, parameters, X, y, loss):
+    """Return the loss summed over outputs, the mean over rows, by the formula."""
+    P = forward(plan, parameters, X)[-1]
+    if loss == kernels.CROSS_ENTROPY:
+        return -np.log(P[np.arange(len(y)), y]).mean() if y.ndim == 1 else -(y * np.log(P)).sum(1).mean()
+    if loss == kernels.BINARY_CROSS_ENTROPY:
+        return -(y * np.log(P) + (1 - y) * np.log(1 - P)).sum(1).mean()
+    return {
+        kernels.SQUARED_ERROR: lambda d: d * d,
+        kernels.ABSOLUTE_ERROR: np.abs,
+        kernels.HUBER: lambda d: np.where(np.abs(d) <= 0.3, d * d / 2, 0.3 * (np.abs(d) - 0.15)),
+    }[loss](P - y).sum(1).mean()
+
+
+CASES = [
+    ([5, 7, 3], [kernels.RELU, kernels.SOFTMAX], kernels.CROSS_ENTROPY, True),
+    ([1, 1, 2], [kernels.TANH, kernels.SOFTMAX], kernels.CROSS_ENTROPY, True),
+    ([20, 33, 17, 40], [kernels.SILU, kernels.RELU, kernels.SOFTMAX], kernels.CROSS_ENTROPY, True),
+    ([16, 16, 16], [kernels.RELU, kernels.SOFTMAX], kernels.CROSS_ENTROPY, False),
+    ([20, 31, 5], [kernels.SIGMOID, kernels.SIGMOID], kernels.BINARY_CROSS_ENTROPY, False),
+    ([20, 31, 18], [kernels.TANH, kernels.SIGMOID], kernels.SQUARED_ERROR, False),
+    ([6, 9, 17], [kernels.SILU, kernels.SILU], kernels.SQUARED_ERROR, False),
+    ([6, 40, 1], [kernels.RELU, kernels.IDENTITY], kernels.ABSOLUTE_ERROR, False),
+    ([6, 40, 2], [kernels.TANH, kernels.IDENTITY], kernels.HUBER, False),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 13, 33])
+@pytest.mark.parametrize("case", CASES)
+def test_loss_matches_reference_and_predict_the_outputs(case, rows, dtype):
+    widths, activations, loss, labels = case
+    plan, parameters = network(widths, activations, dtype)
+    X, y = data(rows, plan, labels)
+    if loss == kernels.CROSS_ENTROPY and not labels:
+        y /= y.sum(1, keepdims=True)
+    outputs = forward(plan, parameters, X)[-1]
+    assert_close(kernels.predict(plan, parameters, X), outputs, looser=10)
+    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, loss, loss_delta=0.3)
+    expected = reference_loss(plan, parameters, X, y, loss)
+    np.testing.assert_allclose(value, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
+    evaluated, out = kernels.evaluate(plan, parameters, X, y, loss, loss_delta=0.3)
+    np.testing.assert_allclose(evaluated, value, rtol=1e-6 if dtype == np.float32 else 1e-14)
+    assert_close(out, outputs, looser=10)
+    assert (gradient[~plan.mask()] == 0).all()  # so sums over the flat vector need no mask
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradient_is_the_slope_of_the_loss(case):
+    widths, activations, loss, labels = case
+    plan, parameters = network(widths, activations, np.float64)
+    X, y = data(14, plan, labels)
+    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, loss, loss_delta=0.3)
+    direction = np.random.default_rng(3).standard_normal(gradient.size) * plan.mask()
+    step = 1e-6
+    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, loss, loss_delta=0.3)[0] for sign in (1, -1))
+    np.testing.assert_allclose((above - below) / (2 * step), gradient @ direction, rtol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradient_is_the_same_in_threads(dtype):
+    plan, parameters = network([300, 200, 130, 10], [kernels.RELU, kernels.TANH, kernels.SOFTMAX], dtype)
+    X, y = data(210, plan)
+    one = kernels.loss_and_gradient(plan, parameters, X, y, kernels.CROSS_ENTROPY, n_threads=1)
+    several = kernels.loss_and_gradient(plan, parameters, X, y, kernels.CROSS_ENTROPY, n_threads=kernels.max_threads())
+    assert one[0] == several[0]
+    assert_same_bits(several[1], one[1])
+
+
+def test_training_is_gather_gradient_and_update():
+    plan, parameters = network([11, 19, 4], [kernels.TANH, kernels.SOFTMAX], np.float64)
+    X, y = data(50, plan)
+    order = np.random.default_rng(2).permutation(50)
+    expected, m, v = parameters.copy(), np.zeros_like(parameters), np.zeros_like(parameters)
+    expected_losses = []
+    for t, first in enumerate(range(0, 50, 16), 1):
+        rows = order[first : first + 16]
+        loss, gradient = kernels.loss_and_gradient(plan, expected, X[rows], y[rows], kernels.CROSS_ENTROPY)
+        kernels.adam_update(expected, gradient, m, v, 1e-2, 0.9, 0.999, 1e-8, 0.0, t)
+        expected_losses.append(loss)
+    trainer = kernels.Trainer(plan, parameters, 16, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+    losses = trainer.train(X, y, order, 0, np.full(4, 1e-2))
+    assert_close(losses, expected_losses)
+    assert_close(parameters, expected)
+
+
+def test_training_stops_before_a_loss_that_is_not_finite():
+    plan, parameters = network([4, 8, 1], [kernels.IDENTITY, kernels.IDENTITY], np.float32)
+    X, y = data(64, plan, labels=False)
+    trainer = kernels.Trainer(plan, parameters, 8, kernels.SQUARED_ERROR, kernels.SGD, [0.0] * 8)
+    losses = trainer.train(X, y, np.arange(64), 0, np.full(8, 1e10))
+    assert 0 < len(losses) < 8 and np.isfinite(losses).all()
+    assert np.isfinite(parameters).all()
+    rows = np.arange(8 * (len(losses) - 1), 8 * len(losses))
+    value, _ = kernels.loss_and_gradient(plan, parameters, X[rows], y[rows], kernels.SQUARED_ERROR)
+    assert value == losses[-1]  # the parameters of the last finite loss, to the bit
+
+
+def test_gather_names_a_row_that_is_not_finite():
+    plan, parameters = network([20, 8, 3], [kernels.RELU, kernels.SOFTMAX], np.float32)
+    X, y = data(64, plan)
+    X[37, 18] = np.inf
+    trainer = kernels.Trainer(plan, parameters, 32, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+    trainer.train(X, y, np.arange(64), 0, np.full(2, 1e-3))
+    assert trainer.bad_row == 37
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, np.float64, np.bool_])
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda X: np.repeat(X, 2, axis=1)[:, ::2], lambda X: X[::-1].copy()[::-1]])
+def test_gather_places_rows_of_any_array(kind, layout):
+    X = layout((np.random.default_rng(0).random((40, 37)) * 200).astype(kind))
+    X.flags.writeable = False
+    order = np.random.default_rng(1).permutation(40)[:25]
+    jump, stride = 11 * 16, 3 * 11 * 16
+    out = np.full(3 * stride, np.nan, np.float32)
+    assert kernels.gather(X, order, 10, 0.5, -1.0, out, stride, jump) == -1
+    for position, row in enumerate(order):
+        s, i = divmod(position, 10)
+        j = np.arange(37)
+        actual = out[s * stride + j // 16 * jump + i * 16 + j % 16]
+        assert_same_bits(actual, X[row].astype(np.float32) * np.float32(0.5) - np.float32(1))
+
+
+def test_gather_refuses_rows_that_do_not_exist():
+    with pytest.raises(IndexError, match="order must name rows of X"):
+        kernels.gather(np.zeros((3, 4), np.float32), np.array([0, 3]), 2, 1.0, 0.0, np.zeros(48, np.float32), 48, 48)
+    with pytest.raises(ValueError, match="out must hold every minibatch"):
+        kernels.gather(np.zeros((3, 4), np.float32), np.array([0, 1]), 2, 1.0, 0.0, np.zeros(16, np.float32), 48, 48)
+
+
+def test_another_network_compiles_nothing():
+    for widths, activations in (([6, 10, 3], [kernels.RELU, kernels.SOFTMAX]), ([9, 70, 5, 33, 2], [kernels.ELU, kernels.GELU, kernels.TANH, kernels.SOFTMAX])):
+        plan, parameters = network(widths, activations, np.float32, [0.0] + [0.2] * (len(activations) - 1))
+        X, y = data(30, plan)
+        trainer = kernels.Trainer(plan, parameters, 7, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+        before = kernels.compilations()
+        trainer.train(X, y, np.arange(30), 0, np.full(5, 1e-3))
+        kernels.predict(plan, parameters, X)
+    assert kernels.compilations() == before
+
+
+@numba.njit
+def train_in_nopython(table, numbers, inputs, labels, targets, rates, losses, n):
+    done = kernels.network_train(table, numbers, inputs, labels, targets, rates, losses, n)
+    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, n)
+    kernels.network_update(table, numbers)
+    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, n)
+
+
+def test_network_kernels_are_callable_from_nopython_code():
+    plan, parameters = network([5, 8, 3], [kernels.RELU, kernels.SOFTMAX], np.float64)
+    X, y = data(12, plan)
+    gradient, state = np.zeros_like(parameters), np.zeros(2 * parameters.size)
+    bound = kernels.bind(plan, parameters, 12, training=True, rule=kernels.ADAM, hyper=ADAM, gradient=gradient, state=state)
+    bound.use_threads(1)
+    kernels.gather(X, np.arange(12), 12, 1.0, 0.0, bound.inputs, bound.layout.input_size, bound.layout.jump)
+    losses = np.zeros(1)
+    done, before, after = train_in_nopython(bound.table, bound.numbers, bound.inputs, y, np.zeros(0), np.full(1, 0.01), losses, 12)
+    assert done == 1
+    assert after < before < losses[0]
+
+
+BITS = """
+import hashlib, sys
+import numpy as np, kernels
+digest = hashlib.sha256()
+for dtype in ("float32", "float64"):
+    rng = np.random.default_rng(0)
+    widths, dropouts = [64, 100, 37, 10], [0.1, 0.2, 0.5]
+    plan = kernels.Plan(widths, [kernels.RELU, kernels.GELU, kernels.SOFTMAX], dropouts, dtype, 3)
+    parameters = np.zeros(plan.parameters_size, dtype)
+    for i, (a, b) in enumerate(zip(widths[:-1], widths[1:])):
+        W = np.empty((a, b), dtype)
+        kernels.random_normal(5, i, 0.0, a ** -0.5, W)
+        plan.set_weight(parameters, i, W, np.zeros(b))
+    X, y = rng.integers(0, 17, (700, 64)).astype(np.uint8), rng.integers(0, 10, 700)
+    trainer = kernels.Trainer(plan, parameters, 150, kernels.CROSS_ENTROPY, kernels.ADAM, [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0], n_threads=int(sys.argv[1]), scale=1 / 16)
+    kernels.plan.region_work = lambda: 1  # threads for the smallest layer
+    step = 0
+    for epoch in range(3):
+        order = np.empty(700, np.int64)
+        kernels.permutation(7, epoch, order)
+        for first in range(0, 700, 150 * trainer.chunk):
+            losses = trainer.train(X, y, order[first : first + 150 * trainer.chunk], step, np.full(trainer.chunk, 1e-2))
+            step += len(losses)
+    digest.update(parameters.tobytes())
+    digest.update(kernels.predict(plan, parameters, X, scale=1 / 16).tobytes())
+print(digest.hexdigest(), step)
+"""
+
+
+def bits(threads, **environment):
+    run = subprocess.run(
+        [sys.executable, "-c", BITS, str(threads)], env={**os.environ, "NUMBA_NUM_THREADS": str(threads), **environment}, capture_output=True, text=True, timeout=500
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_bits_do_not_depend_on_threads_or_vectors():
+    expected = bits(1)
+    assert bits(2) == expected
+    for width in (16, 32, 64):  # LLVM splits vectors that the machine does not have
+        assert bits(2, FASTNN_VECTOR_BYTES=str(width)) == expected, width
