@@ -414,6 +414,15 @@ class Trainer:
             done = net.network_train.compiled(bound.table, bound.numbers, bound.inputs, labels, self.targets, rates, losses, order.size)
         return losses[:done]
 
+    def settle(self) -> bool:
+        """Return whether the parameters are finite; if the last update made them otherwise, put back those from before it."""
+        parameters = self.bound.parameters
+        if np.isfinite(parameters.min()) and np.isfinite(parameters.max()):
+            return True
+        if self.bound.table[0, net.UPDATED]:
+            parameters[:] = self.gradient
+        return False
+
 
 def _placed(bound: Bound, X: Array, y: Array, rows: NDArray[np.int64], scale: float, shift: float, n_threads: int) -> tuple[Array, Array]:
     """Gather rows and targets; return labels and targets as the kernels take them."""
@@ -461,13 +470,25 @@ def loss_and_gradient(
     return float(value), gradient
 
 
+# Bound plans of predictions of a few rows, for the next call: binding takes longer than the products. Each is taken out while it is used.
+_SPARE: dict[Any, Bound] = {}
+SMALL, SPARES = 16, 8
+_NOTHING: Array = np.zeros(0)
+
+
 def predict(
     plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0
 ) -> Array:
     """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     if len(X):
-        bound = bind(plan, parameters, min(BLOCK, len(X)), training=False, logits=logits)
+        key = (plan, len(X), logits)
+        spare = _SPARE.pop(key, None)
+        if spare is None:
+            bound = bind(plan, parameters, min(BLOCK, len(X)), training=False, logits=logits)
+        else:
+            bound = spare
+            bound.use_parameters(parameters)
         for first in range(0, len(X), BLOCK):
             rows = np.arange(first, min(len(X), first + BLOCK))
             with threads(n_threads) as used:
@@ -475,6 +496,11 @@ def predict(
                 bound.gather(X, rows, scale, shift, used)
                 net.network_forward.compiled(bound.table, bound.inputs, len(rows))
                 net.network_output.compiled(bound.table, out[first : first + len(rows)])
+        if len(X) <= SMALL:
+            while len(_SPARE) >= SPARES:
+                _SPARE.popitem()
+            bound.parameters = _NOTHING  # the network may go
+            _SPARE[key] = bound
     if not logits and plan.activations[-1] in ROW_ACTIVATIONS:
         ROW_ACTIVATIONS[plan.activations[-1]](out, out)
     return out
