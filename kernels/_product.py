@@ -21,38 +21,45 @@ _column0, _column1, _column2, _column3, _column4 = (make_tile(rows, True) for ro
 
 
 @helper
-def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows):
-    """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tile` for the arguments."""
+def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
+    """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tile` for the arguments.
+
+    ahead is where the next panel of B lies: its k lines are asked for meanwhile.
+    """
     itemsize = PANEL_BYTES // width_of(zero)
     tiles = (rows + _S0 - 1) // _S0
     height = ((rows + tiles - 1) // max(tiles, 1) + _STEP - 1) // _STEP * _STEP
+    end, ahead_step = ahead + k * PANEL_BYTES, PANEL_BYTES
     while rows > 0:
         left = min(height, rows)
+        if ahead >= end:
+            ahead, ahead_step = b, 0
         if left >= _S0:
-            _row0(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row0(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S0
         elif left >= _S1:
-            _row1(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row1(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S1
         elif left >= _S2:
-            _row2(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row2(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S2
         elif left >= _S3:
-            _row3(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row3(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S3
         elif left >= _S4:
-            _row4(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row4(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S4
         elif left >= _S5:
-            _row5(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row5(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S5
         elif left >= _S6:
-            _row6(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row6(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S6
         else:
-            _row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k)
+            _row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
             done = _S7
         rows -= done
+        ahead += k // 4 * PANEL_BYTES
         a += PANEL_BYTES * done
         init += itemsize * done * init_row
         c += itemsize * done * c_row
@@ -69,25 +76,25 @@ def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
     itemsize = PANEL_BYTES // width
     if rows == _C0:  # no loop over heights in the common case: it would cost 4 % at k = 100
         for p in range(count):
-            _column0(zero, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k)
+            _column0(zero, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k, c + (p + 1) * c_step, PANEL_BYTES)
         return
     for p in range(count):
         first, left, place = a, rows, c + p * c_step
         while left > 0:
             if left >= _C0:
-                _column0(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                _column0(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
                 done = _C0
             elif left >= _C1:
-                _column1(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                _column1(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
                 done = _C1
             elif left >= _C2:
-                _column2(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                _column2(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
                 done = _C2
             elif left >= _C3:
-                _column3(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                _column3(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
                 done = _C3
             else:
-                _column4(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k)
+                _column4(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
                 done = _C4
             left -= done
             first += itemsize * done
@@ -98,9 +105,9 @@ def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
 
 
 @task
-def panel_product(tag, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows):
+def panel_product(tag, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
     """`rows_product`, called by its address."""
-    rows_product(zero_of(tag), a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows)
+    rows_product(zero_of(tag), a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead)
 
 
 @task

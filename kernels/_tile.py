@@ -79,17 +79,26 @@ def _finish(builder: Any, value: Any, mode: int, side: Any) -> Any:
     return value
 
 
+def _prefetch(builder: Any, address: Any) -> None:
+    """Ask for the cache line at an address; the hint never faults."""
+    kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.inttoptr(address, I8.as_pointer()), I32(0), I32(2), I32(1)])
+
+
 def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1) -> Any:
-    """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k).
+    """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
 
     C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed,
     k x rows inside one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels with `b_row` from row to row
     if strided, else one panel. init and side have a row stride of 0 (one vector for all rows) or more.
-    mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0.
+    mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the loop runs it asks for the
+    cache lines from `ahead` on, `ahead_step` bytes apart, one for four steps of k: what comes next, which the hardware would not
+    fetch beyond the end of a page.
     """
 
     @intrinsic
-    def tile(typingctx, zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k):  # type: ignore[no-untyped-def]
+    def tile(typingctx, zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step):  # type: ignore[no-untyped-def]
         scalar, itemsize, _ = _float_type(zero)
         width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
         vec = ir.VectorType(scalar, lanes)
@@ -98,7 +107,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
         unroll = min(unroll, width)
 
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            _, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k = args
+            _, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step = args
             a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
             places = [(i, j) for i in range(rows) for j in range(vectors)]
 
@@ -140,6 +149,10 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
 
             whole = builder.and_(k, I64(-unroll))
             with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
+                line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(2))))
+                for _ in range(unroll // 4):
+                    _prefetch(builder, line)
+                    line = builder.add(line, ahead_step)
                 steps(p, unroll)
             with cgutils.for_range_slice(builder, whole, k, I64(1), intp=I64, inc=True) as (p, _):
                 steps(p, 1)
@@ -154,7 +167,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
                 builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j), align=itemsize)
             return context.get_dummy_value()
 
-        return types.void(zero, *[types.intp] * 12), codegen
+        return types.void(zero, *[types.intp] * 14), codegen
 
     return tile
 
@@ -272,9 +285,7 @@ def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
     """Ask for the cache line at an address; the hint never faults."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [builder.inttoptr(args[0], I8.as_pointer()), I32(0), I32(3), I32(1)])
+        _prefetch(builder, args[0])
         return context.get_dummy_value()
 
     return types.void(types.intp), codegen

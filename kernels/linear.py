@@ -26,6 +26,7 @@ _BESIDE = {
     16: {6: (1,), 4: (1,), 3: (1,), 2: (1,), 1: (2, 1)},
 }[VECTOR_BYTES]
 FEW_ROWS = 16
+CACHED = 1 << 19  # bytes of X that are multiplied with all of a packed W before the next
 BLOCK = 32  # inputs that few rows are multiplied with before the next ones
 TOGETHER = 4  # panels that are packed at once: they lie side by side
 
@@ -42,13 +43,13 @@ def _make_few(rows):
         while p < count:
             at = p * PANEL_BYTES
             if p + beside0 <= count:
-                tile0(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth)
+                tile0(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0)
                 p += beside0
             elif p + beside1 <= count:
-                tile1(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth)
+                tile1(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0)
                 p += beside1
             else:
-                tile2(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth)
+                tile2(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0)
                 p += beside2
 
     return few
@@ -157,9 +158,9 @@ def _product_task(t, parts, blocks, A, jump, n_rows, W, b, activation, out):
             B, bias = packed + (p - p0) * n_in * PANEL_BYTES, address_of(b) + p * PANEL_BYTES
             if direct and (p + 1) * width <= n_out:
                 C = address_of(out) + first * out.strides[0] + p * PANEL_BYTES
-                rows_product(zero, a, jump, B, bias, 0, C, out.strides[0] // itemsize, mode, C, 0, n_in, last - first)
+                rows_product(zero, a, jump, B, bias, 0, C, out.strides[0] // itemsize, mode, C, 0, n_in, last - first, B + n_in * PANEL_BYTES)
             else:
-                rows_product(zero, a, jump, B, bias, 0, address_of(rows), width, mode, bias, 0, n_in, last - first)
+                rows_product(zero, a, jump, B, bias, 0, address_of(rows), width, mode, bias, 0, n_in, last - first, B + n_in * PANEL_BYTES)
                 if not fused:
                     forward_range(activation, rows, rows)
                 for i in range(last - first):
@@ -262,10 +263,24 @@ def _linear_serial(X, W, b, activation, out):
         _few_rows(0, 1, X, W, b, activation, out)
     else:
         width = PANEL_BYTES // out.itemsize
-        jump = (n_rows | 1) * width
+        height = _block_height(W, n_rows)
+        jump = (height | 1) * width
         A = np.empty(panels(n_in, width) * jump, out.dtype)
-        _pack_rows(X, 0, n_rows, A, jump)
-        _product_task(0, 1, 1, A, jump, n_rows, W, b, activation, out)
+        for first in range(0, n_rows, height):
+            last = min(n_rows, first + height)
+            _pack_rows(X[first:last], 0, last - first, A, jump)
+            _product_task(0, 1, 1, A, jump, last - first, W, b, activation, out[first:last])
+
+
+@helper
+def _block_height(W, n_rows):
+    """How many rows of X are packed and multiplied before the next: as many as stay in a cache of the second level, if W is packed."""
+    if W.ndim == 3:
+        most = max(24, CACHED // (max(W.shape[1], 1) * W.itemsize) // 24 * 24)
+        blocks = (n_rows + most - 1) // most
+        return min(most, ((n_rows + blocks - 1) // blocks + 3) // 4 * 4)
+    else:
+        return n_rows
 
 
 @parallel_helper
@@ -418,7 +433,7 @@ def _linear_backward(dA, saved, X, W, activation, dX, dW, db):
         height = min(width, n_in - q * width)
         _pack_transposed(W, q, transposed)
         rows_product(
-            zero, address_of(D), jump, address_of(transposed), address_of(nothing), 0, address_of(rows), width, NO_FINISH, address_of(nothing), 0, n_out, n
+            zero, address_of(D), jump, address_of(transposed), address_of(nothing), 0, address_of(rows), width, NO_FINISH, address_of(nothing), 0, n_out, n, address_of(transposed)
         )
         for i in range(n):
             for j in range(height):
@@ -432,7 +447,7 @@ def _linear_backward(dA, saved, X, W, activation, dX, dW, db):
     for p in range(P):
         rows_product(
             zero, address_of(ones), 0, address_of(D) + p * jump * dW.itemsize, address_of(nothing), 0, address_of(block), width, NO_FINISH,
-            address_of(nothing), 0, n, 1,
+            address_of(nothing), 0, n, 1, address_of(ones),
         )  # fmt: skip
         for j in range(min(width, n_out - p * width)):
             db[p * width + j] = block[j]

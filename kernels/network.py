@@ -108,7 +108,7 @@ def _forward_task(tag, t, layer, plan):
     for p in range(part * P // L[PANEL_PARTS], (part + 1) * P // L[PANEL_PARTS]):
         offset = p * jump * itemsize + first * PANEL_BYTES
         weights, bias = L[W] + p * L[K] * PANEL_BYTES, L[B] + p * PANEL_BYTES
-        call(H[ROWS_PRODUCT], (0, L[X] + first * PANEL_BYTES, jump, weights, bias, 0, L[Z] + offset, width, mode, bias, 0, L[K], last - first))
+        call(H[ROWS_PRODUCT], (0, L[X] + first * PANEL_BYTES, jump, weights, bias, 0, L[Z] + offset, width, mode, bias, 0, L[K], last - first, weights + L[K] * PANEL_BYTES))
         if mode == NO_FINISH and activation != IDENTITY:
             call(H[ACTIVATE], (0, activation, L[Z] + offset, L[A] + offset, (last - first) * width))
         if L[NEXT_THRESHOLD] > 0:
@@ -153,7 +153,7 @@ def _backward_task(tag, t, layer, plan):
                 Wt = scratch + (q - q0) * P * block
                 at = q * jump * itemsize
                 mode = MASK if activation == RELU else NO_FINISH
-                call(H[ROWS_PRODUCT], (0, L[D], jump, Wt, no_bias, 0, L[D_PREVIOUS] + at, width, mode, L[PREVIOUS_SAVED] + at, width, n_out, rows))
+                call(H[ROWS_PRODUCT], (0, L[D], jump, Wt, no_bias, 0, L[D_PREVIOUS] + at, width, mode, L[PREVIOUS_SAVED] + at, width, n_out, rows, Wt + P * block))
                 if L[THRESHOLD] > 0:
                     call(H[DROP], (0, L[D_PREVIOUS] + at, L[D_PREVIOUS] + at, 0, rows, q * width, L[THRESHOLD], L[INDEX], plan))
                 if mode == NO_FINISH and activation != IDENTITY:
@@ -164,7 +164,7 @@ def _backward_task(tag, t, layer, plan):
             dZ = L[D] + first_panel * jump * itemsize
             call(H[COLUMNS_PRODUCT], (0, x, dZ, jump * itemsize, no_bias, dW, n_in * PANEL_BYTES, last_panel - first_panel, rows, height))
     for p in range(t, P, parts * L[WIDTH_PARTS]):  # a row of ones times dZ
-        call(H[ROWS_PRODUCT], (0, ones, 0, L[D] + p * jump * itemsize, no_bias, 0, L[DB] + p * PANEL_BYTES, width, NO_FINISH, ones, 0, rows, 1))
+        call(H[ROWS_PRODUCT], (0, ones, 0, L[D] + p * jump * itemsize, no_bias, 0, L[DB] + p * PANEL_BYTES, width, NO_FINISH, ones, 0, rows, 1, ones))
 
 
 @task

@@ -10,6 +10,7 @@ import numpy as np
 
 from ._bits import absolute, choose, like
 from ._jit import inline, jit, kernel
+from ._tile import PANEL_BYTES, address_of, prefetch
 
 __all__ = [
     "ADAGRAD",
@@ -306,6 +307,26 @@ def _flush(buffer):
         buffer[i] = like(x, 0.0) if absolute(x) < choose(x, _FLUSH_BELOW) else x
 
 
+_BLOCK = 256  # weights that are updated between two looks ahead: the hardware does not fetch beyond the end of a page
+
+
+@inline
+def _prefetch_block(w, g, s1, s2, first):
+    for byte in range(first * w.itemsize, (first + _BLOCK) * w.itemsize, PANEL_BYTES):
+        prefetch(address_of(w) + byte)
+        prefetch(address_of(g) + byte)
+        prefetch(address_of(s1) + byte)
+        prefetch(address_of(s2) + byte)
+
+
+@inline
+def _adam_block(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
+    for i in range(w.size):
+        old = w[i]
+        w[i], m[i], v[i] = _adam(old, g[i], m[i], v[i], rate, root, beta1, beta2, eps, weight_decay, shrink)
+        g[i] = old
+
+
 @jit
 def update_range(rule, w, g, s1, s2, hyper, learning_rate, step):
     """Update w, s1 and s2 (contiguous, 1-D) by a rule, and leave the old w in g: the way back from a step that went wrong.
@@ -350,10 +371,10 @@ def update_range(rule, w, g, s1, s2, hyper, learning_rate, step):
         rate, root = _adam_rates(learning_rate, beta1, beta2, step)
         shrink = 1.0 - learning_rate * weight_decay if rule == ADAMW else 1.0
         weight_decay = 0.0 if rule == ADAMW else weight_decay
-        for i in range(n):
-            old = w[i]
-            w[i], s1[i], s2[i] = _adam(old, g[i], s1[i], s2[i], rate, root, beta1, beta2, eps, weight_decay, shrink)
-            g[i] = old
+        for first in range(0, n, _BLOCK):
+            _prefetch_block(w, g, s1, s2, first + 3 * _BLOCK)
+            part = slice(first, first + _BLOCK)
+            _adam_block(w[part], g[part], s1[part], s2[part], rate, root, beta1, beta2, eps, weight_decay, shrink)
     if step % _FLUSH_EVERY == 0 and rule != SGD:
         _flush(s1)
         if rule == ADAM or rule == ADAMW:
