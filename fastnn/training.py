@@ -143,7 +143,9 @@ def _fit(network: Sequential, run: Run, loss: Loss, epochs: int, held_out: tuple
             logs = {"loss": _epoch(run, epoch)}
             seconds = time.perf_counter() - start
             if not run.trainer.settle():
-                raise DivergedError(f"parameters must be finite; got NaN or infinity from the last update of epoch {epoch}. It was taken back: lower learning_rate.")
+                raise DivergedError(
+                    f"parameters must be finite; got NaN or infinity from the last update of epoch {epoch}. It was taken back: lower learning_rate."
+                )
             if held_out is not None:
                 logs |= {f"val_{name}": value for name, value in judge(network, loss, *held_out, threads).items()}
             history.add(epoch, logs, seconds)

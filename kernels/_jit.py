@@ -23,8 +23,9 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import numba
 import numpy as np
@@ -32,7 +33,7 @@ from numba.core import caching, errors, types
 from numba.extending import typeof_impl
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-PRANGE_ONLY = {name: False for name in ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion")}
+PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
 
 _FOLDER = Path(__file__).resolve().parent
 
@@ -91,7 +92,7 @@ class _Locator(caching._CacheLocator):
         return str(self._line)
 
     @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> "_Locator | None":
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
         return cls(py_func) if cache_folder() else None
 
 

@@ -98,7 +98,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
     """
 
     @intrinsic
-    def tile(typingctx, zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step):  # type: ignore[no-untyped-def]
+    def tile(typingctx, zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step):
         scalar, itemsize, _ = _float_type(zero)
         width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
         vec = ir.VectorType(scalar, lanes)
@@ -106,7 +106,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
         unroll = 4 if strided else 8 if rows * vectors > 12 else 16
         unroll = min(unroll, width)
 
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):
             _, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step = args
             a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
             places = [(i, j) for i in range(rows) for j in range(vectors)]
@@ -173,13 +173,13 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
 
 
 @intrinsic
-def transpose_block(typingctx, zero, a, a_row, c, c_row):  # type: ignore[no-untyped-def]
+def transpose_block(typingctx, zero, a, a_row, c, c_row):
     """Transpose a block of one panel's width: c[j * c_row + i] = a[i * a_row + j] for i, j < width."""
     scalar, itemsize, _ = _float_type(zero)
     n = PANEL_BYTES // itemsize
     vec = ir.VectorType(scalar, n)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         _, a, a_row, c, c_row = args
         a, c = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, c))
 
@@ -203,12 +203,12 @@ def transpose_block(typingctx, zero, a, a_row, c, c_row):  # type: ignore[no-unt
 
 
 @intrinsic
-def copy_line(typingctx, zero, source, out):  # type: ignore[no-untyped-def]
+def copy_line(typingctx, zero, source, out):
     """Copy the numbers of one line of a panel from an address to another."""
     scalar, itemsize, _ = _float_type(zero)
     line = ir.VectorType(scalar, PANEL_BYTES // itemsize).as_pointer()
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         value = builder.load(builder.inttoptr(args[1], line), align=itemsize)
         builder.store(value, builder.inttoptr(args[2], line), align=itemsize)
         return context.get_dummy_value()
@@ -217,7 +217,7 @@ def copy_line(typingctx, zero, source, out):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def convert_panel(typingctx, zero, source, out, scale, shift):  # type: ignore[no-untyped-def]
+def convert_panel(typingctx, zero, source, out, scale, shift):
     """Write out = source * scale + shift for the numbers of a panel that lie side by side; return 0 if all are finite, else not.
 
     `source` is a pointer whose type says what to convert from, `out` an address.
@@ -226,7 +226,7 @@ def convert_panel(typingctx, zero, source, out, scale, shift):  # type: ignore[n
     n, kind = PANEL_BYTES // itemsize, source.dtype
     vec = ir.VectorType(scalar, n)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         _, source, out, scale, shift = args
         stored = context.get_data_type(kind)
         raw = builder.load(builder.bitcast(source, ir.VectorType(stored, n).as_pointer()), align=1)
@@ -249,42 +249,42 @@ def convert_panel(typingctx, zero, source, out, scale, shift):  # type: ignore[n
 
 
 @intrinsic
-def address_of(typingctx, array):  # type: ignore[no-untyped-def]
+def address_of(typingctx, array):
     """Return where an array's first element lies, signed: an unsigned address plus an integer would be a float."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.ptrtoint(context.make_array(array)(context, builder, args[0]).data, I64)
 
     return types.intp(array), codegen
 
 
 @intrinsic
-def array_pointer(typingctx, array, address):  # type: ignore[no-untyped-def]
+def array_pointer(typingctx, array, address):
     """Return an address inside an array as a pointer to the array's dtype."""
     kind = types.CPointer(array.dtype)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.inttoptr(args[1], context.get_value_type(kind))
 
     return kind(array, types.intp), codegen
 
 
 @intrinsic
-def width_of(typingctx, zero):  # type: ignore[no-untyped-def]
+def width_of(typingctx, zero):
     """Return the number of columns in a panel of the dtype of `zero`, a constant to the compiler."""
     width = PANEL_BYTES // _float_type(zero)[1]
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return I64(width)
 
     return types.intp(zero), codegen
 
 
 @intrinsic
-def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
+def prefetch(typingctx, address):
     """Ask for the cache line at an address; the hint never faults."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         _prefetch(builder, args[0])
         return context.get_dummy_value()
 
@@ -292,21 +292,21 @@ def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def pointer(typingctx, zero, address):  # type: ignore[no-untyped-def]
+def pointer(typingctx, zero, address):
     """Return an address as a pointer to the dtype of `zero`, for `numba.carray`."""
     kind = types.CPointer(zero)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return builder.inttoptr(args[1], context.get_value_type(kind))
 
     return kind(zero, types.intp), codegen
 
 
 @intrinsic
-def call(typingctx, function, arguments):  # type: ignore[no-untyped-def]
+def call(typingctx, function, arguments):
     """Call a compiled void function of integers by its address; the arguments are a tuple."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         values = cgutils.unpack_tuple(builder, args[1])
         kind = ir.FunctionType(ir.VoidType(), [I64] * len(values))
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
@@ -316,23 +316,23 @@ def call(typingctx, function, arguments):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def zero_of(typingctx, tag):  # type: ignore[no-untyped-def]
+def zero_of(typingctx, tag):
     """Return the zero of the dtype that a null pointer points to: how functions called by address are told their dtype."""
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         return ir.Constant(context.get_value_type(tag.dtype), 0.0)
 
     return tag.dtype(tag), codegen
 
 
 @intrinsic
-def fma_chains(typingctx, zero, rounds):  # type: ignore[no-untyped-def]
+def fma_chains(typingctx, zero, rounds):
     """Run independent chains of fused multiply-adds on registers; return the number of floating-point operations done."""
     scalar, itemsize, _ = _float_type(zero)
     lanes, chains, unroll = VECTOR_BYTES // itemsize, 10, 100
     vec = ir.VectorType(scalar, lanes)
 
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, sig, args):
         zero, rounds = args
         start = builder.insert_element(ir.Constant(vec, ir.Undefined), zero, I32(0))
         start = _shuffle(builder, start, start, [0] * lanes)

@@ -34,7 +34,7 @@ def fma_peak(dtype: Any = "float32", seconds: float = 0.2) -> float:
     best, end = 0.0, time.perf_counter() + seconds
     while True:
         start = time.perf_counter()
-        flops = _chains(zero, rounds)
+        flops = int(_chains(zero, rounds))
         now = time.perf_counter()
         best = max(best, flops / (now - start) / 1e9)
         if now > end:

@@ -7,14 +7,17 @@ work: then it is read where it lies.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 
+from ._activations import IDENTITY, RELU, SIGMOID, forward_range
 from ._bits import like
 from ._jit import OMP_REGION, default_threads, helper, jit, kernel, parallel_helper, region_work, threads
 from ._product import columns_product, rows_product
-from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block, width_of
-from .activations import IDENTITY, RELU, SIGMOID, activation_backward, forward_range
+from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block
+from .activations import activation_backward
 from .panels import panels
 
 __all__ = ["linear_backward", "linear_forward", "matmul"]
@@ -31,7 +34,7 @@ BLOCK = 32  # inputs that few rows are multiplied with before the next ones
 TOGETHER = 4  # panels that are packed at once: they lie side by side
 
 
-def _make_few(rows):
+def _make_few(rows: int) -> Any:
     """Return a helper that multiplies `rows` rows of X with all whole panels of a plain W, some inputs deep."""
     sizes = (_BESIDE[rows] * 3)[:3] if len(_BESIDE[rows]) == 1 else (_BESIDE[rows][0], *_BESIDE[rows][-2:])
     beside0, beside1, beside2 = sizes
@@ -123,8 +126,7 @@ def _pack_transposed(W, q, out):
 def _inputs_of(W):
     if W.ndim == 3:
         return W.shape[1]
-    else:
-        return W.shape[0]
+    return W.shape[0]
 
 
 @helper
@@ -132,9 +134,8 @@ def _panels_at(W, first, last, scratch):
     """Return the address of panels first ... last - 1 of W, which are packed into scratch unless they are packed already."""
     if W.ndim == 3:
         return address_of(W) + first * W.shape[1] * PANEL_BYTES
-    else:
-        _pack_panels(W, first, last, scratch)
-        return address_of(scratch)
+    _pack_panels(W, first, last, scratch)
+    return address_of(scratch)
 
 
 @helper
@@ -244,8 +245,7 @@ def _reads_in_place(X, W):
     """Whether a plain W is read where it lies: few rows, unit strides."""
     if W.ndim == 3:
         return False
-    else:
-        return X.shape[0] <= FEW_ROWS and W.strides[1] == W.itemsize and X.strides[1] == X.itemsize and W.strides[0] >= W.shape[1] * W.itemsize
+    return X.shape[0] <= FEW_ROWS and W.strides[1] == W.itemsize and X.strides[1] == X.itemsize and W.strides[0] >= W.shape[1] * W.itemsize
 
 
 @helper
@@ -279,8 +279,7 @@ def _block_height(W, n_rows):
         most = max(24, CACHED // (max(W.shape[1], 1) * W.itemsize) // 24 * 24)
         blocks = (n_rows + most - 1) // most
         return min(most, ((n_rows + blocks - 1) // blocks + 3) // 4 * 4)
-    else:
-        return n_rows
+    return n_rows
 
 
 @parallel_helper
@@ -433,7 +432,20 @@ def _linear_backward(dA, saved, X, W, activation, dX, dW, db):
         height = min(width, n_in - q * width)
         _pack_transposed(W, q, transposed)
         rows_product(
-            zero, address_of(D), jump, address_of(transposed), address_of(nothing), 0, address_of(rows), width, NO_FINISH, address_of(nothing), 0, n_out, n, address_of(transposed)
+            zero,
+            address_of(D),
+            jump,
+            address_of(transposed),
+            address_of(nothing),
+            0,
+            address_of(rows),
+            width,
+            NO_FINISH,
+            address_of(nothing),
+            0,
+            n_out,
+            n,
+            address_of(transposed),
         )
         for i in range(n):
             for j in range(height):

@@ -19,12 +19,12 @@ import numba
 import numpy as np
 from numba import carray
 
+from ._activations import IDENTITY, RELU, backward_range, forward_range
+from ._bits import like
 from ._jit import helper, kernel, parallel_task, task
 from ._math import exp, log
 from ._product import column_product, panel_product
-from ._bits import like
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, address_of, call, pointer, transpose_block, width_of, zero_of
-from .activations import IDENTITY, RELU, backward_range, forward_range
 from .losses import CROSS_ENTROPY, elementwise_loss
 from .optimizers import update_range
 from .panels import panels
@@ -108,7 +108,10 @@ def _forward_task(tag, t, layer, plan):
     for p in range(part * P // L[PANEL_PARTS], (part + 1) * P // L[PANEL_PARTS]):
         offset = p * jump * itemsize + first * PANEL_BYTES
         weights, bias = L[W] + p * L[K] * PANEL_BYTES, L[B] + p * PANEL_BYTES
-        call(H[ROWS_PRODUCT], (0, L[X] + first * PANEL_BYTES, jump, weights, bias, 0, L[Z] + offset, width, mode, bias, 0, L[K], last - first, weights + L[K] * PANEL_BYTES))
+        call(
+            H[ROWS_PRODUCT],
+            (0, L[X] + first * PANEL_BYTES, jump, weights, bias, 0, L[Z] + offset, width, mode, bias, 0, L[K], last - first, weights + L[K] * PANEL_BYTES),
+        )
         if mode == NO_FINISH and activation != IDENTITY:
             call(H[ACTIVATE], (0, activation, L[Z] + offset, L[A] + offset, (last - first) * width))
         if L[NEXT_THRESHOLD] > 0:
@@ -153,7 +156,10 @@ def _backward_task(tag, t, layer, plan):
                 Wt = scratch + (q - q0) * P * block
                 at = q * jump * itemsize
                 mode = MASK if activation == RELU else NO_FINISH
-                call(H[ROWS_PRODUCT], (0, L[D], jump, Wt, no_bias, 0, L[D_PREVIOUS] + at, width, mode, L[PREVIOUS_SAVED] + at, width, n_out, rows, Wt + P * block))
+                call(
+                    H[ROWS_PRODUCT],
+                    (0, L[D], jump, Wt, no_bias, 0, L[D_PREVIOUS] + at, width, mode, L[PREVIOUS_SAVED] + at, width, n_out, rows, Wt + P * block),
+                )
                 if L[THRESHOLD] > 0:
                     call(H[DROP], (0, L[D_PREVIOUS] + at, L[D_PREVIOUS] + at, 0, rows, q * width, L[THRESHOLD], L[INDEX], plan))
                 if mode == NO_FINISH and activation != IDENTITY:

@@ -18,7 +18,7 @@ __all__ = ["pack", "packed_shape", "panel_width", "unpack"]
 
 def panel_width(dtype: Any) -> int:
     """Return the number of columns in a panel: 16 for float32, 8 for float64."""
-    return PANEL_BYTES // np.dtype(dtype).itemsize
+    return PANEL_BYTES // int(np.dtype(dtype).itemsize)
 
 
 def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int]:

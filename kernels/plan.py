@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from . import network as net
 from ._jit import address, region_work, threads
-from .activations import GELU, GELU_TANH, LOG_SOFTMAX, SAVES_INPUT, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
+from .activations import LOG_SOFTMAX, SAVES_INPUT, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
 from .gather import ROWS as GATHER_ROWS
 from .gather import gather_rows
 from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY
@@ -132,7 +132,8 @@ class Plan:
         ones = np.zeros(self.parameters_size, self.dtype)
         for i in range(self.n_layers):
             self.set_weight(ones, i, np.ones((self.widths[i], self.widths[i + 1])), np.ones(self.widths[i + 1]))
-        return ones != 0
+        mask: NDArray[np.bool_] = ones != 0
+        return mask
 
     @property
     def flops_per_row(self) -> int:
@@ -305,9 +306,7 @@ class Bound:
         return gather_into(X, order, self.rows, scale, shift, self.inputs, self.layout.input_size, self.layout.jump, n_threads)
 
 
-def gather_into(
-    X: Array, order: NDArray[np.int64], batch: int, scale: float, shift: float, out: Array, stride: int, jump: int, n_threads: int
-) -> int:
+def gather_into(X: Array, order: NDArray[np.int64], batch: int, scale: float, shift: float, out: Array, stride: int, jump: int, n_threads: int) -> int:
     """Gather rows in threads; see `kernels.gather`, which checks its arguments."""
     bad = np.empty(-(-order.size // GATHER_ROWS), np.int64)
     parallel = n_threads > 1 and order.size * X.shape[1] * 20 > region_work()
@@ -476,9 +475,7 @@ SMALL, SPARES = 16, 8
 _NOTHING: Array = np.zeros(0)
 
 
-def predict(
-    plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0
-) -> Array:
+def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
     """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     if len(X):
@@ -522,9 +519,7 @@ def evaluate(
 ) -> tuple[float, Array]:
     """Return the loss over all rows and the outputs of the last layer."""
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
-    bound = bind(
-        plan, parameters, min(BLOCK, len(X)), training=False, loss=loss, loss_scale=outputs_scale, mean_rows=False, delta=loss_delta
-    )
+    bound = bind(plan, parameters, min(BLOCK, len(X)), training=False, loss=loss, loss_scale=outputs_scale, mean_rows=False, delta=loss_delta)
     total = 0.0
     for first in range(0, len(X), BLOCK):
         rows = np.arange(first, min(len(X), first + BLOCK))

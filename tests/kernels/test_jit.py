@@ -245,10 +245,13 @@ def test_threads_are_not_used_twice_at_once_on_a_layer_that_is_not_thread_safe(m
 
 
 def test_listeners_hear_of_a_compilation(tmp_path):
-    assert "compiling" in run(
-        """
+    assert (
+        "compiling"
+        in run(
+            """
         kernels.on_compile(lambda: print("compiling"))
         kernels.relu_forward(np.zeros(3, np.float32), np.zeros(3, np.float32))
         """,
-        NUMBA_CACHE_DIR=str(tmp_path),
-    ).stdout
+            NUMBA_CACHE_DIR=str(tmp_path),
+        ).stdout
+    )

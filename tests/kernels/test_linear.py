@@ -13,7 +13,20 @@ ACTIVATIONS = {
     kernels.TANH: np.tanh,
 }
 # rows, inputs, outputs: single, prime, one off a panel or a tile, more than are read in place, empty
-SHAPES = [(1, 1, 1), (1, 7, 3), (2, 5, 100), (3, 17, 33), (4, 64, 130), (6, 33, 16), (16, 40, 31), (17, 40, 31), (24, 16, 15), (25, 15, 1), (101, 47, 65), (0, 4, 3)]
+SHAPES = [
+    (1, 1, 1),
+    (1, 7, 3),
+    (2, 5, 100),
+    (3, 17, 33),
+    (4, 64, 130),
+    (6, 33, 16),
+    (16, 40, 31),
+    (17, 40, 31),
+    (24, 16, 15),
+    (25, 15, 1),
+    (101, 47, 65),
+    (0, 4, 3),
+]
 
 
 def layer(n, n_in, n_out, dtype):

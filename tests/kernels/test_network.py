@@ -52,11 +52,15 @@ def reference_loss(plan, parameters, X, y, loss):
         return -np.log(P[np.arange(len(y)), y]).mean() if y.ndim == 1 else -(y * np.log(P)).sum(1).mean()
     if loss == kernels.BINARY_CROSS_ENTROPY:
         return -(y * np.log(P) + (1 - y) * np.log(1 - P)).sum(1).mean()
-    return {
-        kernels.SQUARED_ERROR: lambda d: d * d,
-        kernels.ABSOLUTE_ERROR: np.abs,
-        kernels.HUBER: lambda d: np.where(np.abs(d) <= 0.3, d * d / 2, 0.3 * (np.abs(d) - 0.15)),
-    }[loss](P - y).sum(1).mean()
+    return (
+        {
+            kernels.SQUARED_ERROR: lambda d: d * d,
+            kernels.ABSOLUTE_ERROR: np.abs,
+            kernels.HUBER: lambda d: np.where(np.abs(d) <= 0.3, d * d / 2, 0.3 * (np.abs(d) - 0.15)),
+        }[loss](P - y)
+        .sum(1)
+        .mean()
+    )
 
 
 CASES = [
@@ -221,7 +225,8 @@ for dtype in ("float32", "float64"):
         kernels.random_normal(5, i, 0.0, a ** -0.5, W)
         plan.set_weight(parameters, i, W, np.zeros(b))
     X, y = rng.integers(0, 17, (700, 64)).astype(np.uint8), rng.integers(0, 10, 700)
-    trainer = kernels.Trainer(plan, parameters, 150, kernels.CROSS_ENTROPY, kernels.ADAM, [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0], n_threads=int(sys.argv[1]), scale=1 / 16)
+    adam = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+    trainer = kernels.Trainer(plan, parameters, 150, kernels.CROSS_ENTROPY, kernels.ADAM, adam, n_threads=int(sys.argv[1]), scale=1 / 16)
     kernels.plan.region_work = lambda: 1  # threads for the smallest layer
     step = 0
     for epoch in range(3):
@@ -237,9 +242,8 @@ print(digest.hexdigest(), step)
 
 
 def bits(threads, **environment):
-    run = subprocess.run(
-        [sys.executable, "-c", BITS, str(threads)], env={**os.environ, "NUMBA_NUM_THREADS": str(threads), **environment}, capture_output=True, text=True, timeout=500
-    )
+    variables = {**os.environ, "NUMBA_NUM_THREADS": str(threads), **environment}
+    run = subprocess.run([sys.executable, "-c", BITS, str(threads)], env=variables, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
