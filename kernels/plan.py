@@ -366,7 +366,7 @@ class Trainer:
         self.state = aligned_zeros(N_BUFFERS[rule] * plan.parameters_size, plan.dtype)
         layout = _layout(plan, batch_size, training=True)
         seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
-        bytes_ = (layout.input_size + layout.target_size) * layout.itemsize
+        bytes_ = (layout.input_size + (0 if loss == CROSS_ENTROPY else layout.target_size)) * layout.itemsize
         self.chunk = int(max(1, min(CHUNK_SECONDS / seconds, CHUNK_BYTES / bytes_)))
         self.bound = bind(
             plan,

@@ -1,0 +1,88 @@
+"""Print the accuracy of `fastnn train mnist` and its time to 98 % beside the same recipe in PyTorch.
+
+    python benchmarks/mnist.py [--data-dir FOLDER] [--seeds 0,1,2] [--peers torch]
+
+The same network, batches, schedule and dropout rate; each side starts from its own random weights. Only training is timed, the test
+after each epoch is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import fastnn
+from fastnn.problems import RECIPES
+from fastnn.schedules import rates, spanning
+
+GOAL = 0.98
+RECIPE = RECIPES["mnist"]
+Epochs = list[tuple[float, float]]  # seconds of training so far, test accuracy
+
+
+def fastnn_epochs(data: fastnn.Dataset, seed: int) -> Epochs:
+    layers: list[fastnn.layers.Layer] = [fastnn.Scale(1 / 255)]
+    for units in RECIPE.layers:
+        layers += [fastnn.Dense(units, "relu"), fastnn.Dropout(RECIPE.dropout)]
+    net = fastnn.Sequential([*layers, fastnn.Dense(10, "softmax")], n_features=784, seed=seed)
+    optimizer = fastnn.Adam(learning_rate=fastnn.OneCycle(RECIPE.learning_rate))
+    held_out = (data.X_test, data.y_test)
+    history = net.fit(data.X_train, data.y_train, optimizer=optimizer, epochs=RECIPE.epochs, batch_size=RECIPE.batch_size, validation_data=held_out, verbose=0)
+    return list(zip(np.cumsum(history.seconds), history["val_accuracy"]))
+
+
+def torch_epochs(data: fastnn.Dataset, seed: int) -> Epochs:
+    import torch
+
+    torch.manual_seed(seed)
+    widths, modules = [784, *RECIPE.layers], []
+    for n_in, n_out in zip(widths, widths[1:]):
+        modules += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU(), torch.nn.Dropout(RECIPE.dropout)]
+    net = torch.nn.Sequential(*modules, torch.nn.Linear(widths[-1], 10))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1.0, fused=True)
+    X, y, X_test = (torch.from_numpy(np.ascontiguousarray(array)) for array in (data.X_train, data.y_train.astype(np.int64), data.X_test))
+    n_batches = -(-len(X) // RECIPE.batch_size)
+    schedule = rates(spanning(fastnn.OneCycle(RECIPE.learning_rate), RECIPE.epochs * n_batches), 0, RECIPE.epochs * n_batches).tolist()
+    step, seconds, epochs = 0, 0.0, []
+    for _ in range(RECIPE.epochs):
+        net.train()
+        start = time.perf_counter()
+        for rows in torch.randperm(len(X)).split(RECIPE.batch_size):
+            optimizer.param_groups[0]["lr"] = schedule[step]
+            optimizer.zero_grad(set_to_none=True)
+            torch.nn.functional.cross_entropy(net(X[rows].float() * (1 / 255)), y[rows]).backward()
+            optimizer.step()
+            step += 1
+        seconds += time.perf_counter() - start
+        net.eval()
+        with torch.no_grad():
+            predicted = net(X_test.float() * (1 / 255)).argmax(1).numpy()
+        epochs.append((seconds, float((predicted == data.y_test).mean())))
+    return epochs
+
+
+SIDES: dict[str, Callable[[fastnn.Dataset, int], Epochs]] = {"fastnn": fastnn_epochs, "torch": torch_epochs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="MNIST: accuracy, and time to 98 %, of the command line's recipe.")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--peers", default="torch", help="torch, or nothing")
+    args = parser.parse_args()
+    data = fastnn.load_mnist(args.data_dir)
+    fastnn_epochs(data._replace(X_train=data.X_train[:1000], y_train=data.y_train[:1000]), 0)  # load or compile the kernels
+    print(RECIPE)
+    print("| side | seed | test accuracy | training s | s to 98 % |\n|---|---|---|---|---|")
+    for seed in map(int, args.seeds.split(",")):
+        for name in ["fastnn", *filter(None, args.peers.split(","))]:
+            epochs = SIDES[name](data, seed)
+            reached = next((f"{seconds:.1f}" for seconds, accuracy in epochs if accuracy >= GOAL), "never")
+            print(f"| {name} | {seed} | {epochs[-1][1]:.4f} | {epochs[-1][0]:.1f} | {reached} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
