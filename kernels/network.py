@@ -37,7 +37,7 @@ N_FIELDS = 44
 # The first row of a plan: the network.
 (N_LAYERS, ROWS, JUMP, FORWARD, BACKWARD, LOSS, UPDATE, PARAMETERS, GRADIENT, STATE, SIZE, LOSS_CODE, FUSED, LABELS, TARGETS, INPUT_BYTES, TARGET_BYTES,
  RULE, SEED, STEP, THREADS, REGION, NUMBERS, ROW_LOSSES, SCRATCH, SCRATCH_BYTES, LANES, CONSTANTS, UPDATED, PARTS, MEAN_ROWS, CAPACITY, PANEL,
- BATCH, ROWS_PRODUCT, COLUMNS_PRODUCT, ACTIVATE, DERIVE, DROP, RUN) = range(40)  # fmt: skip
+ BATCH, ROWS_PRODUCT, COLUMNS_PRODUCT, ACTIVATE, DERIVE, DROP, RUN, BY_LAYER, UPDATE_FIRST, UPDATE_COUNT) = range(43)  # fmt: skip
 # The other rows: a layer. Addresses of its matrices, and what its neighbours need to know of each other.
 (K, N, W, B, DW, DB, X, Z, A, X_NEXT, D, D_PREVIOUS, ACTIVATION, THRESHOLD, NEXT_THRESHOLD, PREVIOUS_ACTIVATION, PREVIOUS_SAVED, INDEX,
  PANEL_PARTS, ROW_PARTS, WIDTH_PARTS, SAVED) = range(22)  # fmt: skip
@@ -288,9 +288,9 @@ def _update_task(tag, t, layer, plan):
     zero = zero_of(tag)
     H, line = _fields(plan), width_of(zero)
     itemsize = PANEL_BYTES // line
-    lines = H[SIZE] // line
-    first = t * lines // H[PARTS] * line
-    count = (t + 1) * lines // H[PARTS] * line - first
+    lines = H[UPDATE_COUNT] // line
+    first = H[UPDATE_FIRST] + t * lines // H[PARTS] * line
+    count = H[UPDATE_FIRST] + (t + 1) * lines // H[PARTS] * line - first
     numbers = carray(pointer(0.0, H[NUMBERS]), N_NUMBERS)
     at = first * itemsize
     w, g = _floats(zero, H[PARAMETERS] + at, count), _floats(zero, H[GRADIENT] + at, count)
@@ -359,7 +359,8 @@ def _loss(plan):
 
 
 @helper
-def _backward(plan):
+def _backward(plan, update):
+    """Write the gradient, last layer first; with `update`, each layer takes its step as soon as its gradient is there, still in the cache."""
     H = plan[0]
     for i in range(H[N_LAYERS] - 1, -1, -1):
         L = plan[1 + i]
@@ -368,12 +369,17 @@ def _backward(plan):
         L[WIDTH_PARTS] = threads if i == 0 and Q < 4 * threads else 1
         L[PANEL_PARTS] = 1 if L[WIDTH_PARTS] > 1 else min(Q, threads)
         _run(plan, BACKWARD, L[PANEL_PARTS] * L[WIDTH_PARTS], _layer(plan, i), threads > 1)
+        if update:
+            first = (L[W] - H[PARAMETERS]) * H[PANEL] // PANEL_BYTES
+            _update(plan, first, panels(L[N], H[PANEL]) * H[PANEL] * (L[K] + 1))
 
 
 @helper
-def _update(plan):
+def _update(plan, first, count):
+    """Take a step with some of the parameters, `count` from the `first` on."""
     H = plan[0]
-    H[PARTS] = H[THREADS] if 20 * H[SIZE] > H[REGION] else 1
+    H[UPDATE_FIRST], H[UPDATE_COUNT] = first, count
+    H[PARTS] = H[THREADS] if 20 * count > H[REGION] else 1
     _run(plan, UPDATE, H[PARTS], 0, H[PARTS] > 1)
     H[UPDATED] = 1
 
@@ -458,7 +464,7 @@ def network_gradient(plan, numbers, inputs, labels, targets, n_rows):
     _place(plan, inputs, labels, targets, 0, n_rows)
     _forward(plan)
     loss = _loss(plan)
-    _backward(plan)
+    _backward(plan, False)
     return loss
 
 
@@ -473,7 +479,7 @@ def network_update(plan, numbers):
         The learning rate, the step (from 1), the scale and delta of the loss, the numbers of the optimizer.
     """
     plan[0, NUMBERS] = address_of(numbers)
-    _update(plan)
+    _update(plan, 0, plan[0, SIZE])
 
 
 @kernel
@@ -507,7 +513,8 @@ def network_train(plan, numbers, inputs, labels, targets, rates, losses, n_rows)
             if H[UPDATED]:
                 _restore(plan, inputs.dtype.type(0))
             return minibatch
-        _backward(plan)
         numbers[STEP_COUNT] += 1
-        _update(plan)
+        _backward(plan, H[BY_LAYER] != 0)
+        if H[BY_LAYER] == 0:
+            _update(plan, 0, H[SIZE])
     return (n_rows + H[BATCH] - 1) // H[BATCH]

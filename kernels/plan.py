@@ -33,6 +33,7 @@ CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are
 HUGE_PAGE = 1 << 21
 ROW_ACTIVATIONS = {SOFTMAX: softmax_forward, LOG_SOFTMAX: log_softmax_forward}
 FUSED_ACTIVATIONS = {**ROW_ACTIVATIONS, SIGMOID: sigmoid_forward}
+BY_LAYER_FROM = 200_000  # parameters, from which on a layer is updated while its gradient is in the cache
 ASSUMED_FLOPS = 5e10  # of one core, for the length of a chunk
 
 
@@ -254,7 +255,7 @@ class Bound:
         for index, (field, wanted) in enumerate(needed.items()):
             H[field] = _task_address(index, plan.dtype) if wanted else 0
         H[net.SIZE], H[net.SEED], H[net.LOSS_CODE], H[net.RULE], H[net.MEAN_ROWS] = plan.parameters_size, plan.seed, loss, rule, mean_rows
-        H[net.FUSED] = fused
+        H[net.FUSED], H[net.BY_LAYER] = fused, plan.parameters_size > BY_LAYER_FROM
         H[net.INPUT_BYTES], H[net.TARGET_BYTES] = layout.input_size * itemsize, layout.target_size * itemsize
         H[net.NUMBERS], H[net.ROW_LOSSES] = self.numbers.ctypes.data, self.row_losses.ctypes.data
         H[net.LANES], H[net.CONSTANTS] = self.lanes.ctypes.data, self.constants.ctypes.data
