@@ -39,10 +39,11 @@ def activate(activation: str, Z: Any, out: Any, scratch: Any) -> Any:
     return np.multiply(scratch, Z, out=out)
 
 
-def differentiate(activation: str, A: Any, dA: Any, out: Any) -> Any:
+def differentiate(activation: str, A: Any, dA: Any, out: Any, mask: Any) -> Any:
     """Compute `out = dA * activation'(Z)` from the output A with NumPy alone."""
     if activation == "relu":
-        return np.multiply(dA, np.greater(A, A.dtype.type(0)), out=out)
+        np.greater(A, A.dtype.type(0), out=mask)
+        return np.multiply(dA, mask, out=out)
     if activation == "tanh":  # 1 - A**2
         np.multiply(A, A, out=out)
         np.subtract(1, out, out=out)
@@ -64,12 +65,12 @@ def activation_calls(activation: str, shape: tuple[int, int], dtype: Any = np.fl
 
 def derivative_calls(activation: str, shape: tuple[int, int]) -> dict[str, Call]:
     """Return an activation's backward pass of both sides, checked against each other."""
-    dA, A, out, scratch = random(*shape, seed=1), zeros(shape), zeros(shape), zeros(shape)
+    dA, A, out, scratch, mask = random(*shape, seed=1), zeros(shape), zeros(shape), zeros(shape), zeros(shape, np.bool_)
     activate(activation, random(*shape), A, scratch)
     kernel = getattr(kernels, f"{activation}_backward")
     kernel(A, dA, out)
-    close(out, differentiate(activation, A, dA, scratch))
-    return {"fastnn": lambda: kernel(A, dA, out), "numpy": lambda: differentiate(activation, A, dA, out)}
+    close(out, differentiate(activation, A, dA, scratch, mask))
+    return {"fastnn": lambda: kernel(A, dA, out), "numpy": lambda: differentiate(activation, A, dA, out, mask)}
 
 
 def optimizer_calls(rule: str, widths: list[int]) -> dict[str, Call]:

@@ -109,4 +109,4 @@ class Others(OneThread):
         return relative_time(lambda: tuple(gather.gather_calls("float32", 300, 200, 64).values()))
 
     def track_predict(self) -> float:
-        return relative_time(lambda: tuple(prediction.predict_calls([64, 128, 64, 10], 64).values()))
+        return relative_time(lambda: tuple(prediction.predict_calls([64, 128, 64, 10], 1).values()))
