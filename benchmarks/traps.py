@@ -1,0 +1,192 @@
+"""Measure what goes wrong when a package compiled by Numba is benchmarked without care, and what the cure gives: about a minute.
+
+    python benchmarks/traps.py
+
+The table in benchmarks/README.md is made of it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":  # a script finds its own folder first, but this one needs the folder above
+    sys.path[0] = str(ROOT)
+
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+import threadpoolctl  # noqa: E402
+
+import kernels  # noqa: E402
+from benchmarks import elementwise  # noqa: E402
+from benchmarks.baseline import zeros  # noqa: E402
+from benchmarks.common import Call, best_seconds, relative_time  # noqa: E402
+from benchmarks.detect import other_load  # noqa: E402
+
+Row = tuple[str, str, str]
+
+
+def us(seconds: float) -> str:
+    return f"{seconds * 1e6:,.1f} us" if seconds < 1e-3 else f"{seconds * 1e3:,.1f} ms"
+
+
+def once(function: Call) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def python(code: str, **environment: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def compilation() -> Row:
+    @numba.njit
+    def scale(x, out):  # type: ignore[no-untyped-def]
+        for i in range(x.size):
+            out[i] = 2 * x[i]
+
+    x = np.ones(10_000, np.float32)
+    out = np.empty_like(x)
+    first = once(lambda: scale(x, out))
+    return "the first call compiles: asv takes it for a slow benchmark and calls it once", us(first), us(best_seconds(lambda: scale(x, out)))
+
+
+def shared_cache() -> Row:
+    """Two commits that differ in a function which a cached one calls: the second runs the first one's machine code."""
+    caller = "import numba\nfrom callee import factor\n\n@numba.njit(cache=True)\ndef kernel(x):\n    return factor(x)\n"
+    with tempfile.TemporaryDirectory() as folder:
+        place, answers = Path(folder), []
+        (place / "caller.py").write_text(caller)
+        for value, cache in ((1, "shared"), (2, "shared"), (2, "own")):
+            (place / "callee.py").write_text(f"import numba\n\n@numba.njit\ndef factor(x):\n    return {value} * x\n")
+            code = f"import sys; sys.path.insert(0, {folder!r}); import caller; print(caller.kernel(1))"
+            answers.append(python(code, NUMBA_CACHE_DIR=str(place / cache), PYTHONDONTWRITEBYTECODE="1"))
+    return "a cache that commits share runs another commit's machine code (a factor changed from 1 to 2)", answers[1], answers[2]
+
+
+def late_variables() -> Row:
+    code = """
+import os, numpy
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+import threadpoolctl
+{cure}
+print(max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()))
+"""
+    environment = {"OPENBLAS_NUM_THREADS": str(os.cpu_count())}
+    wrong, right = (python(code.format(cure=cure), **environment) for cure in ("", "threadpoolctl.threadpool_limits(1)"))
+    return "BLAS variables that the suite sets: asv has imported NumPy before", f"{wrong} threads", f"{right} thread"
+
+
+def spinning() -> Row:
+    A = np.ones((300, 300), np.float32)
+    x = np.ones(200_000, np.float32)
+
+    @numba.njit(parallel=True)
+    def twice(x):  # type: ignore[no-untyped-def]
+        for i in numba.prange(x.size):
+            x[i] = x[i] + 1
+
+    twice(x)
+
+    def after(pause: float) -> float:
+        spent = []
+        with threadpoolctl.threadpool_limits(os.cpu_count()):
+            for _ in range(15):
+                A @ A
+                time.sleep(pause)
+                spent.append(once(lambda: twice(x)))
+        return float(np.median(spent))
+
+    return "threads of the side before spin on: a parallel kernel right after a BLAS product, and 0.1 s later", us(after(0)), us(after(0.1))
+
+
+def process_start() -> Row:
+    start = time.perf_counter()
+    python("import benchmarks.relative")
+    spawned = time.perf_counter() - start
+    start = time.perf_counter()
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return (
+        "a new process for each combination: imports each time (spawn), or a fork of one that has them (forkserver)",
+        us(spawned),
+        us(time.perf_counter() - start),
+    )
+
+
+def cold_arrays() -> Row:
+    def arrays() -> Call:
+        return partial(kernels.relu_forward, np.ones((1000, 500), np.float32), np.empty((1000, 500), np.float32))
+
+    fresh = [once(arrays()) for _ in range(9)]
+    return (
+        "setup runs before each sample: with one call a sample, it is the call on memory that was never touched",
+        us(float(np.median(fresh))),
+        us(best_seconds(arrays())),
+    )
+
+
+def misaligned() -> Row:
+    memory = zeros(30_000 + 16)
+    Z, out = memory[4:30_004], zeros(30_016)[4:30_004]
+    Z_aligned, out_aligned = zeros(30_000), zeros(30_000)
+    times = [best_seconds(partial(kernels.relu_forward, *arrays)) for arrays in ((Z, out), (Z_aligned, out_aligned))]
+    return "arrays lie where the allocator puts them: 16 bytes beyond a cache line, or at one", us(times[0]), us(times[1])
+
+
+def busy_machine() -> Row:
+    """Spread of ten ratios with as many other loads as there are CPUs."""
+    calls = elementwise.activation_calls("tanh", (100, 300))
+
+    def plain() -> float:
+        spent = []
+        for call in calls.values():
+            start = time.perf_counter()
+            for _ in range(3000):
+                call()
+            spent.append(time.perf_counter() - start)
+        return spent[0] / spent[1]
+
+    def spread(ratio: Call) -> str:
+        values = np.array([ratio() for _ in range(10)])
+        return f"{100 * (values.max() / values.min() - 1):.0f} %"
+
+    with other_load(), other_load():
+        return (
+            "another program runs: spread of ten ratios of wall times one after the other, and by relative_time",
+            spread(plain),
+            spread(lambda: relative_time(lambda: tuple(elementwise.activation_calls("tanh", (100, 300)).values()))),
+        )
+
+
+def rows() -> Iterator[Row]:
+    yield late_variables()
+    yield spinning()
+    threadpoolctl.threadpool_limits(1)
+    yield compilation()
+    yield shared_cache()
+    yield process_start()
+    yield cold_arrays()
+    yield misaligned()
+    yield busy_machine()
+
+
+def main() -> None:
+    print("| trap | without care | with the cure |\n|---|---|---|")
+    for row in rows():
+        print("| " + " | ".join(row) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
