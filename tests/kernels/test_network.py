@@ -11,6 +11,7 @@ import pytest
 import kernels
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
+CLASSES, SQUARES = kernels.Objective(kernels.CROSS_ENTROPY), kernels.Objective(kernels.SQUARED_ERROR)
 ADAM = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
 ACTIVATE = {
     kernels.IDENTITY: lambda z: z,
@@ -87,10 +88,10 @@ def test_loss_matches_reference_and_predict_the_outputs(case, rows, dtype):
         y /= y.sum(1, keepdims=True)
     outputs = forward(plan, parameters, X)[-1]
     assert_close(kernels.predict(plan, parameters, X), outputs, looser=10)
-    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, loss, loss_delta=0.3)
+    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
     expected = reference_loss(plan, parameters, X, y, loss)
     np.testing.assert_allclose(value, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
-    evaluated, out = kernels.evaluate(plan, parameters, X, y, loss, loss_delta=0.3)
+    evaluated, out = kernels.evaluate(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
     np.testing.assert_allclose(evaluated, value, rtol=1e-6 if dtype == np.float32 else 1e-14)
     assert_close(out, outputs, looser=10)
     assert (gradient[~plan.mask()] == 0).all()  # so sums over the flat vector need no mask
@@ -101,10 +102,10 @@ def test_gradient_is_the_slope_of_the_loss(case):
     widths, activations, loss, labels = case
     plan, parameters = network(widths, activations, np.float64)
     X, y = data(14, plan, labels)
-    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, loss, loss_delta=0.3)
+    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
     direction = np.random.default_rng(3).standard_normal(gradient.size) * plan.mask()
     step = 1e-6
-    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, loss, loss_delta=0.3)[0] for sign in (1, -1))
+    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, kernels.Objective(loss, delta=0.3))[0] for sign in (1, -1))
     np.testing.assert_allclose((above - below) / (2 * step), gradient @ direction, rtol=1e-7)
 
 
@@ -112,8 +113,8 @@ def test_gradient_is_the_slope_of_the_loss(case):
 def test_gradient_is_the_same_in_threads(dtype):
     plan, parameters = network([300, 200, 130, 10], [kernels.RELU, kernels.TANH, kernels.SOFTMAX], dtype)
     X, y = data(210, plan)
-    one = kernels.loss_and_gradient(plan, parameters, X, y, kernels.CROSS_ENTROPY, n_threads=1)
-    several = kernels.loss_and_gradient(plan, parameters, X, y, kernels.CROSS_ENTROPY, n_threads=kernels.max_threads())
+    one = kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=1)
+    several = kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=kernels.max_threads())
     assert one[0] == several[0]
     assert_same_bits(several[1], one[1])
 
@@ -126,10 +127,10 @@ def test_training_is_gather_gradient_and_update():
     expected_losses = []
     for t, first in enumerate(range(0, 50, 16), 1):
         rows = order[first : first + 16]
-        loss, gradient = kernels.loss_and_gradient(plan, expected, X[rows], y[rows], kernels.CROSS_ENTROPY)
+        loss, gradient = kernels.loss_and_gradient(plan, expected, X[rows], y[rows], CLASSES)
         kernels.adam_update(expected, gradient, m, v, 1e-2, 0.9, 0.999, 1e-8, 0.0, t)
         expected_losses.append(loss)
-    trainer = kernels.Trainer(plan, parameters, 16, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+    trainer = kernels.Trainer(plan, parameters, 16, CLASSES, kernels.ADAM, ADAM)
     losses = trainer.train(X, y, order, 0, np.full(4, 1e-2))
     assert_close(losses, expected_losses)
     assert_close(parameters, expected)
@@ -138,12 +139,12 @@ def test_training_is_gather_gradient_and_update():
 def test_training_stops_before_a_loss_that_is_not_finite():
     plan, parameters = network([4, 8, 1], [kernels.IDENTITY, kernels.IDENTITY], np.float32)
     X, y = data(64, plan, labels=False)
-    trainer = kernels.Trainer(plan, parameters, 8, kernels.SQUARED_ERROR, kernels.SGD, [0.0] * 8)
+    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0] * 8)
     losses = trainer.train(X, y, np.arange(64), 0, np.full(8, 1e10))
     assert 0 < len(losses) < 8 and np.isfinite(losses).all()
     assert np.isfinite(parameters).all()
     rows = np.arange(8 * (len(losses) - 1), 8 * len(losses))
-    value, _ = kernels.loss_and_gradient(plan, parameters, X[rows], y[rows], kernels.SQUARED_ERROR)
+    value, _ = kernels.loss_and_gradient(plan, parameters, X[rows], y[rows], SQUARES)
     assert value == losses[-1]  # the parameters of the last finite loss, to the bit
 
 
@@ -151,7 +152,7 @@ def test_gather_names_a_row_that_is_not_finite():
     plan, parameters = network([20, 8, 3], [kernels.RELU, kernels.SOFTMAX], np.float32)
     X, y = data(64, plan)
     X[37, 18] = np.inf
-    trainer = kernels.Trainer(plan, parameters, 32, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+    trainer = kernels.Trainer(plan, parameters, 32, CLASSES, kernels.ADAM, ADAM)
     trainer.train(X, y, np.arange(64), 0, np.full(2, 1e-3))
     assert trainer.bad_row == 37
 
@@ -183,7 +184,7 @@ def test_another_network_compiles_nothing():
     for widths, activations in (([6, 10, 3], [kernels.RELU, kernels.SOFTMAX]), ([9, 70, 5, 33, 2], [kernels.ELU, kernels.GELU, kernels.TANH, kernels.SOFTMAX])):
         plan, parameters = network(widths, activations, np.float32, [0.0] + [0.2] * (len(activations) - 1))
         X, y = data(30, plan)
-        trainer = kernels.Trainer(plan, parameters, 7, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+        trainer = kernels.Trainer(plan, parameters, 7, CLASSES, kernels.ADAM, ADAM)
         before = kernels.compilations()
         trainer.train(X, y, np.arange(30), 0, np.full(5, 1e-3))
         kernels.predict(plan, parameters, X)
@@ -191,11 +192,11 @@ def test_another_network_compiles_nothing():
 
 
 @numba.njit
-def train_in_nopython(table, numbers, inputs, labels, targets, rates, losses, n):
-    done = kernels.network_train(table, numbers, inputs, labels, targets, rates, losses, n)
-    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, n)
+def train_in_nopython(table, numbers, inputs, labels, targets, weights, rates, losses, n):
+    done = kernels.network_train(table, numbers, inputs, labels, targets, weights, rates, losses, n, 1)
+    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, weights, n)
     kernels.network_update(table, numbers)
-    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, n)
+    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, weights, n)
 
 
 def test_network_kernels_are_callable_from_nopython_code():
@@ -206,7 +207,7 @@ def test_network_kernels_are_callable_from_nopython_code():
     bound.use_threads(1)
     kernels.gather(X, np.arange(12), 12, 1.0, 0.0, bound.inputs, bound.layout.input_size, bound.layout.jump)
     losses = np.zeros(1)
-    done, before, after = train_in_nopython(bound.table, bound.numbers, bound.inputs, y, np.zeros(0), np.full(1, 0.01), losses, 12)
+    done, before, after = train_in_nopython(bound.table, bound.numbers, bound.inputs, y, np.zeros(0), np.zeros(0), np.full(1, 0.01), losses, 12)
     assert done == 1
     assert after < before < losses[0]
 
@@ -226,8 +227,8 @@ for dtype in ("float32", "float64"):
         plan.set_weight(parameters, i, W, np.zeros(b))
     X, y = rng.integers(0, 17, (700, 64)).astype(np.uint8), rng.integers(0, 10, 700)
     adam = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
-    trainer = kernels.Trainer(plan, parameters, 150, kernels.CROSS_ENTROPY, kernels.ADAM, adam, n_threads=int(sys.argv[1]), scale=1 / 16)
-    kernels.plan.region_work = lambda: 1  # threads for the smallest layer
+    trainer = kernels.Trainer(plan, parameters, 150, kernels.Objective(kernels.CROSS_ENTROPY, scale=1 / 16), kernels.ADAM, adam, n_threads=int(sys.argv[1]))
+    kernels.bound.region_work = lambda: 1  # threads for the smallest layer
     step = 0
     for epoch in range(3):
         order = np.empty(700, np.int64)
