@@ -185,7 +185,6 @@ class Bound:
         """Gather rows into the inputs; return a row that is not finite, or -1."""
         return gather_into(X, order, self.rows, scale, shift, self.inputs, self.layout.input_size, self.layout.jump, n_threads)
 
-
     def gather_targets(self, y: Array, order: NDArray[np.int64], targets: Array, n_threads: int) -> tuple[NDArray[np.int64], Array]:
         """Return labels, or targets in panels, as the kernels take them; the others are empty."""
         if y.ndim == 1:
