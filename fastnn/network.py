@@ -242,9 +242,8 @@ class Sequential:
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
-        vectors: int = 2 + kernels.N_BUFFERS[step_optimizer(optimizer).rule]
-        workspace: int = self.plan.workspace_bytes(batch_size)
-        return vectors * self.plan.parameters_size * self.dtype.itemsize + workspace
+        vectors = 2 + kernels.N_BUFFERS[step_optimizer(optimizer).rule]
+        return int(vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size))
 
     # What it does.
 

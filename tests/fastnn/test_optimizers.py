@@ -5,7 +5,7 @@ import pytest
 
 import kernels
 from fastnn import SGD, Adagrad, Adam, AdamW, Dense, Momentum, Nesterov, RMSprop, Sequential
-from fastnn.optimizers import OPTIMIZERS, optimizer_for
+from fastnn.optimizers import OPTIMIZERS, Optimizer, optimizer_for
 from tests.fixtures.make_torch_adam import BATCH, FILE, STEPS, WIDTHS, start, train
 
 CASES = [
