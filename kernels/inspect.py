@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import difflib
+import importlib
 import platform
 import re
 import time
@@ -25,13 +26,12 @@ import numba
 import numpy as np
 from numba import types
 
-import kernels
-
 from . import network as net
 from ._jit import Kernel, address
 from ._product import column_product, panel_product
 from ._tile import PANEL_BYTES, VECTOR_BYTES, cpu_name
 
+kernels = importlib.import_module("kernels")
 ROWS, COLUMNS = 96, 256
 NO_LOOP = {"loss_scale"} | {name for name in kernels.__all__ if name.startswith("network_")}  # these call tasks by their address
 PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernels.__all__ and isinstance(value, Kernel) and name not in NO_LOOP}
