@@ -94,13 +94,13 @@ def _adam(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
 @inline
 def _rprop(w, g, before, size, eta_minus, eta_plus, min_step, max_step, weight_decay):
     """Return the new w, the gradient to compare with next time, and the new step size; where the sign turned, w stays."""
-    zero = like(w, 0.0)
+    zero, largest, smallest = like(w, 0.0), like(w, max_step), like(w, min_step)
     g = g + like(w, weight_decay) * w
     agreement = g * before
-    larger, smaller = size * like(w, eta_plus), size * like(w, eta_minus)
-    larger = like(w, max_step) if larger > like(w, max_step) else larger
-    smaller = like(w, min_step) if smaller < like(w, min_step) else smaller
-    size = larger if agreement > zero else (smaller if agreement < zero else size)
+    factor = like(w, eta_plus) if agreement > zero else (like(w, eta_minus) if agreement < zero else like(w, 1.0))
+    size = size * factor
+    size = largest if size > largest else size
+    size = smallest if size < smallest else size
     g = zero if agreement < zero else g
     step = size if g > zero else (-size if g < zero else g)  # NaN stays NaN
     return w - step, g, size
