@@ -104,7 +104,7 @@ def save_boundary(network: Sequential, X: Any, y: Any, path: str | os.PathLike[s
 class BoundaryMovie:
     """Film the decision boundary of a network with two inputs while it is trained: a callback for `fit`.
 
-    It keeps a small picture before the first epoch and after every `every` epochs, and writes the film when the fit
+    It keeps a small picture before the first epoch, after every `every` epochs and after the last one, and writes the film when the fit
     ends, also after Ctrl-C: whole, or not at all.
 
     Parameters

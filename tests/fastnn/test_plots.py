@@ -87,9 +87,9 @@ def test_boundary_movie_writes_a_frame_before_the_fit_and_one_every_so_many_epoc
     movie = BoundaryMovie(POINTS, [0, 1, 1, 0], tmp_path / "xor.gif", every=10, fps=5)
     net.fit(POINTS, [0, 1, 1, 0], optimizer=Adam(0.05), epochs=35, verbose=0, callbacks=[movie])
     with Image.open(tmp_path / "xor.gif") as film:
-        assert (film.n_frames, film.info["duration"]) == (4, 200)
+        assert (film.n_frames, film.info["duration"]) == (5, 200)  # before epoch 1, after 10, 20, 30, and after the last
         first = np.asarray(film.convert("RGB"))
-        film.seek(3)
+        film.seek(4)
         assert (first != np.asarray(film.convert("RGB"))).mean() > 0.1
     assert [path.name for path in tmp_path.iterdir()] == ["xor.gif"]
 
