@@ -180,8 +180,8 @@ def starts(report: Report, args: argparse.Namespace, threads: int) -> None:
     report.row(what="import numba", seconds=float(imports[0]))
     report.row(what="import fastnn after it", seconds=float(imports[1]))
     with tempfile.TemporaryDirectory() as folder:
-        report.row(what="process start to the end of the first step, cold cache", seconds=fresh.first_step(folder)[0])
-        seconds, files = np.median([fresh.first_step(folder) for _ in range(args.rounds)], axis=0)
+        report.row(what="process start to the end of the first step, cold cache", seconds=fresh.first_step(folder).seconds)
+        seconds, _, files, _ = np.median([fresh.first_step(folder) for _ in range(args.rounds)], axis=0)
         report.row(what="the same, warm cache", seconds=float(seconds))
         print(f"\nThe cache takes {fresh.folder_bytes(folder) / 1e6:.1f} MB; a second network of another shape and depth adds {files:.0f} files to it.")
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 IMPORT = """
 import json, time
@@ -20,7 +20,7 @@ print(json.dumps([middle - start, time.perf_counter() - middle]))
 
 FIRST_STEP = """
 import json, os, time
-import numpy as np, fastnn
+import numpy as np, fastnn, kernels
 
 def train(widths):
     layers = [fastnn.Dense(units, "relu") for units in widths[1:-1]] + [fastnn.Dense(widths[-1], "softmax")]
@@ -31,9 +31,9 @@ def cached():
     return sum(len(files) for _, _, files in os.walk(os.environ["NUMBA_CACHE_DIR"]))
 
 train([64, 32, 10])
-end, files = time.time(), cached()
+end, files, compiled = time.time(), cached(), len(kernels.compilations())
 train([13, 37, 5, 3])
-print(json.dumps({"end": end, "files_of_second_network": cached() - files}))
+print(json.dumps({"end": end, "files": cached() - files, "compiled": compiled, "compiled_again": len(kernels.compilations()) - compiled}))
 """
 
 MEMORY = """
@@ -60,6 +60,15 @@ print(json.dumps([train([8, 8, 2], 64, 16), train(widths, 20 * batch_size, batch
 """
 
 
+class FirstStep(NamedTuple):
+    """What a new process has to do before it trains; the counts are of the kernels that the cache did not hold."""
+
+    seconds: float  # from process start to the end of the first step
+    compiled: int
+    files_of_second_network: int
+    compiled_for_second_network: int
+
+
 def _run(code: str, *arguments: str, **environment: str) -> Any:
     """Run code in a new interpreter that imports the same fastnn, and return the JSON that it prints."""
     spec = importlib.util.find_spec("fastnn")
@@ -77,11 +86,11 @@ def import_seconds() -> tuple[float, float]:
     return numba, fastnn
 
 
-def first_step(cache_folder: str) -> tuple[float, int]:
-    """Return the seconds from process start to the end of the first step, and how many files a second network adds to the cache."""
+def first_step(cache_folder: str) -> FirstStep:
+    """Train one batch in a new process, and then a network of another shape."""
     start = time.time()
     result = _run(FIRST_STEP, NUMBA_CACHE_DIR=cache_folder)
-    return result["end"] - start, result["files_of_second_network"]
+    return FirstStep(result["end"] - start, result["compiled"], result["files"], result["compiled_again"])
 
 
 def folder_bytes(folder: str) -> int:

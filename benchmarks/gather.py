@@ -7,17 +7,39 @@ from typing import Any
 import numpy as np
 
 import kernels
-from benchmarks.common import IMPLS, close, random
+from benchmarks.baseline import zeros
+from benchmarks.common import IMPLS, Call, close, hold_threads, random
 
-ROWS, FEATURES, BATCH = 20_000, 784, 100
 
-
-def make(kind: str) -> Any:
+def make(kind: str, n: int, features: int) -> Any:
     """Return rows as users have them."""
-    X = random(ROWS, FEATURES)
+    X = random(n, features)
     if kind == "strided":
         return np.repeat(X, 2, axis=1)[:, ::2]
     return {"float32": X, "uint8": (100 * np.abs(X)).astype(np.uint8), "Fortran": np.asfortranarray(X)}[kind]
+
+
+def gather_calls(kind: str, n: int, features: int, batch: int) -> dict[str, Call]:
+    """Return the gather of a minibatch of both sides, checked against each other."""
+    X = make(kind, n, features)
+    rows = np.random.default_rng(0).permutation(n)[:batch]
+    width = kernels.panel_width(np.float32)
+    panels = zeros(kernels.packed_shape(batch, features, np.float32))
+    taken, plain = zeros((batch, features), X.dtype), zeros((batch, features))
+
+    def with_numpy() -> None:
+        np.take(X, rows, axis=0, out=taken, mode="clip")
+        np.multiply(taken, np.float32(0.5), out=plain, casting="unsafe")
+
+    def with_fastnn() -> None:
+        kernels.gather(X, rows, batch, 0.5, 0.0, panels.reshape(-1), panels.size, batch * width)
+
+    with_fastnn()
+    with_numpy()
+    unpacked = np.empty_like(plain)
+    kernels.unpack(panels, unpacked)
+    close(unpacked, plain)
+    return {"fastnn": with_fastnn, "numpy": with_numpy}
 
 
 class Gather:
@@ -27,25 +49,8 @@ class Gather:
     param_names = ("X", "impl")
 
     def setup(self, kind: str, impl: str) -> None:
-        X = make(kind)
-        rows = np.random.default_rng(0).permutation(ROWS)[:BATCH]
-        width = kernels.panel_width(np.float32)
-        panels = np.zeros(kernels.packed_shape(BATCH, FEATURES, np.float32), np.float32)
-        taken, plain = np.empty((BATCH, FEATURES), X.dtype), np.empty((BATCH, FEATURES), np.float32)
-
-        def with_numpy() -> None:
-            np.take(X, rows, axis=0, out=taken, mode="clip")
-            np.multiply(taken, np.float32(0.5), out=plain, casting="unsafe")
-
-        def with_fastnn() -> None:
-            kernels.gather(X, rows, BATCH, 0.5, 0.0, panels.reshape(-1), panels.size, BATCH * width)
-
-        with_fastnn()
-        with_numpy()
-        unpacked = np.empty_like(plain)
-        kernels.unpack(panels, unpacked)
-        close(unpacked, plain)
-        self.call: Any = with_fastnn if impl == "fastnn" else with_numpy
+        hold_threads(1)
+        self.call = gather_calls(kind, 20_000, 784, 100)[impl]
 
     def time_gather(self, kind: str, impl: str) -> None:
         self.call()

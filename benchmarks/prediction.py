@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 import fastnn
-from benchmarks.baseline import Network
-from benchmarks.common import IMPLS, close, random
+from benchmarks.baseline import Network, zeros
+from benchmarks.common import IMPLS, Call, close, hold_threads, random
+
+
+def same_network(baseline: Network) -> fastnn.Sequential:
+    """Return the network of a baseline, with its weights."""
+    *hidden, n_classes = baseline.widths[1:]
+    layers = [fastnn.Dense(units, "relu") for units in hidden] + [fastnn.Dense(n_classes, "softmax")]
+    net = fastnn.Sequential(layers, n_features=baseline.widths[0], dtype=baseline.dtype.name)
+    net.set_weights([(W.copy(), b.copy()) for W, b in baseline.weights])
+    return net
+
+
+def predict_calls(widths: list[int], rows: int) -> dict[str, Call]:
+    """Return the class probabilities of both sides, checked against each other."""
+    X, out = random(rows, widths[0]), zeros((rows, widths[-1]))
+    baseline = Network(widths, min(rows, 256))
+    net = same_network(baseline)
+    close(net.predict(X), baseline.forward(X, out))
+    return {"fastnn": lambda: net.predict(X), "numpy": lambda: baseline.forward(X, out)}
 
 
 class Predict:
@@ -17,14 +31,16 @@ class Predict:
     params = (["64-128-64-10", "784-500-500-10"], [1, 1000], IMPLS)
     param_names = ("network", "rows", "impl")
 
-    def setup(self, network: str, rows: int, impl: str) -> None:
-        widths = [int(width) for width in network.split("-")]
-        X, out = random(rows, widths[0]), np.empty((rows, widths[-1]), np.float32)
-        baseline = Network(widths, min(rows, 256))
-        net = fastnn.Sequential([fastnn.Dense(n, "relu") for n in widths[1:-1]] + [fastnn.Dense(widths[-1], "softmax")], n_features=widths[0])
-        net.set_weights([(W.copy(), b.copy()) for W, b in baseline.weights])
-        close(net.predict(X), baseline.forward(X, out))
-        self.call: Any = (lambda: net.predict(X)) if impl == "fastnn" else (lambda: baseline.forward(X, out))
+    def setup(self, network: str, rows: int, impl: str, threads: int = 1) -> None:
+        hold_threads(threads)
+        self.call = predict_calls([int(width) for width in network.split("-")], rows)[impl]
 
-    def time_predict(self, network: str, rows: int, impl: str) -> None:
+    def time_predict(self, network: str, rows: int, impl: str, threads: int = 1) -> None:
         self.call()
+
+
+class PredictOnTwo(Predict):
+    """The same on two threads."""
+
+    params = (["784-500-500-10"], [1, 1000], IMPLS, [2])
+    param_names = ("network", "rows", "impl", "threads")

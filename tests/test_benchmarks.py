@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import common, compare, peers
+from benchmarks import baseline, common, compare, peers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,14 +47,88 @@ def test_a_peer_takes_the_steps_asked_for(name: str) -> None:
     assert [side.run(steps) for steps in (20, 40)] == [20, 40]
 
 
-def test_relative_time_is_that_of_the_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(common.time, "perf_counter", lambda: now[0])
+class Machine:
+    """A machine whose clock goes on only while it works; `noise` gives the factor by which the next turn is slower."""
 
-    def spend(seconds: float) -> None:
-        now[0] += seconds
+    def __init__(self, noise: Callable[[], float] = lambda: 1.0) -> None:
+        self.now, self.noise = 0.0, noise
 
-    assert common.relative_time(lambda: spend(0.003), lambda: spend(0.002)) == pytest.approx(1.5)
+    def clock(self) -> float:
+        return self.now
+
+    def work(self, seconds: float) -> Callable[[], None]:
+        def call() -> None:
+            self.now += seconds * self.noise()
+
+        return call
+
+    def ratio(self, new: float, base: float) -> float:
+        return common.relative_time(lambda: (self.work(new), self.work(base)), clock=self.clock)
+
+
+def test_relative_time_is_that_of_the_new_one() -> None:
+    assert Machine().ratio(0.003, 0.002) == pytest.approx(1.5)
+
+
+def test_relative_time_sees_15_percent_through_bursts_of_another_load() -> None:
+    rng = np.random.default_rng(0)
+
+    def ratio(new: float) -> float:
+        factors = rng.choice([1.0, 1.02, 1.6, 9.0], p=[0.4, 0.2, 0.3, 0.1], size=1000)
+        machine = Machine()
+        machine.noise = lambda: factors[int(machine.now / 0.003) % 1000]
+        return machine.ratio(new, 0.00013)
+
+    for _ in range(10):
+        before, after, again = ratio(0.000100), ratio(0.000115), ratio(0.000100)
+        assert after / before > 1.10
+        assert 1 / 1.05 < again / before < 1.05
+
+
+def test_relative_time_follows_a_machine_that_changes_its_pace() -> None:
+    machine = Machine()
+    machine.noise = lambda: 1.0 if machine.now < 0.3 else 1.7
+    assert machine.ratio(0.0002, 0.0001) == pytest.approx(2.0, rel=0.02)
+
+
+def test_relative_time_takes_the_median_of_several_allocations() -> None:
+    machine, luck = Machine(), iter([1.0, 1.0, 3.0, 1.0, 0.2])
+
+    def make() -> tuple[Callable[[], None], Callable[[], None]]:
+        return machine.work(0.0001 * next(luck)), machine.work(0.0001)
+
+    assert common.relative_time(make, clock=machine.clock) == pytest.approx(1.0)
+
+
+def test_a_slow_call_is_timed_alone() -> None:
+    machine = Machine()
+    assert common._calls_in(machine.work(0.5), 0.002, machine.clock) == 1
+    assert common._calls_in(machine.work(0.0001), 0.002, machine.clock) == 20
+
+
+def test_arrays_begin_at_a_cache_line() -> None:
+    for shape, dtype in (((3, 5), "float32"), (7, "float64"), ((2, 3, 4), "bool")):
+        actual = baseline.zeros(shape, dtype)
+        assert actual.ctypes.data % 64 == 0
+        assert actual.shape == np.empty(shape).shape
+        assert actual.dtype == dtype
+        assert not actual.any()
+
+
+def test_hold_threads_holds_every_library_or_skips() -> None:
+    code = """
+import os, numba, threadpoolctl, kernels
+from benchmarks.common import hold_threads
+hold_threads(1)
+assert kernels.default_threads() == numba.config.NUMBA_NUM_THREADS == 1
+assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"} == {1}
+try:
+    hold_threads(os.cpu_count() + 1)
+except NotImplementedError:
+    print("skipped")
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.stdout == "skipped\n", done.stderr
 
 
 def test_compare_takes_the_median_of_the_ratios() -> None:
