@@ -53,7 +53,7 @@ class SmallRegression:
     def fastnn(self) -> Sequential:
         net = Sequential([Dense(32, "tanh"), Dense(16, "tanh"), Dense(4)], n_features=4)
         net.set_weights([(W.copy(), b.copy()) for W, b in self.baseline.weights])
-        net.fit(self.X, self.Y, optimizer=Adam(1e-3), epochs=self.steps, batch_size=len(self.X), shuffle=False, n_threads=1, verbose=0)
+        net.fit(self.X, self.Y, optimizer=Adam(1e-3), epochs=self.steps, batch_size=None, n_threads=1, verbose=0)
         return net
 
     def numpy(self) -> Network:

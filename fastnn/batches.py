@@ -20,17 +20,19 @@ from .validation import Array
 
 
 class Chunk(NamedTuple):
-    """Some minibatches: the rows `order` of `X` and `y`, cut every `batch_size` rows."""
+    """Some minibatches: the rows `order` of `X`, `y` and, where rows are weighted, `weights`, cut every `batch_size` rows."""
 
     X: Array
     y: Array
     order: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
 
 
 class Source(Protocol):
     """What the training loop needs of a source of minibatches."""
 
     batch_size: int
+    full_batch: bool  # whether every minibatch is the same rows in the same order
 
     def n_batches(self, epoch: int) -> int:
         """Return the number of minibatches of an epoch."""
@@ -46,14 +48,21 @@ class ArraySource:
     ----------
     X, y : ndarray
         Features and targets, already checked.
-    batch_size : int
-        Rows of a minibatch; more than there are rows is one minibatch.
+    batch_size : int or None
+        Rows of a minibatch; None or more than there are rows is one minibatch, which takes them as they lie.
     shuffle : bool, array or function
         True: another order every epoch, a function of the seed and the epoch. False: as they lie. An array of row
         numbers, for every epoch; of two dimensions: one row an epoch. A function that takes the epoch, counted from
         0, and returns row numbers.
     seed : int
         For `shuffle=True`.
+    weights : ndarray, optional
+        What the loss of each row is multiplied by.
+
+    Attributes
+    ----------
+    full_batch : bool
+        Whether every minibatch is all rows as they lie.
 
     Examples
     --------
@@ -62,11 +71,13 @@ class ArraySource:
     [[4, 3, 2, 1], [0]]
     """
 
-    def __init__(self, X: Array, y: Array, batch_size: int, shuffle: Any, seed: int) -> None:
-        self.X, self.y = X, y
-        self._orders = orders(shuffle, len(X), seed)
+    def __init__(self, X: Array, y: Array, batch_size: int | None, shuffle: Any, seed: int, weights: NDArray[np.float64] | None = None) -> None:
+        self.X, self.y, self.weights = X, y, weights
+        self.full_batch = isinstance(shuffle, (bool, np.bool_)) and (batch_size is None or batch_size >= len(X))
+        self._orders = orders(False if self.full_batch else shuffle, len(X), seed)
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
-        self.batch_size = min(batch_size, max(len(X), len(self.order(0))))
+        largest = max(len(X), len(self.order(0)))
+        self.batch_size = largest if batch_size is None else min(batch_size, largest)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the rows of an epoch in their order; asked for once an epoch, it may come from a function with a memory."""
@@ -82,7 +93,7 @@ class ArraySource:
         """Yield an epoch in chunks of at most `size` minibatches."""
         order, rows = self.order(epoch), size * self.batch_size
         for start in range(0, len(order), rows):
-            yield Chunk(self.X, self.y, order[start : start + rows])
+            yield Chunk(self.X, self.y, order[start : start + rows], self.weights)
 
 
 def orders(shuffle: Any, n_rows: int, seed: int) -> Callable[[int], NDArray[np.int64]]:

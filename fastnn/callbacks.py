@@ -5,11 +5,15 @@
 - `on_epoch_end(epoch, logs)`: epochs count from 1, `logs` is a dict with "loss", "val_loss", ... and "seconds"; return
   True or "stop" to end the fit
 - `on_fit_end()`, also after Ctrl-C
+
+A callback with an attribute `every` sees only the epochs that it divides, and the last one. Between them the full batches
+of a small network are many to a compiled call.
 """
 
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -75,13 +79,76 @@ class EarlyStopping:
         return value > self.best + self.min_delta if upwards else value < self.best - self.min_delta
 
 
+class StopWhen:
+    """Stop when a quantity is low enough or high enough.
+
+    Parameters
+    ----------
+    monitor : str
+        A key of `logs`, such as "loss" or "val_accuracy".
+    below, above : float, optional
+        The fit ends after the first epoch with a value below, or above; one of the two.
+
+    Examples
+    --------
+    >>> StopWhen("loss")
+    Traceback (most recent call last):
+    ValueError: below or above must be given, one of the two; got below=None and above=None.
+    """
+
+    def __init__(self, monitor: str = "loss", below: float | None = None, above: float | None = None) -> None:
+        if (below is None) == (above is None):
+            raise ValueError(f"below or above must be given, one of the two; got below={below} and above={above}.")
+        self.monitor = monitor
+        self.low = -math.inf if below is None else validation.number("below", below)
+        self.high = math.inf if above is None else validation.number("above", above)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Return True when the value is reached."""
+        value = logs[validation.choice("monitor", self.monitor, logs)]
+        return value < self.low or value > self.high
+
+
+class TimeLimit:
+    """Stop after the first epoch that ends later than `seconds` after the fit began.
+
+    Parameters
+    ----------
+    seconds : float
+        Above 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = validation.positive("seconds", seconds)
+
+    def on_fit_begin(self, network: Any) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Return True when the time is over."""
+        return time.monotonic() - self._start > self.seconds
+
+
 def check_callbacks(callbacks: Any) -> list[Any]:
     """Return the callbacks as a list if each has a method that the loop calls."""
     found = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
     for one in found:
         if isinstance(one, type) or not any(callable(getattr(one, method, None)) for method in METHODS):
             raise TypeError(f"callbacks must be objects with one of the methods {', '.join(METHODS)}; got {validation.shown(one)}.")
+        validation.integer("every of a callback", getattr(one, "every", 1), 1)
     return found
+
+
+def end_epoch(callbacks: list[Any], epoch: int, last: bool, logs: dict[str, float]) -> bool:
+    """Call `on_epoch_end` of those who want to see this epoch; return whether one of them asks to stop."""
+    return call([one for one in callbacks if last or epoch % getattr(one, "every", 1) == 0], "on_epoch_end", epoch, logs)
+
+
+def unseen(callbacks: list[Any], epoch: int) -> int:
+    """Return how many epochs after `epoch` go by until somebody wants to see one."""
+    every = [getattr(one, "every", 1) for one in callbacks if hasattr(one, "on_epoch_end")]
+    return min((one - epoch % one for one in every), default=1 << 30)
 
 
 def call(callbacks: list[Any], method: str, *args: Any) -> bool:

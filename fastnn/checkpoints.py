@@ -34,7 +34,7 @@ def layer_settings(layer: Any) -> dict[str, Any]:
     return {"kind": kind, **values}
 
 
-def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[tuple[Array, Array]]) -> None:
+def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[tuple[Array, Array | None]]) -> None:
     """Write settings and weights to `path`, whole or not at all.
 
     Parameters
@@ -44,7 +44,7 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[
     settings : dict
         What JSON can hold.
     weights : list of (W, b)
-        Plain arrays, stored as `dense.0.W`, `dense.0.b`, `dense.1.W`, ...
+        Plain arrays, stored as `dense.0.W`, `dense.0.b`, `dense.1.W`, ...; b may be None.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[
         text = json.dumps({"format": FORMAT, **settings})
     except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must hold what JSON can; got {validation.shown(settings['metadata'])}: {error}.") from None
-    arrays = {f"dense.{i}.{name}": np.ascontiguousarray(A) for i, pair in enumerate(weights) for name, A in zip("Wb", pair)}
+    arrays = {f"dense.{i}.{name}": np.ascontiguousarray(A) for i, pair in enumerate(weights) for name, A in zip("Wb", pair) if A is not None}
     replace(path, save(arrays, metadata={"fastnn": text, "sha256": checksum(text, arrays)}))
 
 
@@ -143,18 +143,23 @@ def _parse(data: bytes) -> tuple[dict[str, Any], list[tuple[Array, Array]]]:
 
 
 def _weights(arrays: dict[str, Array], settings: dict[str, Any]) -> list[tuple[Array, Array]]:
-    """Return the arrays in the order of the layers, if they are the ones that the settings name."""
+    """Return the arrays in the order of the layers, if they are the ones that the settings name; a bias that is not there is zero."""
     dense = [layer for layer in settings["layers"] if layer["kind"] == "dense"]
-    names = [(f"dense.{i}.W", f"dense.{i}.b") for i in range(len(dense))]
-    if sorted(arrays) != sorted(name for pair in names for name in pair):
-        raise _Damaged("other arrays than its settings name")
     n_in, dtype = settings["n_features"], validation.real_dtype(settings["dtype"])
-    for (W, b), layer in zip(names, dense):
-        shapes = (n_in, layer["units"]), (layer["units"],)
-        if (arrays[W].shape, arrays[b].shape) != shapes or {arrays[W].dtype, arrays[b].dtype} != {dtype}:
-            raise _Damaged("arrays of other shapes than its settings say")
-        n_in = layer["units"]
-    return [(arrays[W], arrays[b]) for W, b in names]
+    shapes: dict[str, tuple[int, ...]] = {}
+    pairs = []
+    for i, layer in enumerate(dense):
+        n_out = layer["units"]
+        shapes[f"dense.{i}.W"] = n_in, n_out
+        if layer.get("bias", True):
+            shapes[f"dense.{i}.b"] = (n_out,)
+        pairs.append((f"dense.{i}.W", f"dense.{i}.b", n_out))
+        n_in = n_out
+    if sorted(arrays) != sorted(shapes):
+        raise _Damaged("other arrays than its settings name")
+    if any(arrays[name].shape != shape or arrays[name].dtype != dtype for name, shape in shapes.items()):
+        raise _Damaged("arrays of other shapes than its settings say")
+    return [(arrays[W], arrays.get(b, np.zeros(n_out, dtype))) for W, b, n_out in pairs]
 
 
 def read_layers(settings: dict[str, Any], weights: list[tuple[Array, Array]]) -> list[Any]:

@@ -17,7 +17,7 @@ import kernels
 from . import __version__, validation
 from .layers import Dense, Dropout, Scale
 from .network import Sequential
-from .optimizers import OPTIMIZERS, Optimizer
+from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
 from .schedules import Cosine, LearningRate, Linear, OneCycle
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--learning-rate", type=float, metavar="RATE", help=recipe)
     training.add_argument("--schedule", help=f"of the learning rate: {', '.join(SCHEDULES)} {recipe}")
     training.add_argument("--epochs", type=int, help=recipe)
-    training.add_argument("--batch-size", type=int, help=recipe)
+    training.add_argument("--batch-size", type=_batch_size, metavar="N", help=f"rows of a minibatch, 'all' for all of them {recipe}")
+    training.add_argument("--l2", type=float, default=0.0, metavar="FACTOR", help="add FACTOR * sum of the squared weights to the loss (default: %(default)s)")
+    training.add_argument("--balanced", action="store_true", help="give every class the same share of the loss")
     training.add_argument("--seed", type=int, default=0, help="of weights, shuffling and dropout (default: %(default)s)")
     training.add_argument("--threads", type=int, help="the result does not depend on it (default: all CPUs)")
     output = parser.add_argument_group("output")
@@ -140,6 +142,14 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(validation.integer("units", int(size), 1) for size in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be sizes such as 500,500, or none; got {text!r}.") from None
+
+
+def _batch_size(text: str) -> int | str:
+    """Return a number of rows, or "all"."""
+    try:
+        return "all" if text.strip().lower() == "all" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of rows such as 32, or all; got {text!r}.") from None
 
 
 # fastnn train
@@ -193,6 +203,7 @@ def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
             setattr(options, name, getattr(recipe, name))
     validation.number("learning_rate", options.learning_rate, 0.0)
     validation.number("dropout", options.dropout, 0.0, 1.0)
+    validation.number("l2", options.l2, 0.0)
 
 
 def _is_binary(options: argparse.Namespace, problem: Problem) -> bool:
@@ -208,19 +219,21 @@ def _network(options: argparse.Namespace, problem: Problem) -> Sequential:
     """Return the network that the options describe, untrained."""
     layers: list[Scale | Dense | Dropout] = [Scale(problem.scale)] if problem.scale != 1 else []
     for units in options.layers:
-        layers += [Dense(units, options.activation)] + [Dropout(options.dropout)] * (options.dropout > 0)
+        layers += [Dense(units, options.activation, l2=options.l2)] + [Dropout(options.dropout)] * (options.dropout > 0)
     if _is_binary(options, problem):
-        layers.append(Dense(1, "sigmoid"))
+        layers.append(Dense(1, "sigmoid", l2=options.l2))
     elif problem.classes is not None:
-        layers.append(Dense(len(problem.classes), "softmax"))
+        layers.append(Dense(len(problem.classes), "softmax", l2=options.l2))
     else:
-        layers.append(Dense(problem.y.shape[1]))
+        layers.append(Dense(problem.y.shape[1], l2=options.l2))
     return Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
 
 
-def _optimizer(options: argparse.Namespace) -> Optimizer:
+def _optimizer(options: argparse.Namespace) -> Optimizer | FullBatchOptimizer:
     """Return the optimizer that the options describe."""
     optimizer = OPTIMIZERS[validation.choice("optimizer", options.optimizer, OPTIMIZERS)]
+    if isinstance(optimizer, FullBatchOptimizer):
+        return optimizer
     learning_rate: LearningRate = SCHEDULES[validation.choice("schedule", options.schedule, SCHEDULES)](options.learning_rate)
     return replace(optimizer, learning_rate=learning_rate)
 
@@ -237,7 +250,8 @@ def _fit(options: argparse.Namespace, problem: Problem, network: Sequential) -> 
         loss=options.loss,
         optimizer=_optimizer(options),
         epochs=options.epochs,
-        batch_size=options.batch_size,
+        batch_size=None if options.batch_size == "all" else options.batch_size,
+        class_weight="balanced" if options.balanced else None,
         validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
         n_threads=options.threads,
         verbose=int(not options.quiet),
@@ -254,10 +268,11 @@ def _description(options: argparse.Namespace, problem: Problem, network: Sequent
     """Say what is trained on what, in two lines."""
     task = f"{len(problem.classes)} classes" if problem.classes else f"{problem.y.shape[1]} numbers to predict" if problem.y.shape[1] > 1 else "regression"
     sizes = "-".join(map(str, (network.n_features, *options.layers, network.n_outputs)))
+    threads = validation.threads(options.threads)
     return (
         f"{options.source}: {len(problem.X):,} training and {len(problem.X_test):,} test rows of {network.n_features} features, {task}\n"
         f"{sizes} {options.activation}, dropout {options.dropout:g}, {network.n_parameters:,} parameters, {network.dtype}; "
-        f"{options.optimizer}, rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}, {validation.threads(options.threads)} threads"
+        f"{options.optimizer}, rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}, {threads} threads"
     )
 
 
@@ -333,7 +348,7 @@ def _warmup(options: argparse.Namespace) -> int:
         for data in (np.uint8, np.int64, np.float32, np.float64):
             X = np.zeros((4, 3), data)
             for units, activation, y in ((2, "softmax", np.zeros(4, np.int64)), (2, "softmax", np.eye(2)[[0, 1, 0, 1]]), (1, "identity", np.zeros(4))):
-                network = Sequential([Dense(4, "relu"), Dropout(0.5), Dense(units, activation)], n_features=3, dtype=dtype)
+                network = Sequential([Dense(4, "relu"), Dropout(0.5), Dense(units, activation, l2=1.0)], n_features=3, dtype=dtype)
                 network.fit(X, y, batch_size=4, verbose=0)
                 network.evaluate(X, y)
                 network.loss_and_gradient(X, y)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
 
 import kernels
 
@@ -53,7 +55,7 @@ class Scale:
         validation.number("shift", self.shift)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dense:
     """Connect every input with every unit: `activation(X @ W + b)`.
 
@@ -66,6 +68,14 @@ class Dense:
     initializer : str, Initializer, array or pair of arrays, optional
         How the weights start: a name such as "he_normal", the weights `W` of shape (n_in, units), or `(W, b)`. Left
         out, it follows the activation. A bias that is not given starts at zero.
+    bias : bool
+        Whether there is one.
+    trainable : bool, "weights" or "bias"
+        What of the layer a fit changes: all, nothing, only the weights or only the bias.
+    l1, l2 : float
+        `l1 * sum(abs(W)) + l2 * sum(W**2)` is added to the loss of every minibatch.
+    bias_l1, bias_l2 : float
+        The same of the bias.
 
     Examples
     --------
@@ -77,11 +87,38 @@ class Dense:
     units: int
     activation: str = "identity"
     initializer: str | Initializer | Any = field(default=None, compare=False)
+    bias: bool = True
+    trainable: bool | Literal["weights", "bias"] = True
+    l1: float = 0.0
+    l2: float = 0.0
+    bias_l1: float = 0.0
+    bias_l2: float = 0.0
 
     def __post_init__(self) -> None:
         validation.integer("units", self.units, 1)
         validation.choice("activation", self.activation, ACTIVATIONS)
         check_initializer(self.initializer)
+        validation.flag("bias", self.bias)
+        if not isinstance(self.trainable, (bool, np.bool_)) and self.trainable not in ("weights", "bias"):
+            raise ValueError(f"trainable must be True, False, 'weights' or 'bias'; got {validation.shown(self.trainable)}.")
+        for name, value in zip(("l1", "l2", "bias_l1", "bias_l2"), self.penalties):
+            validation.number(name, value, 0.0)
+
+    @property
+    def penalties(self) -> tuple[float, float, float, float]:
+        """Return (l1, l2, bias_l1, bias_l2)."""
+        return self.l1, self.l2, self.bias_l1, self.bias_l2
+
+    @property
+    def trained(self) -> tuple[bool, bool]:
+        """Return whether a fit changes the weights, and the bias."""
+        return self.trainable in (True, "weights"), self.bias and self.trainable in (True, "bias")
+
+    def __repr__(self) -> str:
+        """Return the settings that differ from the defaults."""
+        shown = [repr(self.units), repr(self.activation)]
+        shown += [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self)[3:] if getattr(self, one.name) != one.default]
+        return f"Dense({', '.join(shown)})"
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,14 @@ class Loss:
         Over the rows of a batch.
     outputs_reduction : {"mean", "sum"}
         Over the outputs of a row.
+    scale : float
+        What the loss is multiplied by, above 0: `SquaredError(scale=0.5, outputs_reduction="sum")` is half the square
+        of the distance.
     """
 
     reduction: Reduction = field(default="mean", kw_only=True)
     outputs_reduction: Reduction = field(default="mean", kw_only=True)
+    scale: float = field(default=1.0, kw_only=True)
 
     name: ClassVar[str]
     code: ClassVar[int]
@@ -43,6 +47,7 @@ class Loss:
     def __post_init__(self) -> None:
         validation.choice("reduction", self.reduction, ("mean", "sum"))
         validation.choice("outputs_reduction", self.outputs_reduction, ("mean", "sum"))
+        validation.positive("scale", self.scale)
 
     @property
     def threshold(self) -> float:
@@ -51,11 +56,15 @@ class Loss:
 
     def scale_of_outputs(self, n_outputs: int) -> float:
         """Return what the sum over the outputs of a row is multiplied by."""
-        return 1.0 / n_outputs if self.outputs_reduction == "mean" else 1.0
+        return self.scale / n_outputs if self.outputs_reduction == "mean" else self.scale
 
     def check_targets(self, name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
         """Return targets in `dtype` if they are finite and fit the outputs."""
         return validation.value_targets(name, y, n_rows, n_outputs, dtype)
+
+    def classes(self, y: Array) -> Array:
+        """Return the class of each row of checked targets."""
+        raise ValueError(f"class_weight must be left out where targets are not classes; got it with {self.name!r}.")
 
     def check_activation(self, activation: str) -> None:
         """Raise unless a network that ends with `activation` can be trained with this loss."""
@@ -74,7 +83,7 @@ class CrossEntropy(Loss):
     Examples
     --------
     >>> CrossEntropy()
-    CrossEntropy(reduction='mean', outputs_reduction='sum')
+    CrossEntropy(reduction='mean', outputs_reduction='sum', scale=1.0)
     """
 
     outputs_reduction: Reduction = field(default="sum", kw_only=True)
@@ -88,6 +97,10 @@ class CrossEntropy(Loss):
     def check_targets(self, name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
         """Return labels as int64, or rows of probabilities in `dtype`, if they are such."""
         return validation.class_targets(name, y, n_rows, n_outputs, dtype)
+
+    def classes(self, y: Array) -> Array:
+        """Return the label of each row, the most probable class."""
+        return y if y.ndim == 1 else y.argmax(axis=1)
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,12 @@ class BinaryCrossEntropy(Loss):
     def check_targets(self, name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
         """Return targets in `dtype` if they lie from 0 to 1."""
         return validation.probability_targets(name, y, n_rows, n_outputs, dtype)
+
+    def classes(self, y: Array) -> Array:
+        """Return 0 or 1 for each row of a single output."""
+        if y.shape[1] > 1:
+            raise ValueError(f"class_weight must be left out where a row has several labels; got it with {y.shape[1]} outputs.")
+        return (y[:, 0] >= 0.5).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -134,8 +153,8 @@ class Huber(Loss):
     ----------
     delta : float
         Where the square ends, above 0.
-    reduction, outputs_reduction : {"mean", "sum"}
-        Over the rows of a batch, and over the outputs of a row.
+    reduction, outputs_reduction, scale
+        See `Loss`.
 
     Examples
     --------

@@ -55,6 +55,17 @@ def mean_squared_error(y: Array, outputs: Array) -> float:
     return float(np.mean(_difference(y, outputs) ** 2))
 
 
+def max_error(y: Array, outputs: Array) -> float:
+    """Return `max(abs(outputs - y))`.
+
+    Examples
+    --------
+    >>> max_error(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
+    3.0
+    """
+    return float(np.max(np.abs(_difference(y, outputs))))
+
+
 def r2(y: Array, outputs: Array) -> float:
     """Return `1 - sum((outputs - y)**2) / sum((y - mean(y))**2)`, the mean of it over several outputs.
 
@@ -85,5 +96,6 @@ def metrics_for(loss: Loss, y: Array, outputs: Array) -> dict[str, float]:
     return {
         "mean_absolute_error": mean_absolute_error(y, outputs),
         "mean_squared_error": mean_squared_error(y, outputs),
+        "max_error": max_error(y, outputs),
         "r2": r2(y, outputs),
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 import kernels
 from kernels.plan import aligned_zeros
@@ -14,7 +16,7 @@ from . import checkpoints, training, validation
 from .initializers import Initializer, initial_weights
 from .layers import ACTIVATIONS, Dense, Dropout, Layer, Scale, check_layers
 from .losses import LOSSES, Loss, loss_for
-from .optimizers import Optimizer, optimizer_for
+from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
 from .summary import Summary, describe
 from .training import History
@@ -83,12 +85,13 @@ class Sequential:
         self.n_fits = 0
         dense = [layer for layer in checked if isinstance(layer, Dense)]
         self._widths = [self.n_features, *(layer.units for layer in dense)]
-        self.plan = kernels.Plan(tuple(self._widths), tuple(ACTIVATIONS[layer.activation] for layer in dense), _dropouts(checked), self.dtype.name, self.seed)
+        self.layers = checked
+        self.plan = self._plan()
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
         for i, layer in enumerate(dense):
             W, b = initial_weights(layer.initializer, layer.activation, self._widths[i], layer.units, self.seed, i, self.dtype)
-            self.plan.set_weight(self._parameters, i, W, b)
+            self.plan.set_weight(self._parameters, i, W, b if layer.bias else np.zeros_like(b))
         self.layers = tuple(_without_arrays(layer) for layer in checked)
         self.loss = loss_for(None, self.last_activation)
 
@@ -112,14 +115,19 @@ class Sequential:
         return self._widths[-1]
 
     @property
+    def dense(self) -> tuple[Dense, ...]:
+        """The dense layers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @property
     def last_activation(self) -> str:
         """The name of the last layer's activation."""
-        return [layer.activation for layer in self.layers if isinstance(layer, Dense)][-1]
+        return self.dense[-1].activation
 
     @property
     def n_parameters(self) -> int:
         """The number of weights and biases."""
-        return sum((n_in + 1) * n_out for n_in, n_out in zip(self._widths, self._widths[1:]))
+        return sum((n_in + layer.bias) * layer.units for n_in, layer in zip(self._widths, self.dense))
 
     @property
     def flops_per_row(self) -> float:
@@ -145,11 +153,15 @@ class Sequential:
         if value is not self._parameters:
             self._parameters[:] = validation.flat("parameters", value, self._parameters.shape)
         self._parameters[~self.plan.mask()] = 0
+        for i, layer in enumerate(self.dense):
+            if not layer.bias:
+                self.plan.weight_panels(self._parameters, i)[1][:] = 0
 
     @property
-    def weights(self) -> list[tuple[Array, Array]]:
-        """Copies of weights and biases: a list of `(W, b)` of shapes (n_in, n_out) and (n_out,)."""
-        return [self.plan.weight(self._parameters, i) for i in range(self.plan.n_layers)]
+    def weights(self) -> list[tuple[Array, Array | None]]:
+        """Copies of weights and biases: a list of `(W, b)` of shapes (n_in, n_out) and (n_out,); b is None where there is none."""
+        pairs = [self.plan.weight(self._parameters, i) for i in range(self.plan.n_layers)]
+        return [(W, b if layer.bias else None) for (W, b), layer in zip(pairs, self.dense)]
 
     def set_weights(self, weights: Any) -> None:
         """Set weights and biases.
@@ -157,7 +169,7 @@ class Sequential:
         Parameters
         ----------
         weights : list of (W, b)
-            Arrays of shapes (n_in, n_out) and (n_out,), one pair for each dense layer.
+            Arrays of shapes (n_in, n_out) and (n_out,), one pair for each dense layer; b is None for a layer without a bias.
 
         Examples
         --------
@@ -172,9 +184,40 @@ class Sequential:
         checked = []
         for i, (pair, n_in, n_out) in enumerate(zip(pairs, self._widths, self._widths[1:])):
             W, b = validation.pair(f"weights[{i}]", pair, "(W, b)")
+            if not self.dense[i].bias:
+                if b is not None and np.any(b):
+                    raise ValueError(f"weights[{i}][1] must be None for a layer without a bias; got {validation.shown(b)}.")
+                b = np.zeros(n_out)
             checked.append((validation.flat(f"weights[{i}][0]", W, (n_in, n_out)), validation.flat(f"weights[{i}][1]", b, (n_out,))))
         for i, (W, b) in enumerate(checked):
             self.plan.set_weight(self._parameters, i, W.astype(self.dtype), b.astype(self.dtype))
+
+    def set_trainable(self, index: int, trainable: bool | Literal["weights", "bias"]) -> None:
+        """Say what of a dense layer the next fits change.
+
+        Parameters
+        ----------
+        index : int
+            Of the dense layer, counted from 0; dropout and scaling are not counted.
+        trainable : bool, "weights" or "bias"
+            See `Dense`.
+
+        Examples
+        --------
+        >>> net = Sequential([Dense(8, "relu"), Dense(2, "softmax")], n_features=4)
+        >>> net.set_trainable(0, False)
+        >>> net.layers[0]
+        Dense(8, 'relu', trainable=False)
+        """
+        chosen = self.dense[validation.integer("index", index, 0, len(self.dense) - 1)]
+        changed = dataclasses.replace(chosen, trainable=trainable)
+        self.layers = tuple(changed if layer is chosen else layer for layer in self.layers)
+        self.plan, self._stepper = self._plan(), None
+
+    @property
+    def penalty(self) -> float:
+        """What the layers' l1 and l2 add to the loss."""
+        return float(self.plan.penalty(self._parameters))
 
     def summary(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> Summary:
         """Return a table of layers, shapes, parameters and FLOPs a row, and the memory that a fit will take.
@@ -195,12 +238,12 @@ class Sequential:
         26 parameters in float32; a row costs 40 FLOPs to predict, ... to train with.
         A fit with Adam and batch_size=32 takes ... MB beyond the data.
         """
-        return describe(self, validation.integer("batch_size", batch_size, 1), optimizer_for(optimizer))
+        return describe(self, validation.integer("batch_size", batch_size, 1), step_optimizer(optimizer))
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
-        vectors: int = 2 + kernels.N_BUFFERS[optimizer_for(optimizer).rule]
-        return vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size)
+        vectors = 2 + kernels.N_BUFFERS[step_optimizer(optimizer).rule]
+        return int(vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size))
 
     # What it does.
 
@@ -242,7 +285,7 @@ class Sequential:
     def loss_and_gradient(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> tuple[float, Array]:
         """Return the loss of all rows together, and its gradient in the order of `parameters`.
 
-        Without dropout. Parameters as for `evaluate`.
+        Without dropout, penalties included, 0 where nothing is trained. Parameters as for `evaluate`.
 
         Examples
         --------
@@ -255,7 +298,8 @@ class Sequential:
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
         X, y = self.check_data(chosen, X, y)
-        return kernels.loss_and_gradient(self.plan, self._parameters, X, y, chosen.code, **self._settings(chosen, threads))
+        value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, self._objective(chosen), n_threads=threads)
+        return value, gradient
 
     def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
         """Take one optimizer step with all rows as one minibatch, and return the loss before it.
@@ -274,14 +318,16 @@ class Sequential:
         X: Any,
         y: Any,
         loss: str | Loss | None = None,
-        optimizer: str | Optimizer | None = None,
+        optimizer: str | Optimizer | FullBatchOptimizer | None = None,
         epochs: int = 1,
-        batch_size: int = 32,
-        validation_data: tuple[Any, Any] | None = None,
+        batch_size: int | None = 32,
+        validation_data: tuple[Any, Any] | dict[str, tuple[Any, Any]] | None = None,
         shuffle: Any = True,
         n_threads: int | None = None,
         verbose: int = 1,
         callbacks: Any = (),
+        sample_weight: Any = None,
+        class_weight: Any = None,
     ) -> History:
         """Train the network, from the parameters that it has.
 
@@ -298,11 +344,12 @@ class Sequential:
         optimizer : str or Optimizer, optional
             A name in `fastnn.optimizers.OPTIMIZERS` or settings such as `Adam(learning_rate=0.01)`; left out, Adam.
         epochs : int
-            How often all rows are used.
-        batch_size : int
-            Rows of a minibatch; the last one may be short.
-        validation_data : (X, y), optional
-            Judged after every epoch.
+            How often all rows are used; iterations of L-BFGS and conjugate gradient, at most.
+        batch_size : int or None
+            Rows of a minibatch; the last one may be short. None: all rows, the full batch, as they lie; hundreds of epochs
+            of a small network are then one compiled call. L-BFGS and conjugate gradient always take all rows.
+        validation_data : (X, y) or dict of str to (X, y), optional
+            Judged after every epoch; the names of a dict are put before those of the metrics, otherwise "val".
         shuffle : bool, array or function
             The order of the rows: another one every epoch, as they lie, the given row numbers (two dimensions: a row
             for each epoch), or what the function returns for an epoch counted from 0.
@@ -312,11 +359,16 @@ class Sequential:
             Whether to show a line for each epoch, and a bar on a terminal.
         callbacks : list
             Objects that watch, see `fastnn.callbacks`.
+        sample_weight : array of shape (n_rows,), optional
+            At least 0: what the loss of each row is multiplied by. A mean still divides by the number of rows.
+        class_weight : dict of label to weight or "balanced", optional
+            The same by class; "balanced" gives every class the same share: n_rows / (n_classes * rows of the class).
 
         Returns
         -------
         history : History
-            Loss and validation metrics of every epoch. Ctrl-C ends the fit within 0.2 s or one minibatch; the network
+            Loss and validation metrics of every epoch. The loss is the mean over the minibatches, each before its
+            update (L-BFGS, conjugate gradient: after the iteration), penalties included. Ctrl-C ends the fit within 0.2 s or one minibatch; the network
             is then as it was at that minibatch, and `history.interrupted` is True.
 
         Raises
@@ -326,7 +378,9 @@ class Sequential:
         DivergedError
             If the loss is not finite any more: the network has the parameters of the last finite loss.
         """
-        return training.fit(self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks)
+        return training.fit(
+            self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
+        )
 
     # What the training loop needs.
 
@@ -335,10 +389,20 @@ class Sequential:
         X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features))
         return X, loss.check_targets(y_name, y, len(X), self.n_outputs, self.dtype)
 
-    def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Any:
+    def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> Any:
         """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
-        plan = dataclasses.replace(self.plan, seed=self.fit_seed)
-        return kernels.Trainer(plan, self._parameters, batch_size, loss.code, optimizer.rule, optimizer.hyper(), **self._settings(loss, n_threads))
+        self._check_trainable()
+        plan, objective = dataclasses.replace(self.plan, seed=self.fit_seed), self._objective(loss)
+        return kernels.Trainer(plan, self._parameters, batch_size, objective, optimizer.rule, optimizer.hyper(), n_threads=n_threads, full_batch=full_batch)
+
+    def full_batch(self, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> Any:
+        """Return the function from parameters to the loss of all rows and its gradient."""
+        self._check_trainable()
+        return kernels.FullBatch(self.plan, X, y, self._objective(loss), n_threads=n_threads, weights=weights)
+
+    def _check_trainable(self) -> None:
+        if not self.plan.trained_ranges():
+            raise ValueError(f"layers must have something that is trainable; got {list(self.layers)}.")
 
     @property
     def fit_seed(self) -> int:
@@ -362,22 +426,28 @@ class Sequential:
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
         """Return the loss and the outputs for data that is already checked."""
-        return kernels.evaluate(self.plan, self._parameters, X, y, loss.code, **self._settings(loss, n_threads))
+        value, outputs = kernels.evaluate(self.plan, self._parameters, X, y, self._objective(loss), n_threads=n_threads)
+        return value, outputs
 
     def _loss(self, loss: str | Loss | None) -> Loss:
         return self.loss if loss is None else loss_for(loss, self.last_activation)
 
-    def _settings(self, loss: Loss, n_threads: int) -> dict[str, Any]:
-        """Return what the kernels of a whole network take besides data and codes."""
-        scale, shift = self.scaling
-        return {
-            "outputs_scale": loss.scale_of_outputs(self.n_outputs),
-            "mean_rows": loss.reduction == "mean",
-            "loss_delta": loss.threshold,
-            "n_threads": n_threads,
-            "scale": scale,
-            "shift": shift,
-        }
+    def _objective(self, loss: Loss) -> Any:
+        """Return what the kernels of a whole network minimize."""
+        return kernels.Objective(loss.code, loss.scale_of_outputs(self.n_outputs), loss.reduction == "mean", loss.threshold, *self.scaling)
+
+    def _plan(self) -> Any:
+        """Return the network as the kernels see it."""
+        dense = self.dense
+        return kernels.Plan(
+            tuple(self._widths),
+            tuple(ACTIVATIONS[layer.activation] for layer in dense),
+            _dropouts(self.layers),
+            self.dtype.name,
+            self.seed,
+            tuple(layer.trained for layer in dense),
+            tuple(layer.penalties for layer in dense),
+        )
 
     # Files.
 

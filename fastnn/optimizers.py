@@ -241,7 +241,123 @@ class AdamW(Adam):
     rule: ClassVar[int] = kernels.ADAMW
 
 
-OPTIMIZERS: dict[str, Optimizer] = {
+@dataclass(frozen=True)
+class Rprop(Optimizer):
+    """Go by the sign alone: a step size for each parameter, larger while the gradient keeps its sign, smaller where it turns.
+
+    For full batches (`batch_size=None`): the sign of a minibatch's gradient turns too often. This is iRPROP-, as in
+    PyTorch's Rprop and FANN.
+
+    Parameters
+    ----------
+    learning_rate : float or function of the step
+        The first step size; later values are not used.
+    weight_decay
+        See `Optimizer`.
+    eta_minus, eta_plus : float
+        What a step size is multiplied by where the sign turned (above 0, below 1), and where it stayed (above 1).
+    min_step, max_step : float
+        Between which the step sizes stay.
+
+    References
+    ----------
+    Igel and Huesken, Improving the Rprop learning algorithm, ICSC Symposium on Neural Computation 2000.
+    """
+
+    learning_rate: LearningRate = 1e-2
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    min_step: float = 1e-6
+    max_step: float = 50.0
+
+    rule: ClassVar[int] = kernels.RPROP
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.positive("eta_minus", validation.number("eta_minus", self.eta_minus, 0.0, 1.0))
+        if validation.number("eta_plus", self.eta_plus, 1.0) == 1.0:
+            raise ValueError("eta_plus must be above 1; got 1.")
+        validation.number("min_step", self.min_step, 0.0)
+        validation.number("max_step", self.max_step, self.min_step)
+
+    def hyper(self) -> tuple[float, ...]:
+        """Return the numbers of the rule in the order in which the network kernels read them."""
+        return _hyper(self.eta_minus, self.eta_plus, self.min_step, self.weight_decay, self.max_step)
+
+
+@dataclass(frozen=True)
+class FullBatchOptimizer:
+    """What the optimizers have that work on all rows together: SciPy's, over the flat vector of parameters (extra `scipy`).
+
+    `epochs` of a fit is how many iterations they may take; each may look at the data several times. float64 lets them
+    come closer to the minimum.
+
+    Parameters
+    ----------
+    tolerance : float
+        The fit ends when no element of the gradient is larger.
+    """
+
+    tolerance: float = 1e-6
+
+    method: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        validation.number("tolerance", self.tolerance, 0.0)
+
+    def options(self) -> dict[str, float]:
+        """Return the options of SciPy's `minimize`."""
+        return {"gtol": self.tolerance}
+
+
+@dataclass(frozen=True)
+class LBFGS(FullBatchOptimizer):
+    """Follow a quasi-Newton direction, from the last gradients and steps: limited-memory BFGS.
+
+    Parameters
+    ----------
+    tolerance
+        See `FullBatchOptimizer`.
+    history_size : int
+        How many gradients and steps are remembered.
+
+    References
+    ----------
+    Liu and Nocedal, On the limited memory BFGS method for large scale optimization, Math. Programming 1989.
+
+    Examples
+    --------
+    >>> LBFGS(tolerance=-1)
+    Traceback (most recent call last):
+    ValueError: tolerance must be a finite number of at least 0; got -1.
+    """
+
+    history_size: int = 10
+
+    method: ClassVar[str] = "L-BFGS-B"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.integer("history_size", self.history_size, 1)
+
+    def options(self) -> dict[str, float]:
+        """Return the options of SciPy's `minimize`."""
+        return {"gtol": self.tolerance, "ftol": 0.0, "maxcor": self.history_size, "maxfun": 10**9}
+
+
+@dataclass(frozen=True)
+class ConjugateGradient(FullBatchOptimizer):
+    """Follow conjugate directions: nonlinear conjugate gradient of Polak and Ribiere.
+
+    References
+    ----------
+    Nocedal and Wright, Numerical optimization, 2006, p. 120.
+    """
+
+    method: ClassVar[str] = "CG"
+
+
+OPTIMIZERS: dict[str, Optimizer | FullBatchOptimizer] = {
     "sgd": SGD(),
     "momentum": Momentum(),
     "nesterov": Nesterov(),
@@ -249,17 +365,29 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "rmsprop": RMSprop(),
     "adam": Adam(),
     "adamw": AdamW(),
+    "rprop": Rprop(),
+    "lbfgs": LBFGS(),
+    "conjugate_gradient": ConjugateGradient(),
 }
 
 
-def optimizer_for(optimizer: str | Optimizer | None) -> Optimizer:
+def optimizer_for(optimizer: str | Optimizer | FullBatchOptimizer | None) -> Optimizer | FullBatchOptimizer:
     """Return the optimizer that is meant: by name, as it is, or Adam.
 
     Examples
     --------
     >>> optimizer_for("adma")
     Traceback (most recent call last):
-    ValueError: optimizer must be one of 'sgd', 'momentum', 'nesterov', 'adagrad', 'rmsprop', 'adam', 'adamw'; got 'adma'. Did you mean 'adam'?
+    ValueError: optimizer must be one of 'sgd', 'momentum', ...; got 'adma'. Did you mean 'adam'?
     """
-    chosen: Optimizer = validation.setting("optimizer", "adam" if optimizer is None else optimizer, Optimizer, OPTIMIZERS)
+    kinds = (Optimizer, FullBatchOptimizer)
+    chosen: Optimizer | FullBatchOptimizer = validation.setting("optimizer", "adam" if optimizer is None else optimizer, kinds, OPTIMIZERS)
+    return chosen
+
+
+def step_optimizer(optimizer: str | Optimizer | FullBatchOptimizer | None) -> Optimizer:
+    """Return the optimizer that is meant, if it can take one step after the other."""
+    chosen = optimizer_for(optimizer)
+    if not isinstance(chosen, Optimizer):
+        raise ValueError(f"optimizer must take single steps here, as 'adam' does; got {chosen}. Use it with fit.")
     return chosen

@@ -120,7 +120,7 @@ class Problem:
         `((X - mean) / std) @ W + b = X @ (W / std) + (b - mean / std @ W)` in the first layer, `(A @ W + b) * std + mean` in the
         last one, which is linear where targets are numbers.
         """
-        weights = [(W.astype(np.float64), b.astype(np.float64)) for W, b in network.weights]
+        weights = [(W.astype(np.float64), np.asarray(b, np.float64)) for W, b in network.weights]
         if self.inputs is not None:
             W, b = weights[0]
             weights[0] = (W / self.inputs.std[:, None], b - (self.inputs.mean / self.inputs.std) @ W)

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-INTERVAL = 0.1  # seconds between two updates: a bar that is drawn at every step costs more than the step
+INTERVAL, LINES = 0.1, 0.5  # seconds between two updates: a bar that is drawn at every step costs more than the step, and thousands of lines tell nothing
 
 
 class Progress:
@@ -29,12 +29,13 @@ class Progress:
         self.verbose, self.n_epochs, self.flops_per_row = verbose, n_epochs, flops_per_row
         self.shows_bar = bool(verbose) and sys.stderr is not None and sys.stderr.isatty()
         self._bar: Any = None
+        self._printed = -LINES
 
     def begin_epoch(self, epoch: int, n_batches: int) -> None:
         """Start a bar of so many minibatches."""
         self._rows, self._batches = 0, 0
         self._start = self._drawn = time.perf_counter()
-        if self.shows_bar:
+        if self.shows_bar and n_batches > 1:
             from tqdm import tqdm
 
             self._bar = tqdm(total=n_batches, desc=f"epoch {epoch}/{self.n_epochs}", unit="batch", leave=False, file=sys.stderr, mininterval=0)
@@ -50,10 +51,12 @@ class Progress:
             self._bar.update(self._batches)
             self._batches = 0
 
-    def end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
-        """Print the line of an epoch."""
+    def end_epoch(self, epoch: int, logs: dict[str, float], every: bool = True) -> None:
+        """Print the line of an epoch; not of `every` one: at most two a second, and the last one."""
         self.close()
-        if self.verbose:
+        now = time.perf_counter()
+        if self.verbose and (every or epoch == self.n_epochs or now - self._printed >= LINES):
+            self._printed = now
             values = "  ".join(f"{name} {value:.4g}" for name, value in logs.items() if name != "seconds")
             print(f"epoch {epoch}/{self.n_epochs}  {values}  ({logs['seconds']:.2f} s, {self._speed(logs['seconds'])})", flush=True)
 

@@ -35,5 +35,5 @@ def describe(network: Sequential, batch_size: int, optimizer: Optimizer) -> Summ
 def _costs(layer: Layer, n_in: int) -> tuple[str, int, int, int]:
     """Return the name of a layer, its outputs, its parameters and the FLOPs of a prediction with one row."""
     if isinstance(layer, Dense):
-        return f"Dense({layer.activation})", layer.units, (n_in + 1) * layer.units, 2 * n_in * layer.units
+        return f"Dense({layer.activation})", layer.units, (n_in + layer.bias) * layer.units, 2 * n_in * layer.units
     return (f"Dropout({layer.rate:g})" if isinstance(layer, Dropout) else f"Scale({layer.scale:.4g})"), n_in, 0, 0

@@ -6,6 +6,7 @@ Between two chunks Python is back: Ctrl-C, the progress bar and callbacks are se
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +17,8 @@ from . import callbacks, validation
 from .batches import ArraySource, Chunk, Source
 from .losses import Loss, loss_for
 from .metrics import metrics_for
-from .optimizers import Optimizer, optimizer_for
+from .minimize import minimize
+from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
 from .schedules import LearningRate, rates, spanning
 from .validation import Array
@@ -43,6 +45,8 @@ class History:
         How long the training of each took, validation left out.
     interrupted : bool
         Whether Ctrl-C ended the fit.
+    message : str
+        Why L-BFGS or conjugate gradient ended, in SciPy's words.
 
     Examples
     --------
@@ -56,13 +60,17 @@ class History:
     epochs: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     interrupted: bool = False
+    message: str = ""
 
-    def add(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
-        """Add what an epoch gave."""
-        self.epochs.append(epoch)
-        self.seconds.append(seconds)
+    def add(self, losses: list[float], logs: dict[str, float], seconds: float) -> None:
+        """Add the losses of some epochs, what else is known of the last one, and the time that each took."""
+        first = len(self.epochs) + 1
+        self.epochs.extend(range(first, first + len(losses)))
+        self.seconds.extend([seconds] * len(losses))
+        self.history.setdefault("loss", []).extend(losses)
         for name, value in logs.items():
-            self.history.setdefault(name, []).append(value)
+            if name != "loss":
+                self.history.setdefault(name, []).append(value)
 
     def __getitem__(self, name: str) -> list[float]:
         return self.history[validation.choice("name", name, self.history)]
@@ -79,20 +87,38 @@ class History:
 
 @dataclass
 class Run:
-    """A fit under way: what the steps need, and how many were taken."""
+    """A fit under way: what every kind of it needs."""
+
+    network: Sequential
+    loss: Loss
+    epochs: int
+    held_out: dict[str, tuple[Array, Array]]
+    watchers: list[Any]
+    progress: Progress
+    threads: int
+    history: History = field(default_factory=History)
+
+    def end_epoch(self, losses: list[float], seconds: float, every: bool = True) -> bool:
+        """Judge, note and show what the last epochs gave; return whether somebody asks to stop."""
+        logs = {"loss": losses[-1]}
+        for name, data in self.held_out.items():
+            logs |= {f"{name}_{key}": value for key, value in judge(self.network, self.loss, *data, self.threads).items()}
+        self.history.add(losses, logs, seconds)
+        logs["seconds"] = seconds
+        epoch = self.history.epochs[-1]
+        self.progress.end_epoch(epoch, logs, every)
+        return callbacks.end_epoch(self.watchers, epoch, epoch == self.epochs, logs)
+
+
+@dataclass
+class Steps:
+    """Where a fit of minibatches stands: what its steps need, and how many were taken."""
 
     trainer: Any
     source: Source
     learning_rate: LearningRate
     mean_rows: bool
-    watchers: list[Any]
-    progress: Progress
     step: int = 0
-
-    @property
-    def watched(self) -> bool:
-        """Whether somebody wants to see every minibatch."""
-        return any(hasattr(one, "on_batch_end") for one in self.watchers)
 
 
 def fit(
@@ -100,100 +126,153 @@ def fit(
     X: Any,
     y: Any,
     loss: str | Loss | None,
-    optimizer: str | Optimizer | None,
+    optimizer: str | Optimizer | FullBatchOptimizer | None,
     epochs: int,
-    batch_size: int,
+    batch_size: int | None,
     validation_data: Any,
     shuffle: Any,
     n_threads: int | None,
     verbose: int,
     watchers: Any,
+    sample_weight: Any,
+    class_weight: Any,
 ) -> History:
     """Train `network`; see `Sequential.fit`. Everything is checked before the first step."""
     loss, optimizer = loss_for(loss, network.last_activation), optimizer_for(optimizer)
     epochs = validation.integer("epochs", epochs, 1)
-    batch_size = validation.integer("batch_size", batch_size, 1)
+    batch_size = None if batch_size is None else validation.integer("batch_size", batch_size, 1)
     verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 1)
     watchers, threads = callbacks.check_callbacks(watchers), validation.threads(n_threads)
     X, y = network.check_data(loss, X, y)
-    held_out = None
-    if validation_data is not None:
-        held_out = validation.pair("validation_data", validation_data, "(X, y)")
-        held_out = network.check_data(loss, *held_out, "validation_data[0]", "validation_data[1]")
-    source = ArraySource(X, y, batch_size, shuffle, network.fit_seed)
-    run = Run(
-        trainer=network.make_trainer(source.batch_size, loss, optimizer, threads),
-        source=source,
-        learning_rate=spanning(optimizer.learning_rate, epochs * source.n_batches(0)),
-        mean_rows=loss.reduction == "mean",
-        watchers=watchers,
-        progress=Progress(verbose, epochs, network.flops_per_row),
-    )
+    weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
+    run = Run(network, loss, epochs, held_out(network, loss, validation_data), watchers, Progress(verbose, epochs, network.flops_per_row), threads)
+    if isinstance(optimizer, FullBatchOptimizer):
+        function = network.full_batch(loss, X, y, weights, threads)
+        if function.bad_row >= 0:
+            validation.unusable(X, function.bad_row, *network.scaling, network.dtype)
+        network.begin_fit(loss)
+        return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
+    source = ArraySource(X, y, batch_size, shuffle, network.fit_seed, weights)
+    trainer = network.make_trainer(source.batch_size, loss, optimizer, threads, source.full_batch)
+    learning_rate = spanning(optimizer.learning_rate, epochs * source.n_batches(0))
     network.begin_fit(loss)
-    return _fit(network, run, loss, epochs, held_out, threads)
+    return _watch(run, lambda: _epochs(run, Steps(trainer, source, learning_rate, loss.reduction == "mean")))
 
 
-def _fit(network: Sequential, run: Run, loss: Loss, epochs: int, held_out: tuple[Array, Array] | None, threads: int) -> History:
-    """Run the epochs until they are done, somebody asks to stop, or Ctrl-C."""
-    history = History()
+def held_out(network: Sequential, loss: Loss, validation_data: Any) -> dict[str, tuple[Array, Array]]:
+    """Return what is judged after every epoch, checked, by the name that it gets in the logs."""
+    if validation_data is None:
+        return {}
+    named = isinstance(validation_data, dict)
+    checked = {}
+    for name, data in (validation_data if named else {"val": validation_data}).items():
+        where = f"validation_data[{name!r}]" if named else "validation_data"
+        checked[str(name)] = network.check_data(loss, *validation.pair(where, data, "(X, y)"), f"{where}[0]", f"{where}[1]")
+    return checked
+
+
+def row_weights(loss: Loss, y: Array, n_outputs: int, sample_weight: Any, class_weight: Any) -> NDArray[np.float64] | None:
+    """Return what the loss of each row is multiplied by, None where that is 1."""
+    weights = None if sample_weight is None else validation.row_weights("sample_weight", sample_weight, len(y))
+    if class_weight is None:
+        return weights
+    of_classes = validation.class_weights(class_weight, loss.classes(y), max(2, n_outputs))
+    return of_classes if weights is None else weights * of_classes
+
+
+def _watch(run: Run, work: Callable[[], None]) -> History:
+    """Do the work of a fit until it is done, somebody asks to stop, or Ctrl-C."""
     try:
-        callbacks.call(run.watchers, "on_fit_begin", network)
-        for epoch in range(1, epochs + 1):
-            start = time.perf_counter()
-            logs = {"loss": _epoch(run, epoch)}
-            seconds = time.perf_counter() - start
-            if not run.trainer.settle():
-                raise DivergedError(
-                    f"parameters must be finite; got NaN or infinity from the last update of epoch {epoch}. It was taken back: lower learning_rate."
-                )
-            if held_out is not None:
-                logs |= {f"val_{name}": value for name, value in judge(network, loss, *held_out, threads).items()}
-            history.add(epoch, logs, seconds)
-            run.progress.end_epoch(epoch, {**logs, "seconds": seconds})
-            if callbacks.call(run.watchers, "on_epoch_end", epoch, {**logs, "seconds": seconds}):
-                break
+        callbacks.call(run.watchers, "on_fit_begin", run.network)
+        work()
     except KeyboardInterrupt:
-        history.interrupted = True
+        run.history.interrupted = True
     finally:
         run.progress.close()
     callbacks.call(run.watchers, "on_fit_end")
-    return history
+    return run.history
 
 
-def _epoch(run: Run, epoch: int) -> float:
+def _epochs(run: Run, steps: Steps) -> None:
+    """Train epoch after epoch; full batches that nobody looks at are many to a compiled call."""
+    epoch, watched = 0, any(hasattr(one, "on_batch_end") for one in run.watchers)
+    while epoch < run.epochs:
+        together = 1
+        if steps.source.full_batch and not watched and not run.held_out:
+            together = min(steps.trainer.chunk, run.epochs - epoch, callbacks.unseen(run.watchers, epoch))
+        start = time.perf_counter()
+        run.progress.begin_epoch(epoch + 1, steps.source.n_batches(epoch))
+        losses = _full_batches(run, steps, epoch, together) if together > 1 else [_epoch(run, steps, epoch, watched)]
+        seconds = (time.perf_counter() - start) / together
+        epoch += together
+        if not steps.trainer.settle():
+            raise DivergedError(
+                f"parameters must be finite; got NaN or infinity from the last update of epoch {epoch}. It was taken back: lower learning_rate."
+            )
+        if run.end_epoch(losses, seconds, every=together == 1):
+            break
+
+
+def _full_batches(run: Run, steps: Steps, epoch: int, together: int) -> list[float]:
+    """Train some epochs of a full batch in one compiled call; return their losses."""
+    chunk = next(steps.source.chunks(epoch, 1))
+    losses = _train(run, steps, chunk, together, lambda done: f"epoch {epoch + done + 1}")
+    return [float(loss) for loss in losses]
+
+
+def _epoch(run: Run, steps: Steps, epoch: int, watched: bool) -> float:
     """Train one epoch; return its loss, the mean or the sum of the minibatches' as the loss is reduced over rows."""
-    run.progress.begin_epoch(epoch, run.source.n_batches(epoch - 1))
     losses: list[NDArray[np.float64]] = []
-    done = rows = 0
-    for chunk in run.source.chunks(epoch - 1, 1 if run.watched else run.trainer.chunk):
-        losses.append(_chunk(run, chunk, epoch, done))
-        done += len(losses[-1])
+    before = rows = 0
+    for chunk in steps.source.chunks(epoch, 1 if watched else steps.trainer.buffered):
+        losses.append(_train(run, steps, chunk, 1, lambda done: f"epoch {epoch + 1}, batch {before + done + 1}"))  # noqa: B023  called at once
+        before += len(losses[-1])
         rows += len(chunk.order)
-        run.progress.advance(len(chunk.order), len(losses[-1]), float(losses[-1][-1]))
+        if watched:
+            callbacks.call(run.watchers, "on_batch_end", steps.step - 1, float(losses[-1][-1]))
     every = np.concatenate(losses)
-    if not run.mean_rows:
+    if not steps.mean_rows:
         return float(every.sum())
-    sizes = np.full(len(every), run.source.batch_size)
-    sizes[-1] = rows - run.source.batch_size * (len(every) - 1)
+    sizes = np.full(len(every), steps.source.batch_size)
+    sizes[-1] = rows - steps.source.batch_size * (len(every) - 1)
     return float((every * sizes).sum() / rows)
 
 
-def _chunk(run: Run, chunk: Chunk, epoch: int, done: int) -> NDArray[np.float64]:
-    """Train with some minibatches in one compiled call; return their losses."""
-    n_batches = -(-len(chunk.order) // run.source.batch_size)
-    losses: NDArray[np.float64] = run.trainer.train(*chunk, run.step, rates(run.learning_rate, run.step, n_batches))
-    if len(losses) < n_batches or run.trainer.bad_row >= 0:
-        raise_diverged(run.trainer, chunk.X, f"epoch {epoch}, batch {done + len(losses) + 1}")
-    run.step += n_batches
-    if run.watched:
-        callbacks.call(run.watchers, "on_batch_end", run.step - 1, float(losses[-1]))
+def _train(run: Run, steps: Steps, chunk: Chunk, repeats: int, where: Callable[[int], str]) -> NDArray[np.float64]:
+    """Take the steps of a chunk in one compiled call; return their losses."""
+    n_steps = -(-len(chunk.order) // steps.source.batch_size) * repeats
+    some = rates(steps.learning_rate, steps.step, n_steps)
+    losses: NDArray[np.float64] = steps.trainer.train(chunk.X, chunk.y, chunk.order, steps.step, some, chunk.weights, repeats)
+    if len(losses) < n_steps or steps.trainer.bad_row >= 0:
+        raise_diverged(steps.trainer, chunk.X, where(len(losses)))
+    steps.step += n_steps
+    run.progress.advance(len(chunk.order) * repeats, n_steps, float(losses[-1]))
     return losses
+
+
+def _minimize(run: Run, function: Any, optimizer: FullBatchOptimizer, n_rows: int) -> None:
+    """Let SciPy minimize the loss of all rows; each of its iterations is an epoch, whose parameters the network gets."""
+    parameters, start = run.network.parameters, time.perf_counter()
+    if not np.isfinite(function(parameters)[0]):
+        raise DivergedError("loss must be finite; got NaN or infinity with the first parameters: scale X.")
+
+    def watch(x: Array, loss: float) -> bool:
+        nonlocal start
+        parameters[:] = x
+        run.progress.advance(n_rows, 1, loss)
+        stop = run.end_epoch([loss], time.perf_counter() - start, every=False)
+        start = time.perf_counter()
+        run.progress.begin_epoch(len(run.history.epochs) + 1, 1)
+        return stop
+
+    run.progress.begin_epoch(1, 1)
+    run.history.message = minimize(function, parameters, optimizer, run.epochs, watch)
 
 
 def raise_diverged(trainer: Any, X: Array, where: str) -> NoReturn:
     """Say why the training cannot go on: a value of X that the dtype cannot hold, or a loss that is not finite."""
     if trainer.bad_row >= 0:
-        validation.unusable(X, trainer.bad_row, trainer.scale, trainer.shift, np.dtype(trainer.plan.dtype))
+        validation.unusable(X, trainer.bad_row, trainer.objective.scale, trainer.objective.shift, np.dtype(trainer.plan.dtype))
     raise DivergedError(
         f"loss must be finite; got NaN or infinity at {where}. The network keeps the parameters of the last finite loss: lower learning_rate or scale X."
     )
@@ -207,7 +286,7 @@ def judge(network: Sequential, loss: Loss, X: Array, y: Array, threads: int) -> 
 
 def train_on_batch(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer | None, loss: str | Loss | None, n_threads: int | None) -> float:
     """Take one step; see `Sequential.train_on_batch`."""
-    loss, optimizer = loss_for(loss, network.last_activation), optimizer_for(optimizer)
+    loss, optimizer = loss_for(loss, network.last_activation), step_optimizer(optimizer)
     threads = validation.threads(n_threads)
     X, y = network.check_data(loss, X, y)
     stepper = network.stepper(len(X), loss, optimizer, threads)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -35,13 +35,20 @@ def choice(name: str, value: Any, choices: Collection[str]) -> str:
     raise ValueError(f"{name} must be one of {listed}; got {value!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
 
 
-def setting(name: str, value: Any, kind: type, table: dict[str, Any]) -> Any:
+def setting(name: str, value: Any, kind: type | tuple[type, ...], table: dict[str, Any]) -> Any:
     """Return an instance of `kind`: `value` itself, or what `table` has under the name `value`."""
     if isinstance(value, kind):
         return value
     if isinstance(value, str):
         return table[choice(name, value, table)]
     raise TypeError(f"{name} must be a name or settings such as {next(iter(table.values()))!r}; got {shown(value)}.")
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool if it is one."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False; got {shown(value)}.")
+    return bool(value)
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -214,6 +221,30 @@ def probability_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: n
     A = value_targets(name, y, n_rows, n_outputs, dtype)
     inside(name, A, 0, 1, "lie from 0 to 1 for this loss")
     return A
+
+
+def row_weights(name: str, value: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return a finite weight of at least 0 for every row, as float64."""
+    A = array(name, value)
+    if A.shape != (n_rows,):
+        raise ValueError(f"{name} must have shape (n_rows,) = ({n_rows},); got {A.shape}.")
+    finite(name, A)
+    inside(name, A, 0, math.inf, "be at least 0")
+    return A.astype(np.float64)
+
+
+def class_weights(value: Any, labels: Array, n_classes: int) -> NDArray[np.float64]:
+    """Return the weight of every row from the one of its class: a dict, where 1 is left out, or "balanced"."""
+    if isinstance(value, str) and value == "balanced":
+        counts = np.bincount(labels, minlength=n_classes)
+        balanced: NDArray[np.float64] = (len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[labels]
+        return balanced
+    if not isinstance(value, Mapping):
+        raise TypeError(f"class_weight must be a dict from labels to weights, or 'balanced'; got {shown(value)}.")
+    weights = np.ones(n_classes)
+    for label, weight in value.items():
+        weights[integer("a label in class_weight", label, 0, n_classes - 1)] = number("a weight in class_weight", weight, 0.0)
+    return weights[labels]
 
 
 def inside(name: str, A: Array, low: float, high: float, constraint: str) -> None:

@@ -6,6 +6,7 @@ Every kernel is callable from Python and from nopython code, where it is serial;
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
 from .activations import __all__ as _activations
+from .bound import Objective, bind
 from .elementary import *
 from .elementary import __all__ as _elementary
 from .gather import gather
@@ -17,11 +18,15 @@ from .network import network_forward, network_gradient, network_loss, network_ou
 from .optimizers import *
 from .optimizers import __all__ as _optimizers
 from .panels import pack, packed_shape, panel_width, unpack
-from .plan import Plan, Trainer, bind, evaluate, loss_and_gradient, predict
+from .plan import Plan
+from .prediction import evaluate, predict
 from .random import *
 from .random import __all__ as _random
+from .training import FullBatch, Trainer, loss_and_gradient
 
 __all__ = [
+    "FullBatch",
+    "Objective",
     "Plan",
     "Trainer",
     "bind",

@@ -1,7 +1,7 @@
 """A whole network in one compiled call: prediction, loss and gradient, update, and training over a chunk of minibatches.
 
 A network is described by a plan: int64, a row for the whole and then one a layer, which holds sizes, codes and addresses.
-So another shape, depth, activation or batch size compiles nothing. `kernels.plan` makes plans and owns the memory they name.
+So another shape, depth, activation or batch size compiles nothing. `kernels.bound` makes the table and owns the memory it names.
 
     forward    Z = X W + b     A = rows of X,                  B = a panel of W
     backward   dX = dZ W^T     A = rows of dZ,                 B = 16 rows of W, transposed into scratch
@@ -20,7 +20,7 @@ import numpy as np
 from numba import carray
 
 from ._activations import IDENTITY, RELU, backward_range, forward_range
-from ._bits import like
+from ._bits import absolute, like
 from ._jit import helper, kernel, parallel_task, task
 from ._math import exp, log
 from ._product import column_product, panel_product
@@ -32,20 +32,22 @@ from .random import PURPOSE_DROPOUT, philox
 
 __all__ = ["network_forward", "network_gradient", "network_loss", "network_output", "network_train", "network_update"]
 
-N_FIELDS = 44
+N_FIELDS = 50
 
 # The first row of a plan: the network.
 (N_LAYERS, ROWS, JUMP, FORWARD, BACKWARD, LOSS, UPDATE, PARAMETERS, GRADIENT, STATE, SIZE, LOSS_CODE, FUSED, LABELS, TARGETS, INPUT_BYTES, TARGET_BYTES,
  RULE, SEED, STEP, THREADS, REGION, NUMBERS, ROW_LOSSES, SCRATCH, SCRATCH_BYTES, LANES, CONSTANTS, UPDATED, PARTS, MEAN_ROWS, CAPACITY, PANEL,
- BATCH, ROWS_PRODUCT, COLUMNS_PRODUCT, ACTIVATE, DERIVE, DROP, RUN, BY_LAYER, UPDATE_FIRST, UPDATE_COUNT) = range(43)  # fmt: skip
+ BATCH, ROWS_PRODUCT, COLUMNS_PRODUCT, ACTIVATE, DERIVE, DROP, RUN, PENALIZE, BY_LAYER, UPDATE_FIRST, UPDATE_COUNT,
+ LOWEST, WEIGHTS, SEEN, PENALTY_SUMS, PENALTY_LANES) = range(49)  # fmt: skip
 # The other rows: a layer. Addresses of its matrices, and what its neighbours need to know of each other.
 (K, N, W, B, DW, DB, X, Z, A, X_NEXT, D, D_PREVIOUS, ACTIVATION, THRESHOLD, NEXT_THRESHOLD, PREVIOUS_ACTIVATION, PREVIOUS_SAVED, INDEX,
- PANEL_PARTS, ROW_PARTS, WIDTH_PARTS, SAVED) = range(22)  # fmt: skip
+ PANEL_PARTS, ROW_PARTS, WIDTH_PARTS, SAVED, PENALTIES) = range(23)  # fmt: skip
 # The float64 numbers that go with a plan.
 RATE, STEP_COUNT, LOSS_SCALE, DELTA, HYPER = range(5)
 N_NUMBERS = HYPER + 8
 
 LOSS_ROWS, TOGETHER = 32, 4  # rows in a task of the loss; panels of W transposed at once: they lie side by side
+PENALTY_LINES, PENALTY_BLOCK = 4, 1024  # lines added up side by side, and lines in a task
 
 
 @helper
@@ -131,7 +133,10 @@ def _transpose_part(zero, source, out, rows):
 
 @task
 def _backward_task(tag, t, layer, plan):
-    """dX = (dZ W^T) * activation'(previous layer) and dW = X^T dZ for some inputs of a layer, db = sum of dZ for some outputs."""
+    """dX = (dZ W^T) * activation'(previous layer) and dW = X^T dZ for some inputs of a layer, db = sum of dZ for some outputs.
+
+    What has no address is not asked for.
+    """
     zero = zero_of(tag)
     L, H, width = _fields(layer), _fields(plan), width_of(zero)
     itemsize, jump, rows, n_in, n_out = PANEL_BYTES // width, H[JUMP], H[ROWS], L[K], L[N]
@@ -144,7 +149,7 @@ def _backward_task(tag, t, layer, plan):
     end = (part + 1) * Q // parts
     for q0 in range(part * Q // parts, end, TOGETHER):
         q1 = min(end, q0 + TOGETHER)
-        if L[INDEX] > 0:
+        if L[D_PREVIOUS] != 0:
             for p in range(P):
                 for q in range(q0, q1):
                     W_block, Wt = L[W] + (p * n_in + q * width) * PANEL_BYTES, scratch + ((q - q0) * P + p) * block
@@ -164,12 +169,12 @@ def _backward_task(tag, t, layer, plan):
                     call(H[DROP], (0, L[D_PREVIOUS] + at, L[D_PREVIOUS] + at, 0, rows, q * width, L[THRESHOLD], L[INDEX], plan))
                 if mode == NO_FINISH and activation != IDENTITY:
                     call(H[DERIVE], (0, activation, L[PREVIOUS_SAVED] + at, L[D_PREVIOUS] + at, rows * width))
-        for q in range(q0, q1):
+        for q in range(q0, q1 if L[DW] != 0 else q0):
             x, height = L[X] + q * jump * itemsize, min(width, n_in - q * width)
             dW = L[DW] + (first_panel * n_in + q * width) * PANEL_BYTES
             dZ = L[D] + first_panel * jump * itemsize
             call(H[COLUMNS_PRODUCT], (0, x, dZ, jump * itemsize, no_bias, dW, n_in * PANEL_BYTES, last_panel - first_panel, rows, height))
-    for p in range(t, P, parts * L[WIDTH_PARTS]):  # a row of ones times dZ
+    for p in range(t, P if L[DB] != 0 else 0, parts * L[WIDTH_PARTS]):  # a row of ones times dZ
         call(H[ROWS_PRODUCT], (0, ones, 0, L[D] + p * jump * itemsize, no_bias, 0, L[DB] + p * PANEL_BYTES, width, NO_FINISH, ones, 0, rows, 1, ones))
 
 
@@ -193,12 +198,14 @@ def _loss_task(tag, t, layer, plan):
         a, d, targets = L[A] + first * PANEL_BYTES, L[D] + first * PANEL_BYTES, H[TARGETS] + first * PANEL_BYTES
         for p in range(P):
             transpose_block(zero, a + p * jump, width, d + p * jump, width)
-            if H[LABELS] == 0:
+            if H[LABELS] == 0 and H[SEEN] == 0:
                 transpose_block(zero, targets + p * jump, width, targets + p * jump, width)
         if H[LOSS_CODE] == CROSS_ENTROPY:
             _cross_entropy(zero, a, d, H[LABELS], targets, jump, n, first, last, scale, lanes, losses)
         else:
             _elementwise(zero, H[LOSS_CODE], d, targets, jump, n, first, last, scale, numbers[DELTA], lanes, losses)
+        if H[WEIGHTS] != 0:
+            _weigh(zero, d, jump, n, first, last, carray(pointer(0.0, H[WEIGHTS]), last), lanes, losses)
         for j in range(n, P * width):
             beyond = _output(zero, d, jump, j)
             for l in range(width):
@@ -282,6 +289,63 @@ def _elementwise(zero, code, d, targets, jump, n, first, last, scale, delta, lan
         losses[first + l] = np.float64(total[l]) * scale
 
 
+@helper
+def _weigh(zero, d, jump, n, first, last, weights, lanes, losses):
+    """Multiply the loss of each row and its derivatives by the weight of the row."""
+    width = width_of(zero)
+    factors = _floats(zero, lanes, width)
+    for l in range(last - first):
+        factors[l] = like(zero, weights[first + l])
+        losses[first + l] *= weights[first + l]
+    for j in range(n):
+        z = _output(zero, d, jump, j)
+        for l in range(width):
+            z[l] *= factors[l]
+
+
+@helper
+def penalty_blocks(n_in, n_out, width):
+    """The number of tasks that penalize a layer: blocks of the weights, then of the bias."""
+    P = panels(n_out, width)
+    return (P * n_in + PENALTY_BLOCK - 1) // PENALTY_BLOCK + (P + PENALTY_BLOCK - 1) // PENALTY_BLOCK
+
+
+@task
+def _penalty_task(tag, t, layer, plan):
+    """l1 * sum(abs(w)) + l2 * sum(w**2) over a block of a layer's parameters, its gradient added to theirs."""
+    zero = zero_of(tag)
+    L, H, width = _fields(layer), _fields(plan), width_of(zero)
+    P, factors = panels(L[N], width), carray(pointer(0.0, L[PENALTIES]), 4)
+    weight_blocks = (P * L[K] + PENALTY_BLOCK - 1) // PENALTY_BLOCK
+    if t < weight_blocks:
+        first, w, g, lines, kind = t, L[W], L[DW], P * L[K], 0
+    else:
+        first, w, g, lines, kind = t - weight_blocks, L[B], L[DB], P, 2
+    count = min(PENALTY_BLOCK, lines - first * PENALTY_BLOCK) * width
+    at = first * PENALTY_BLOCK * PANEL_BYTES
+    group = PENALTY_LINES * width
+    l1, l2 = like(zero, factors[kind]), like(zero, factors[kind + 1])
+    x, total = _floats(zero, w + at, count), _floats(zero, H[PENALTY_LANES] + t * PENALTY_LINES * PANEL_BYTES, group)
+    for l in range(group):
+        total[l] = zero
+    for i in range(0, count // group * group, group):
+        part = x[i : i + group]
+        for l in range(group):
+            total[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
+    part = x[count // group * group :]
+    for l in range(part.size):
+        total[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
+    if g != 0:
+        slope, twice = _floats(zero, g + at, count), l2 + l2
+        for i in range(count):
+            sign = l1 if x[i] > zero else (-l1 if x[i] < zero else zero)
+            slope[i] += sign + twice * x[i]
+    penalty = 0.0
+    for l in range(group):
+        penalty += np.float64(total[l])
+    carray(pointer(0.0, H[PENALTY_SUMS]), t + 1)[t] = penalty
+
+
 @task
 def _update_task(tag, t, layer, plan):
     """One step of the optimizer over a part of the flat parameters; the old ones are left in the gradient."""
@@ -310,7 +374,7 @@ def _run_tasks(tag, function, count, layer, plan, parallel):
 
 
 # The functions that a plan names by their address, in the order of its fields.
-TASKS = (_forward_task, _backward_task, _loss_task, _update_task, panel_product, column_product, _activate, _derive, _dropout, _run_tasks)
+TASKS = (_forward_task, _backward_task, _loss_task, _update_task, panel_product, column_product, _activate, _derive, _dropout, _run_tasks, _penalty_task)
 
 
 @helper
@@ -360,18 +424,50 @@ def _loss(plan):
 
 @helper
 def _backward(plan, update):
-    """Write the gradient, last layer first; with `update`, each layer takes its step as soon as its gradient is there, still in the cache."""
+    """Write the gradient, last layer first, and return the penalties.
+
+    With `update`, each layer takes its step as soon as its gradient is there, still in the cache.
+    """
     H = plan[0]
+    penalty = 0.0
     for i in range(H[N_LAYERS] - 1, -1, -1):
         L = plan[1 + i]
-        threads = H[THREADS] if 2 * H[ROWS] * L[K] * L[N] > H[REGION] else 1
-        Q = panels(L[K], H[PANEL])
-        L[WIDTH_PARTS] = threads if i == 0 and Q < 4 * threads else 1
-        L[PANEL_PARTS] = 1 if L[WIDTH_PARTS] > 1 else min(Q, threads)
-        _run(plan, BACKWARD, L[PANEL_PARTS] * L[WIDTH_PARTS], _layer(plan, i), threads > 1)
+        if i >= H[LOWEST]:
+            threads = H[THREADS] if 2 * H[ROWS] * L[K] * L[N] > H[REGION] else 1
+            Q = panels(L[K], H[PANEL])
+            L[WIDTH_PARTS] = threads if i == 0 and Q < 4 * threads else 1
+            L[PANEL_PARTS] = 1 if L[WIDTH_PARTS] > 1 else min(Q, threads)
+            _run(plan, BACKWARD, L[PANEL_PARTS] * L[WIDTH_PARTS], _layer(plan, i), threads > 1)
+        if L[PENALTIES] != 0:
+            penalty += _penalize(plan, i)
         if update:
-            first = (L[W] - H[PARAMETERS]) * H[PANEL] // PANEL_BYTES
-            _update(plan, first, panels(L[N], H[PANEL]) * H[PANEL] * (L[K] + 1))
+            first, count = _trained(plan, i)
+            _update(plan, first, count)
+    return penalty
+
+
+@helper
+def _penalize(plan, i):
+    """Return the penalty of a layer and add its gradient."""
+    H, L = plan[0], plan[1 + i]
+    blocks = penalty_blocks(L[K], L[N], H[PANEL])
+    _run(plan, PENALIZE, blocks, _layer(plan, i), H[THREADS] > 1 and 4 * L[K] * L[N] > H[REGION])
+    sums = carray(pointer(0.0, H[PENALTY_SUMS]), blocks)
+    penalty = 0.0
+    for t in range(blocks):
+        penalty += sums[t]
+    return penalty
+
+
+@helper
+def _trained(plan, i):
+    """Return the first of the parameters of a layer that training changes, and how many they are."""
+    H, L = plan[0], plan[1 + i]
+    P, width = panels(L[N], H[PANEL]), H[PANEL]
+    first, weights = (L[W] - H[PARAMETERS]) * width // PANEL_BYTES, P * width * L[K]
+    start = first if L[DW] != 0 else first + weights
+    end = first + weights + P * width if L[DB] != 0 else first + weights
+    return start, end - start
 
 
 @helper
@@ -385,9 +481,22 @@ def _update(plan, first, count):
 
 
 @helper
-def _place(plan, inputs, labels, targets, minibatch, n_rows):
+def _update_all(plan):
+    """Take a step with all parameters that training changes."""
+    H = plan[0]
+    if H[BY_LAYER] == 0:
+        _update(plan, 0, H[SIZE])
+    else:
+        for i in range(H[N_LAYERS]):
+            first, count = _trained(plan, i)
+            _update(plan, first, count)
+
+
+@helper
+def _place(plan, inputs, labels, targets, weights, minibatch, n_rows):
     """Point the plan to a minibatch of the gathered rows."""
     H = plan[0]
+    H[WEIGHTS] = address_of(weights) + minibatch * H[BATCH] * 8 if weights.size > 0 else 0
     H[ROWS] = min(H[BATCH], n_rows - minibatch * H[BATCH])
     plan[1, X] = address_of(inputs) + minibatch * H[INPUT_BYTES]
     H[LABELS] = address_of(labels) + minibatch * H[BATCH] * 8 if labels.size > 0 else 0
@@ -399,8 +508,10 @@ def _restore(plan, zero):
     """Put back the parameters from before the last update, which it left in the gradient."""
     H = plan[0]
     w, g = _floats(zero, H[PARAMETERS], H[SIZE]), _floats(zero, H[GRADIENT], H[SIZE])
-    for i in range(w.size):
-        w[i] = g[i]
+    for layer in range(H[N_LAYERS]):
+        first, count = _trained(plan, layer)
+        for i in range(first, first + count):
+            w[i] = g[i]
 
 
 @kernel
@@ -414,7 +525,7 @@ def network_forward(plan, inputs, n_rows):
     inputs : ndarray, rows in panels as `gather` leaves them
     n_rows : int, at most the minibatch of the plan
     """
-    _place(plan, inputs, np.empty(0, np.int64), inputs, 0, n_rows)
+    _place(plan, inputs, np.empty(0, np.int64), inputs, np.empty(0), 0, n_rows)
     _forward(plan)
 
 
@@ -439,16 +550,16 @@ def network_output(plan, out):
 
 
 @kernel
-def network_loss(plan, numbers, inputs, labels, targets, n_rows):
-    """Return the loss of the first minibatch of `inputs`; arguments as for `network_gradient`."""
+def network_loss(plan, numbers, inputs, labels, targets, weights, n_rows):
+    """Return the loss of the first minibatch of `inputs`, without penalties; arguments as for `network_gradient`."""
     plan[0, NUMBERS] = address_of(numbers)
-    _place(plan, inputs, labels, targets, 0, n_rows)
+    _place(plan, inputs, labels, targets, weights, 0, n_rows)
     _forward(plan)
     return _loss(plan)
 
 
 @kernel
-def network_gradient(plan, numbers, inputs, labels, targets, n_rows):
+def network_gradient(plan, numbers, inputs, labels, targets, weights, n_rows):
     """Return the loss of the first minibatch of `inputs` and write its gradient into the plan's flat gradient.
 
     Parameters
@@ -458,14 +569,16 @@ def network_gradient(plan, numbers, inputs, labels, targets, n_rows):
     inputs : ndarray, rows in panels
     labels : int64 ndarray of shape (n_rows,), or empty where the loss takes targets
     targets : ndarray, rows in panels, or empty where the loss takes labels
+        Left transposed in blocks; with plan[0, SEEN] they are so already.
+    weights : float64 ndarray of shape (n_rows,), or empty
+        What the loss of each row is multiplied by.
     n_rows : int, at most the minibatch of the plan
     """
     plan[0, NUMBERS] = address_of(numbers)
-    _place(plan, inputs, labels, targets, 0, n_rows)
+    _place(plan, inputs, labels, targets, weights, 0, n_rows)
     _forward(plan)
     loss = _loss(plan)
-    _backward(plan, False)
-    return loss
+    return loss + _backward(plan, False)
 
 
 @kernel
@@ -479,12 +592,12 @@ def network_update(plan, numbers):
         The learning rate, the step (from 1), the scale and delta of the loss, the numbers of the optimizer.
     """
     plan[0, NUMBERS] = address_of(numbers)
-    _update(plan, 0, plan[0, SIZE])
+    _update_all(plan)
 
 
 @kernel
-def network_train(plan, numbers, inputs, labels, targets, rates, losses, n_rows):
-    """Train on minibatch after minibatch of the gathered rows; return how many had a finite loss.
+def network_train(plan, numbers, inputs, labels, targets, weights, rates, losses, n_rows, n_steps):
+    """Train on minibatch after minibatch of the gathered rows, from the first one again after the last; return how many had a finite loss.
 
     Each: forward, loss, gradient, update. Before an update with a loss that is not finite it stops, with the parameters of
     the last finite loss.
@@ -494,27 +607,28 @@ def network_train(plan, numbers, inputs, labels, targets, rates, losses, n_rows)
     plan : int64 ndarray of shape (1 + n_layers, N_FIELDS)
     numbers : float64 ndarray of shape (N_NUMBERS,)
         The step that was done last in numbers[STEP_COUNT] is counted on.
-    inputs, labels, targets : ndarray
+    inputs, labels, targets, weights : ndarray
         As for `network_gradient`, minibatch after minibatch.
     rates : float64 ndarray
-        The learning rate of each minibatch.
+        The learning rate of each step.
     losses : float64 ndarray, overwritten
-    n_rows : int
+    n_rows, n_steps : int
     """
     H = plan[0]
     H[NUMBERS] = address_of(numbers)
-    for minibatch in range((n_rows + H[BATCH] - 1) // H[BATCH]):
-        numbers[RATE] = rates[minibatch]
-        H[STEP] = np.int64(numbers[STEP_COUNT])
-        _place(plan, inputs, labels, targets, minibatch, n_rows)
+    minibatches = (n_rows + H[BATCH] - 1) // H[BATCH]
+    for step in range(n_steps):
+        numbers[RATE] = rates[step]
+        H[STEP], H[SEEN] = np.int64(numbers[STEP_COUNT]), step >= minibatches
+        _place(plan, inputs, labels, targets, weights, step % minibatches, n_rows)
         _forward(plan)
-        losses[minibatch] = _loss(plan)
-        if not math.isfinite(losses[minibatch]):
+        losses[step] = _loss(plan)
+        if not math.isfinite(losses[step]):
             if H[UPDATED]:
                 _restore(plan, inputs.dtype.type(0))
-            return minibatch
+            return step
         numbers[STEP_COUNT] += 1
-        _backward(plan, H[BY_LAYER] != 0)
+        losses[step] += _backward(plan, H[BY_LAYER] != 0)
         if H[BY_LAYER] == 0:
-            _update(plan, 0, H[SIZE])
-    return (n_rows + H[BATCH] - 1) // H[BATCH]
+            _update_all(plan)
+    return n_steps

@@ -1,4 +1,4 @@
-"""Optimizer updates over flat arrays, in place: SGD, momentum, Nesterov, Adagrad, RMSprop, Adam and AdamW.
+"""Optimizer updates over flat arrays, in place: SGD, momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW and Rprop.
 
 The formulas are PyTorch's. Steps count from 1; buffers start as zeros. Arrays are 1-D of one dtype and must not
 overlap.
@@ -20,6 +20,7 @@ __all__ = [
     "NESTEROV",
     "N_BUFFERS",
     "RMSPROP",
+    "RPROP",
     "SGD",
     "adagrad_update",
     "adam_update",
@@ -27,14 +28,16 @@ __all__ = [
     "momentum_update",
     "nesterov_update",
     "rmsprop_update",
+    "rprop_update",
     "sgd_update",
 ]
 
-SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW = range(7)
-N_BUFFERS = (0, 1, 1, 1, 1, 2, 2)  # state arrays of each rule
+SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW, RPROP = range(8)
+N_BUFFERS = (0, 1, 1, 1, 1, 2, 2, 2)  # state arrays of each rule
 
 # What stands in `hyper`, the settings of a rule as one float64 array.
 MEMORY, BETA2, EPS, WEIGHT_DECAY, LR_DECAY, _, DAMPENING = range(7)  # MEMORY: momentum, beta1 or alpha
+ETA_MINUS, ETA_PLUS, MIN_STEP, MAX_STEP = MEMORY, BETA2, EPS, LR_DECAY  # what Rprop has there
 N_HYPER = 8
 
 
@@ -86,6 +89,21 @@ def _adam(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
     m = m + like(w, 1.0 - beta1) * (g - m)
     v = like(w, beta2) * v + like(w, 1.0 - beta2) * (g * g)
     return w - like(w, rate) * (m / (np.sqrt(v) * like(w, root) + like(w, eps))), m, v
+
+
+@inline
+def _rprop(w, g, before, size, eta_minus, eta_plus, min_step, max_step, weight_decay):
+    """Return the new w, the gradient to compare with next time, and the new step size; where the sign turned, w stays."""
+    zero, largest, smallest = like(w, 0.0), like(w, max_step), like(w, min_step)
+    g = g + like(w, weight_decay) * w
+    agreement = g * before
+    factor = like(w, eta_plus) if agreement > zero else (like(w, eta_minus) if agreement < zero else like(w, 1.0))
+    size = size * factor
+    size = largest if size > largest else size
+    size = smallest if size < smallest else size
+    g = zero if agreement < zero else g
+    step = size if g > zero else (-size if g < zero else g)  # NaN stays NaN
+    return w - step, g, size
 
 
 # What changes from step to step, the same for all weights.
@@ -291,6 +309,39 @@ def adamw_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, ste
         w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, 0.0, shrink)
 
 
+@kernel
+def rprop_update(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_step, max_step, weight_decay, step):
+    """Update w -= sizes * sign(d), d = g + weight_decay * w, after sizes *= eta_plus where d kept its sign, eta_minus where it turned.
+
+    Where it turned, w stays and the next step has no sign to compare with: iRPROP-, which is also PyTorch's Rprop. The
+    sizes stay within min_step and max_step.
+
+    Parameters
+    ----------
+    w : array (n,), overwritten
+        Weights.
+    g : array (n,)
+        Gradient, of all rows: a minibatch's turns its sign too often.
+    before : array (n,), overwritten
+        The gradient of the step before, 0 where the sign turned.
+    sizes : array (n,), overwritten
+        Step sizes; the first step sets them to the learning rate.
+    learning_rate, eta_minus, eta_plus, min_step, max_step, weight_decay : float
+    step : int
+        Number of this step, from 1.
+
+    References
+    ----------
+    Igel, Huesken, Improving the Rprop learning algorithm, ICSC Symposium on Neural Computation 2000.
+    """
+    if w.shape != g.shape or w.shape != before.shape or w.shape != sizes.shape:
+        raise ValueError("rprop_update: g, before and sizes must have the shape of w")
+    for i in range(w.size if step <= 1 else 0):
+        sizes[i] = learning_rate
+    for i in range(w.size):
+        w[i], before[i], sizes[i] = _rprop(w[i], g[i], before[i], sizes[i], eta_minus, eta_plus, min_step, max_step, weight_decay)
+
+
 _FLUSH_EVERY = 64
 _FLUSH_BELOW = (np.float32(2.0**-116), 2.0**-1012)  # falls to the smallest normal number in 64 steps at 0.9
 
@@ -366,6 +417,13 @@ def update_range(rule, w, g, s1, s2, hyper, learning_rate, step):
             old = w[i]
             w[i], s1[i] = _rmsprop(old, g[i], s1[i], learning_rate, alpha, eps, weight_decay)
             g[i] = old
+    elif rule == RPROP:
+        for i in range(n if step <= 1 else 0):
+            s2[i] = learning_rate
+        for i in range(n):
+            old = w[i]
+            w[i], s1[i], s2[i] = _rprop(old, g[i], s1[i], s2[i], hyper[ETA_MINUS], hyper[ETA_PLUS], hyper[MIN_STEP], hyper[MAX_STEP], weight_decay)
+            g[i] = old
     else:
         beta1, beta2 = hyper[MEMORY], hyper[BETA2]
         rate, root = _adam_rates(learning_rate, beta1, beta2, step)
@@ -375,7 +433,7 @@ def update_range(rule, w, g, s1, s2, hyper, learning_rate, step):
             _prefetch_block(w, g, s1, s2, first + 3 * _BLOCK)
             part = slice(first, first + _BLOCK)
             _adam_block(w[part], g[part], s1[part], s2[part], rate, root, beta1, beta2, eps, weight_decay, shrink)
-    if step % _FLUSH_EVERY == 0 and rule != SGD:
+    if step % _FLUSH_EVERY == 0 and rule != SGD and rule != RPROP:
         _flush(s1)
         if rule == ADAM or rule == ADAMW:
             _flush(s2)

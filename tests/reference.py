@@ -139,6 +139,15 @@ def adamw(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step):
     return adam(w * (1 - learning_rate * weight_decay), g, m, v, learning_rate, beta1, beta2, eps, 0.0, step)
 
 
+def rprop(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_step, max_step, weight_decay, step):
+    g = g + weight_decay * w
+    sizes = np.full_like(w, learning_rate) if step == 1 else sizes
+    factor = np.select([g * before > 0, g * before < 0], [eta_plus, eta_minus], 1.0)
+    sizes = np.where(factor == 1, sizes, np.clip(sizes * factor, min_step, max_step))
+    g = np.where(factor == eta_minus, 0, g)
+    return w - sizes * np.sign(g), g, sizes
+
+
 # Random numbers, in whole numbers of any size.
 
 

@@ -10,19 +10,25 @@ import numpy as np
 import pytest
 
 from fastnn import (
+    LBFGS,
     SGD,
     AbsoluteError,
     Adam,
     BinaryCrossEntropy,
+    ConjugateGradient,
+    CrossEntropy,
     Dense,
     DivergedError,
     Dropout,
     EarlyStopping,
     Momentum,
     Nesterov,
+    Rprop,
     Scale,
     Sequential,
     SquaredError,
+    StopWhen,
+    TimeLimit,
 )
 from fastnn.training import History
 
@@ -191,7 +197,7 @@ def test_history_has_losses_and_validation_metrics():
 def test_history_of_a_regression():
     net = Sequential([Dense(1)], n_features=4)
     history = net.fit(X, X.sum(axis=1), "huber", "sgd", validation_data=(X, X.sum(axis=1, keepdims=True)), verbose=0)
-    assert list(history.history) == ["loss", "val_loss", "val_mean_absolute_error", "val_mean_squared_error", "val_r2"]
+    assert list(history.history) == ["loss", "val_loss", "val_mean_absolute_error", "val_mean_squared_error", "val_max_error", "val_r2"]
     assert net.loss.name == "huber"
 
 
@@ -412,3 +418,229 @@ def test_data_is_never_copied_whole():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8e6 < rows.nbytes / 4
+
+
+# Full batches.
+
+
+class Watcher:
+    """Sees the epochs that `every` divides."""
+
+    def __init__(self, every=1):
+        self.every, self.seen = every, []
+
+    def on_epoch_end(self, epoch, logs):
+        self.seen.append((epoch, logs["loss"]))
+
+
+def test_full_batch_is_the_same_watched_or_not():
+    results = []
+    for callbacks in ([], [Watcher()], [Watcher(every=7)]):
+        net = network(dropout=0.2)
+        history = net.fit(X, LABELS, epochs=40, batch_size=None, callbacks=callbacks, verbose=0)
+        assert history.epochs == list(range(1, 41)) and len(history.seconds) == 40
+        results.append(np.append(net.parameters, history["loss"]))
+    np.testing.assert_array_equal(results[1], results[0])
+    np.testing.assert_array_equal(results[2], results[0])
+
+
+def test_every_and_the_last_epoch_are_seen():
+    watcher = Watcher(every=7)
+    history = network().fit(X, LABELS, epochs=16, batch_size=50, callbacks=watcher, verbose=0)
+    assert watcher.seen == [(epoch, history["loss"][epoch - 1]) for epoch in (7, 14, 16)]
+
+
+def test_full_batch_with_dropout_on_the_data():
+    net = Sequential([Dropout(0.5), Dense(3, "softmax")], n_features=4, dtype="float64")
+    history = net.fit(X, LABELS, epochs=30, batch_size=None, verbose=0)
+    assert len(set(history["loss"])) == 30 and np.isfinite(net.parameters).all()
+
+
+def test_divergence_in_a_full_batch_says_where():
+    net = Sequential([Dense(1)], n_features=4)
+    with pytest.raises(DivergedError, match=r"^loss must be finite; got NaN or infinity at epoch \d+\. The network keeps"):
+        net.fit(X, X[:, 0], optimizer=SGD(1e10), epochs=100, batch_size=None, verbose=0)
+    assert np.isfinite(net.parameters).all()
+
+
+def test_few_lines_for_many_epochs(capsys):
+    network().fit(X, LABELS, epochs=20_000, batch_size=None)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 200 and lines[-1].startswith("epoch 20000/20000")
+
+
+# SciPy's optimizers.
+
+
+def logistic_regression(optimizer, **settings):
+    net = Sequential([Dense(1, "sigmoid")], n_features=2, dtype="float64")
+    y = (X[:, 0] + 2 * X[:, 1] + np.random.default_rng(8).normal(size=50) > 0.5).astype(int)
+    history = net.fit(X[:, :2], y, optimizer=optimizer, epochs=500, verbose=0, **settings)
+    (W, b), *_ = net.weights
+    return np.append(W, b), y, history
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(tolerance=1e-9), ConjugateGradient(tolerance=1e-9)])
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0}])
+def test_minimum_is_that_of_scikit_learn(optimizer, class_weight):
+    from sklearn.linear_model import LogisticRegression
+
+    actual, y, history = logistic_regression(optimizer, class_weight=class_weight)
+    oracle = LogisticRegression(C=np.inf, tol=1e-12, class_weight=class_weight, max_iter=1000).fit(X[:, :2], y)
+    np.testing.assert_allclose(actual, np.append(oracle.coef_, oracle.intercept_), rtol=1e-6)
+    assert history["loss"] == sorted(history["loss"], reverse=True) and history.message
+
+
+def test_sample_weights_are_those_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    weights = np.linspace(0, 3, 50)
+    actual, y, _ = logistic_regression(LBFGS(tolerance=1e-9), sample_weight=weights)
+    oracle = LogisticRegression(C=np.inf, tol=1e-12, max_iter=1000).fit(X[:, :2], y, sample_weight=weights)
+    np.testing.assert_allclose(actual, np.append(oracle.coef_, oracle.intercept_), rtol=1e-6)
+
+
+def test_l2_is_that_of_scikit_learn():
+    from sklearn.linear_model import LogisticRegression
+
+    net = Sequential([Dense(3, "softmax", l2=0.5)], n_features=4, dtype="float64")
+    net.fit(X, LABELS, loss=CrossEntropy(reduction="sum"), optimizer=LBFGS(tolerance=1e-9), epochs=500, verbose=0)
+    oracle = LogisticRegression(C=1.0, tol=1e-12, max_iter=1000).fit(X, LABELS)
+    np.testing.assert_allclose(net.weights[0][0], oracle.coef_.T, atol=1e-6)
+
+
+def test_l_bfgs_stops_when_it_is_asked_to():
+    net = network()
+    history = net.fit(X, LABELS, optimizer="lbfgs", epochs=200, callbacks=StopWhen("loss", below=0.3), verbose=0)
+    assert history["loss"][-1] < 0.3 <= history["loss"][-2]
+    assert net.evaluate(X, LABELS)["loss"] == pytest.approx(history["loss"][-1], rel=1e-12)
+
+
+def test_interrupted_l_bfgs_keeps_the_last_iteration():
+    class Interrupt:
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    net = network("float32")
+    history = net.fit(X, LABELS, optimizer=LBFGS(), epochs=200, callbacks=Interrupt(), verbose=0)
+    assert history.interrupted and history.epochs == [1, 2, 3]
+    assert net.evaluate(X, LABELS)["loss"] == pytest.approx(history["loss"][-1], rel=1e-6)
+
+
+def test_l_bfgs_takes_no_single_steps():
+    with pytest.raises(ValueError, match="^optimizer must take single steps here"):
+        network().train_on_batch(X, LABELS, optimizer="lbfgs")
+
+
+# What is trained, penalized and weighed.
+
+
+def test_bias_free_layers(tmp_path):
+    net = Sequential([Dense(8, "tanh", bias=False), Dense(3, "softmax")], n_features=4, seed=2)
+    assert net.n_parameters == 4 * 8 + 9 * 3
+    net.fit(X, LABELS, epochs=3, verbose=0)
+    (_, b), (_, last) = net.weights
+    assert b is None and last.shape == (3,)
+    assert (net.plan.weight(net.parameters, 0)[1] == 0).all()
+    net.save(tmp_path / "net.safetensors")
+    copy_ = Sequential.load(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(copy_.parameters, net.parameters)
+    assert copy_.layers == net.layers
+    copy_.set_weights(net.weights)
+    with pytest.raises(ValueError, match=r"^weights\[0\]\[1\] must be None for a layer without a bias; got an array of shape \(8,\)\.$"):
+        copy_.set_weights([(net.weights[0][0], np.ones(8)), net.weights[1]])
+    copy_.parameters += 1
+    copy_.parameters = copy_.parameters.copy()
+    assert (copy_.plan.weight(copy_.parameters, 0)[1] == 0).all()
+
+
+def test_frozen_layers_stay():
+    net = network()
+    net.set_trainable(0, False)
+    net.set_trainable(1, "bias")
+    before = net.weights
+    net.fit(X, LABELS, epochs=3, verbose=0)
+    after = net.weights
+    np.testing.assert_array_equal(after[0][0], before[0][0])
+    np.testing.assert_array_equal(after[0][1], before[0][1])
+    np.testing.assert_array_equal(after[1][0], before[1][0])
+    assert (after[1][1] != before[1][1]).all()
+    net.set_trainable(1, False)
+    for optimizer in ("adam", "lbfgs"):
+        with pytest.raises(ValueError, match="^layers must have something that is trainable; got "):
+            net.fit(X, LABELS, optimizer=optimizer, verbose=0)
+
+
+def test_penalty_is_part_of_every_loss():
+    net = Sequential([Dense(8, "tanh", l1=0.1, bias_l2=0.5), Dense(3, "softmax", l2=0.2)], n_features=4, dtype="float64")
+    net.parameters = net.parameters + net.plan.mask() * 0.1
+    (W, b), (W2, _) = net.weights
+    assert net.penalty == pytest.approx(0.1 * np.abs(W).sum() + 0.5 * (b**2).sum() + 0.2 * (W2**2).sum(), rel=1e-12)
+    without = Sequential([Dense(8, "tanh", (W, b)), Dense(3, "softmax", net.weights[1])], n_features=4, dtype="float64")
+    expected = without.evaluate(X, LABELS)["loss"] + net.penalty
+    assert net.evaluate(X, LABELS)["loss"] == pytest.approx(expected, rel=1e-12)
+    assert net.fit(X, LABELS, batch_size=None, verbose=0)["loss"][0] == pytest.approx(expected, rel=1e-12)
+
+
+def test_scale_of_a_loss():
+    one, half = (network().evaluate(X, LABELS, CrossEntropy(scale=scale))["loss"] for scale in (1.0, 0.5))
+    assert half == one / 2
+
+
+def test_several_named_sets_are_judged():
+    history = network().fit(X, LABELS, epochs=2, validation_data={"train": (X, LABELS), "test": (X[:9], LABELS[:9])}, verbose=0)
+    assert list(history.history) == ["loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    with pytest.raises(ValueError, match=r"^validation_data\['test'\]\[1\] must have as many rows as X, 50; got 9\.$"):
+        network().fit(X, LABELS, validation_data={"test": (X, LABELS[:9])}, verbose=0)
+
+
+def test_stopping_rules():
+    history = network().fit(X, LABELS, epochs=5000, validation_data=(X, LABELS), callbacks=StopWhen("val_accuracy", above=0.9), verbose=0)
+    assert history["val_accuracy"][-1] > 0.9 >= history["val_accuracy"][-2]
+    history = network().fit(X, LABELS, epochs=10**6, callbacks=TimeLimit(0.05), verbose=0)
+    assert 1 <= len(history.epochs) < 10**5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sample_weight": np.ones(3)}, r"sample_weight must have shape \(n_rows,\) = \(50,\); got \(3,\)\."),
+        ({"sample_weight": np.full(50, -1.0)}, r"sample_weight must be at least 0; got -1\.0 in row 0\."),
+        ({"sample_weight": np.full(50, np.nan)}, r"sample_weight must be finite; got nan in row 0\."),
+        ({"class_weight": "equal"}, r"class_weight must be a dict from labels to weights, or 'balanced'; got 'equal'\."),
+        ({"class_weight": {3: 1.0}}, r"a label in class_weight must be an integer from 0 to 2; got 3\."),
+        ({"class_weight": {0: -1.0}}, r"a weight in class_weight must be a finite number of at least 0; got -1\."),
+        ({"batch_size": 0}, r"batch_size must be an integer of at least 1; got 0\."),
+        ({"optimizer": "lbgfs"}, r"optimizer must be one of .*; got 'lbgfs'\. Did you mean 'lbfgs'\?"),
+        ({"callbacks": Watcher(every=0)}, r"every of a callback must be an integer of at least 1; got 0\."),
+    ],
+)
+def test_refused_settings_of_a_fit(settings, message):
+    net = network()
+    before = net.parameters.copy()
+    with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+        net.fit(X, LABELS, verbose=0, **settings)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_class_weight_needs_classes():
+    with pytest.raises(ValueError, match="^class_weight must be left out where targets are not classes; got it with 'squared_error'"):
+        Sequential([Dense(1)], n_features=4).fit(X, X[:, 0], class_weight="balanced", verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dense(3, trainable="all"), "trainable must be True, False, 'weights' or 'bias'; got 'all'"),
+        (lambda: Dense(3, bias=1), "bias must be True or False; got 1"),
+        (lambda: Dense(3, l2=-1), "l2 must be a finite number of at least 0; got -1"),
+        (lambda: CrossEntropy(scale=0), "scale must be above 0; got 0"),
+        (lambda: Rprop(eta_plus=1), "eta_plus must be above 1; got 1"),
+        (lambda: Rprop(max_step=1e-9), "max_step must be a finite number of at least 1e-06; got 1e-09"),
+        (lambda: LBFGS(history_size=0), "history_size must be an integer of at least 1; got 0"),
+    ],
+)
+def test_refused_settings_of_parts(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()

@@ -31,11 +31,12 @@ def fit(n_threads=2):
         W = np.empty((a, b), np.float32)
         kernels.random_uniform(1, i, -0.1, 0.1, W)
         plan.set_weight(parameters, i, W, np.zeros(b))
-    trainer = kernels.Trainer(plan, parameters, 200, kernels.CROSS_ENTROPY, kernels.ADAM, [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0], n_threads=n_threads)
+    objective, adam = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+    trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)
     for step in range(0, 30):
         trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
     return parameters.tobytes() + kernels.predict(plan, parameters, X, n_threads=n_threads).tobytes()
-kernels.plan.region_work = lambda: 1000  # regions on any layer
+kernels.bound.region_work = lambda: 1000  # regions on any layer
 """
 
 

@@ -1,5 +1,6 @@
 """Whole networks: losses and gradients against NumPy in float64, training against its own parts, bits against threads and vectors."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import kernels
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
+CLASSES, SQUARES = kernels.Objective(kernels.CROSS_ENTROPY), kernels.Objective(kernels.SQUARED_ERROR)
 ADAM = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
 ACTIVATE = {
     kernels.IDENTITY: lambda z: z,
@@ -87,10 +89,10 @@ def test_loss_matches_reference_and_predict_the_outputs(case, rows, dtype):
         y /= y.sum(1, keepdims=True)
     outputs = forward(plan, parameters, X)[-1]
     assert_close(kernels.predict(plan, parameters, X), outputs, looser=10)
-    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, loss, loss_delta=0.3)
+    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
     expected = reference_loss(plan, parameters, X, y, loss)
     np.testing.assert_allclose(value, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
-    evaluated, out = kernels.evaluate(plan, parameters, X, y, loss, loss_delta=0.3)
+    evaluated, out = kernels.evaluate(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
     np.testing.assert_allclose(evaluated, value, rtol=1e-6 if dtype == np.float32 else 1e-14)
     assert_close(out, outputs, looser=10)
     assert (gradient[~plan.mask()] == 0).all()  # so sums over the flat vector need no mask
@@ -101,10 +103,10 @@ def test_gradient_is_the_slope_of_the_loss(case):
     widths, activations, loss, labels = case
     plan, parameters = network(widths, activations, np.float64)
     X, y = data(14, plan, labels)
-    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, loss, loss_delta=0.3)
+    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
     direction = np.random.default_rng(3).standard_normal(gradient.size) * plan.mask()
     step = 1e-6
-    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, loss, loss_delta=0.3)[0] for sign in (1, -1))
+    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, kernels.Objective(loss, delta=0.3))[0] for sign in (1, -1))
     np.testing.assert_allclose((above - below) / (2 * step), gradient @ direction, rtol=1e-7)
 
 
@@ -112,8 +114,8 @@ def test_gradient_is_the_slope_of_the_loss(case):
 def test_gradient_is_the_same_in_threads(dtype):
     plan, parameters = network([300, 200, 130, 10], [kernels.RELU, kernels.TANH, kernels.SOFTMAX], dtype)
     X, y = data(210, plan)
-    one = kernels.loss_and_gradient(plan, parameters, X, y, kernels.CROSS_ENTROPY, n_threads=1)
-    several = kernels.loss_and_gradient(plan, parameters, X, y, kernels.CROSS_ENTROPY, n_threads=kernels.max_threads())
+    one = kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=1)
+    several = kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=kernels.max_threads())
     assert one[0] == several[0]
     assert_same_bits(several[1], one[1])
 
@@ -126,24 +128,152 @@ def test_training_is_gather_gradient_and_update():
     expected_losses = []
     for t, first in enumerate(range(0, 50, 16), 1):
         rows = order[first : first + 16]
-        loss, gradient = kernels.loss_and_gradient(plan, expected, X[rows], y[rows], kernels.CROSS_ENTROPY)
+        loss, gradient = kernels.loss_and_gradient(plan, expected, X[rows], y[rows], CLASSES)
         kernels.adam_update(expected, gradient, m, v, 1e-2, 0.9, 0.999, 1e-8, 0.0, t)
         expected_losses.append(loss)
-    trainer = kernels.Trainer(plan, parameters, 16, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+    trainer = kernels.Trainer(plan, parameters, 16, CLASSES, kernels.ADAM, ADAM)
     losses = trainer.train(X, y, order, 0, np.full(4, 1e-2))
     assert_close(losses, expected_losses)
     assert_close(parameters, expected)
 
 
+def penalized(dtype=np.float64):
+    """A network with every kind of penalty, whose first layer takes several blocks."""
+    plan, parameters = network([70, 300, 5], [kernels.TANH, kernels.SOFTMAX], dtype)
+    return dataclasses.replace(plan, penalties=((0.01, 0.02, 0.0, 0.3), (0.0, 0.0, 0.4, 0.0))), parameters
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalties_are_part_of_the_loss(dtype):
+    plan, parameters = penalized(dtype)
+    X, y = data(9, plan)
+    (W, b), (_, b2) = (plan.weight(parameters, i) for i in range(2))
+    expected = 0.01 * np.abs(W).sum(dtype="f8") + 0.02 * (W.astype("f8") ** 2).sum() + 0.3 * (b.astype("f8") ** 2).sum() + 0.4 * np.abs(b2).sum(dtype="f8")
+    np.testing.assert_allclose(plan.penalty(parameters), expected, rtol=1e-6)
+    without = dataclasses.replace(plan, penalties=())
+    for value in (kernels.loss_and_gradient, kernels.evaluate):
+        difference = value(plan, parameters, X, y, CLASSES)[0] - value(without, parameters, X, y, CLASSES)[0]
+        np.testing.assert_allclose(difference, expected, rtol=1e-5)
+    trainer = kernels.Trainer(plan, parameters.copy(), 9, CLASSES, kernels.SGD, [0.0] * 8)
+    losses = trainer.train(X, y, np.arange(9), 0, np.full(1, 0.1))
+    np.testing.assert_allclose(losses[0], reference_loss(plan, parameters, X, y, kernels.CROSS_ENTROPY) + expected, rtol=1e-5)
+
+
+def test_gradient_of_penalties_is_their_slope():
+    plan, parameters = penalized()
+    X, y = data(9, plan)
+    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, CLASSES)
+    direction = np.random.default_rng(3).standard_normal(gradient.size) * plan.mask()
+    step = 1e-8  # few weights are so near to 0 that the kink counts
+    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, CLASSES)[0] for sign in (1, -1))
+    np.testing.assert_allclose((above - below) / (2 * step), gradient @ direction, rtol=1e-5)
+    assert (gradient[~plan.mask()] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_penalties_are_the_same_in_threads(dtype, monkeypatch):
+    monkeypatch.setattr(kernels.bound, "region_work", lambda: 1)
+    plan, parameters = penalized(dtype)
+    X, y = data(40, plan)
+    one, several = (kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=n) for n in (1, kernels.max_threads()))
+    assert one[0] == several[0]
+    assert_same_bits(one[1], several[1])
+
+
+TRAINED = [
+    ((True, False), (True, False)),
+    ((False, True), (True, True)),
+    ((False, False), (False, True)),
+    ((True, True), (False, False)),
+]
+
+
+@pytest.mark.parametrize("trained", TRAINED)
+@pytest.mark.parametrize("rule", [kernels.SGD, kernels.ADAMW, kernels.RPROP])
+def test_only_what_is_trained_changes(trained, rule):
+    plan, parameters = network([11, 19, 4], [kernels.TANH, kernels.SOFTMAX], np.float64)
+    X, y = data(20, plan)
+    hyper = [0.5, 0.9, 1e-8, 0.1, 50.0, 0, 0, 0]
+    whole, start = parameters.copy(), parameters.copy()
+    kernels.Trainer(plan, whole, 20, CLASSES, rule, hyper).train(X, y, np.arange(20), 0, np.full(1, 1e-2))
+    part = dataclasses.replace(plan, trained=trained)
+    kernels.Trainer(part, parameters, 20, CLASSES, rule, hyper).train(X, y, np.arange(20), 0, np.full(1, 1e-2))
+    for i, of_layer in enumerate(trained):
+        for actual, expected, old, changes in zip(part.weight(parameters, i), plan.weight(whole, i), plan.weight(start, i), of_layer):
+            assert_same_bits(actual, expected if changes else old)
+    gradient = kernels.loss_and_gradient(part, start, X, y, CLASSES)[1]
+    expected = np.zeros_like(gradient)
+    for first, end in part.trained_ranges():
+        expected[first:end] = kernels.loss_and_gradient(plan, start, X, y, CLASSES)[1][first:end]
+    assert_same_bits(gradient, expected)
+
+
+def test_what_is_not_trained_stays_when_a_loss_is_not_finite():
+    plan, parameters = network([4, 8, 1], [kernels.IDENTITY, kernels.IDENTITY], np.float32)
+    plan = dataclasses.replace(plan, trained=((True, False), (False, True)))
+    X, y = data(64, plan, labels=False)
+    before = [plan.weight(parameters, i) for i in range(2)]
+    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0] * 8)
+    losses = trainer.train(X, y, np.arange(64), 0, np.full(8, 1e25))
+    assert 0 < len(losses) < 8
+    assert_same_bits(plan.weight(parameters, 0)[1], before[0][1])
+    assert_same_bits(plan.weight(parameters, 1)[0], before[1][0])
+    assert np.isfinite(parameters).all()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_weight_of_a_row_counts_it_as_often(case):
+    widths, activations, loss, labels = case
+    plan, parameters = network(widths, activations, np.float64)
+    X, y = data(40, plan, labels)
+    if loss == kernels.CROSS_ENTROPY and not labels:
+        y /= y.sum(1, keepdims=True)
+    weights = np.random.default_rng(5).integers(0, 3, 40)
+    objective, rows = kernels.Objective(loss, mean_rows=False), np.repeat(np.arange(40), weights)
+    actual = kernels.FullBatch(plan, X, y, objective, weights=weights.astype(float))(parameters)
+    expected = kernels.FullBatch(plan, X[rows], y[rows], objective)(parameters)
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12)
+    assert_close(actual[1], expected[1])
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[5]])
+def test_full_batch_in_blocks(case, monkeypatch):
+    widths, activations, loss, labels = case
+    plan, parameters = network(widths, activations, np.float64)
+    plan = dataclasses.replace(plan, penalties=((0.0, 0.1, 0.0, 0.0),) * plan.n_layers)
+    X, y = data(50, plan, labels)
+    expected = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss))
+    monkeypatch.setattr(kernels.training, "ROWS", 16)
+    function = kernels.FullBatch(plan, X, y, kernels.Objective(loss), weights=np.ones(50))
+    for _ in range(3):  # what is left behind in the targets must not matter
+        actual = function(parameters)
+        np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12)
+        assert_close(actual[1], expected[1])
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[4], CASES[8]])
+def test_repeated_full_batch_is_step_after_step(case):
+    widths, activations, loss, labels = case
+    plan, start = network(widths, activations, np.float64, [0.0] + [0.3] * (len(activations) - 1))
+    X, y = data(21, plan, labels)
+    order, rates, weights, results = np.arange(21), np.linspace(0.1, 0.01, 6), np.linspace(0, 2, 21), []
+    for repeats in (6, 1):
+        parameters = start.copy()
+        trainer = kernels.Trainer(plan, parameters, 21, kernels.Objective(loss), kernels.ADAM, ADAM, full_batch=True)
+        losses = [trainer.train(X, y, order, t, rates[t:], weights, repeats) for t in range(0, 6, repeats)]
+        results.append(np.append(np.concatenate(losses), parameters))
+    assert_same_bits(*results)
+
+
 def test_training_stops_before_a_loss_that_is_not_finite():
     plan, parameters = network([4, 8, 1], [kernels.IDENTITY, kernels.IDENTITY], np.float32)
     X, y = data(64, plan, labels=False)
-    trainer = kernels.Trainer(plan, parameters, 8, kernels.SQUARED_ERROR, kernels.SGD, [0.0] * 8)
+    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0] * 8)
     losses = trainer.train(X, y, np.arange(64), 0, np.full(8, 1e10))
     assert 0 < len(losses) < 8 and np.isfinite(losses).all()
     assert np.isfinite(parameters).all()
     rows = np.arange(8 * (len(losses) - 1), 8 * len(losses))
-    value, _ = kernels.loss_and_gradient(plan, parameters, X[rows], y[rows], kernels.SQUARED_ERROR)
+    value, _ = kernels.loss_and_gradient(plan, parameters, X[rows], y[rows], SQUARES)
     assert value == losses[-1]  # the parameters of the last finite loss, to the bit
 
 
@@ -151,7 +281,7 @@ def test_gather_names_a_row_that_is_not_finite():
     plan, parameters = network([20, 8, 3], [kernels.RELU, kernels.SOFTMAX], np.float32)
     X, y = data(64, plan)
     X[37, 18] = np.inf
-    trainer = kernels.Trainer(plan, parameters, 32, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+    trainer = kernels.Trainer(plan, parameters, 32, CLASSES, kernels.ADAM, ADAM)
     trainer.train(X, y, np.arange(64), 0, np.full(2, 1e-3))
     assert trainer.bad_row == 37
 
@@ -183,7 +313,7 @@ def test_another_network_compiles_nothing():
     for widths, activations in (([6, 10, 3], [kernels.RELU, kernels.SOFTMAX]), ([9, 70, 5, 33, 2], [kernels.ELU, kernels.GELU, kernels.TANH, kernels.SOFTMAX])):
         plan, parameters = network(widths, activations, np.float32, [0.0] + [0.2] * (len(activations) - 1))
         X, y = data(30, plan)
-        trainer = kernels.Trainer(plan, parameters, 7, kernels.CROSS_ENTROPY, kernels.ADAM, ADAM)
+        trainer = kernels.Trainer(plan, parameters, 7, CLASSES, kernels.ADAM, ADAM)
         before = kernels.compilations()
         trainer.train(X, y, np.arange(30), 0, np.full(5, 1e-3))
         kernels.predict(plan, parameters, X)
@@ -191,11 +321,11 @@ def test_another_network_compiles_nothing():
 
 
 @numba.njit
-def train_in_nopython(table, numbers, inputs, labels, targets, rates, losses, n):
-    done = kernels.network_train(table, numbers, inputs, labels, targets, rates, losses, n)
-    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, n)
+def train_in_nopython(table, numbers, inputs, labels, targets, weights, rates, losses, n):
+    done = kernels.network_train(table, numbers, inputs, labels, targets, weights, rates, losses, n, 1)
+    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, weights, n)
     kernels.network_update(table, numbers)
-    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, n)
+    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, weights, n)
 
 
 def test_network_kernels_are_callable_from_nopython_code():
@@ -206,7 +336,7 @@ def test_network_kernels_are_callable_from_nopython_code():
     bound.use_threads(1)
     kernels.gather(X, np.arange(12), 12, 1.0, 0.0, bound.inputs, bound.layout.input_size, bound.layout.jump)
     losses = np.zeros(1)
-    done, before, after = train_in_nopython(bound.table, bound.numbers, bound.inputs, y, np.zeros(0), np.full(1, 0.01), losses, 12)
+    done, before, after = train_in_nopython(bound.table, bound.numbers, bound.inputs, y, np.zeros(0), np.zeros(0), np.full(1, 0.01), losses, 12)
     assert done == 1
     assert after < before < losses[0]
 
@@ -226,8 +356,8 @@ for dtype in ("float32", "float64"):
         plan.set_weight(parameters, i, W, np.zeros(b))
     X, y = rng.integers(0, 17, (700, 64)).astype(np.uint8), rng.integers(0, 10, 700)
     adam = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
-    trainer = kernels.Trainer(plan, parameters, 150, kernels.CROSS_ENTROPY, kernels.ADAM, adam, n_threads=int(sys.argv[1]), scale=1 / 16)
-    kernels.plan.region_work = lambda: 1  # threads for the smallest layer
+    trainer = kernels.Trainer(plan, parameters, 150, kernels.Objective(kernels.CROSS_ENTROPY, scale=1 / 16), kernels.ADAM, adam, n_threads=int(sys.argv[1]))
+    kernels.bound.region_work = lambda: 1  # threads for the smallest layer
     step = 0
     for epoch in range(3):
         order = np.empty(700, np.int64)

@@ -9,7 +9,7 @@ from kernels.optimizers import N_BUFFERS, N_HYPER, update_range
 from tests import reference
 from tests.numerics import DTYPES, assert_close, assert_same_bits, awkward
 
-RULES = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"]
+RULES = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "rprop"]
 CODE = {name: getattr(optimizers, name.upper()) for name in RULES}
 
 # name: settings; those of `update_range` at their places (momentum, beta1 or alpha; beta2; eps; weight decay; lr_decay; -; dampening)
@@ -21,6 +21,7 @@ SETTINGS = {
     "rmsprop": ({"alpha": 0.9, "eps": 1e-8, "weight_decay": 0.01}, [0.9, 0, 1e-8, 0.01]),
     "adam": ({"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}, [0.9, 0.999, 1e-8, 0.01]),
     "adamw": ({"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}, [0.9, 0.999, 1e-8, 0.01]),
+    "rprop": ({"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0, "weight_decay": 0.0}, [0.5, 1.2, 1e-6, 0, 50.0]),
 }
 
 # w after three steps at learning rate 0.1 with these settings, by PyTorch 2.13 in float64
@@ -34,6 +35,7 @@ PYTORCH = {
     "rmsprop": [0.8186777617475524, -1.7366878724516719, 0.1219933181419785],
     "adam": [0.8072158045561845, -1.804957449198883, 0.35329662264097234],
     "adamw": [0.8076091694498291, -1.8036519313891806, 0.35394020040694457],
+    "rprop": [0.78, -1.9, 0.35],
 }
 
 
