@@ -2,7 +2,6 @@
 
     python benchmarks/traps.py
 
-The table in benchmarks/README.md is made of it.
 """
 
 from __future__ import annotations
