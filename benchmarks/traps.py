@@ -1,6 +1,6 @@
 """Measure what goes wrong when a package compiled by Numba is benchmarked without care, and what the cure gives: about a minute.
 
-    python benchmarks/traps.py
+python benchmarks/traps.py
 
 """
 

@@ -1,71 +1,89 @@
-"""Runs every example as a reader would and writes examples/README.md, a course from one neuron to MNIST.
+"""Run every example as a person would, and write examples/README.md and examples/pictures from what they print and draw.
 
-`python examples/gallery.py` needs the extras `plot`, `scipy` and `sklearn`, and MNIST as `fastnn train mnist` does.
+`python examples/gallery.py` does all of it, in some minutes; `python examples/gallery.py spiral` one example, and leaves the
+rest of the page as it is.
 """
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+HERE = Path(__file__).parent
 
-COURSE = {  # example: title, what it teaches, arguments that draw its picture
-    "functions": ("A layer is a function", "Layers are plain functions of arrays, chained by hand, and rows or columns make no difference.", ""),
-    "neuron": ("One neuron", "A neuron weighs its inputs, adds a bias and squashes the sum; that is already a spam filter.", ""),
-    "logistic_regression": ("Logistic regression", "The simplest network is an old statistical model, and two ways of training find its one minimum.", ""),
-    "softmax_regression": ("Softmax regression", "One layer with as many outputs as classes reads most handwritten digits.", ""),
-    "mazur": ("Backpropagation step by step", "Forward pass, error, gradient and update of a 2-2-2 network, every number of it checked.", ""),
-    "eleven_lines": ("A network in eleven lines", "A hidden layer solves what one layer cannot, and the learning rate decides how well.", ""),
-    "gradient_check": ("Gradient checking", "Central differences tell whether a gradient is right, for every layer, activation and loss.", ""),
-    "moons": ("Two moons", "Three hidden units bend the boundary between two classes.", "{pictures}/moons.png"),
-    "spiral": (
-        "Neural networks from scratch",
-        "ReLU, Adam and a decaying learning rate untwist a spiral; penalties and dropout hold it back.",
-        "{pictures}/spiral.png",
+INTRODUCTION = """# Examples: a course in sixteen networks
+
+Every script is one system that people learn from, written with this library, and prints its numbers beside those that the
+author of the system published. Read from top to bottom: each adds one idea. Install what they need from the checkout with
+
+```sh
+python -m pip install -e ".[data,plot,scipy,sklearn]"
+```
+
+and run them there. MNIST is downloaded once, or read from the folder that `FASTNN_DATA_DIR` names. This page is made by
+`python examples/gallery.py`.
+"""
+
+# Script: heading, what it teaches, and the commands; an argument with an ending is a picture.
+COURSE = {
+    "functions": ("The functions", "A network is a chain of plain functions, whether the data are rows or columns.", [[]]),
+    "neuron": ("One neuron", "A neuron adds up evidence and squeezes the sum between 0 and 1.", [[]]),
+    "logistic_regression": ("Logistic regression", "The smallest network that learns: one sigmoid unit, and one minimum that every method finds.", [[]]),
+    "softmax_regression": ("Softmax regression", "Several classes: one output for each, made to add up to 1.", [[]]),
+    "mazur": ("Backpropagation, step by step", "One step forward, one step back, every number on paper.", [[]]),
+    "eleven_lines": ("Eleven lines of Python", "Why a hidden layer is needed, and what the learning rate does.", [[]]),
+    "moons": ("Moons", "Three hidden units bend the boundary between two classes.", [["moons.png"]]),
+    "nielsen": ("Neural Networks and Deep Learning", "Overfitting, seen in two columns, and what holds against it.", [[], ["--full"]]),
+    "spiral": ("Neural Networks from Scratch", "ReLU, softmax and Adam on a task that no straight line solves; L2 and dropout.", [["--full", "spiral.png"]]),
+    "handwritten_zip": ("The machine-learning class, exercise 4", "Training is minimization: any minimizer will do.", [[]]),
+    "numpy_classifier": (
+        "A classifier written with NumPy",
+        "The same layers one image at a time, in minibatches, with ReLU and softmax.",
+        [["--full"]],
     ),
-    "nielsen": ("Neural networks and deep learning", "Overfitting, regularization and start weights on MNIST, to the same number of hits.", ""),
-    "handwritten_zip": ("Exercise 4 of the machine-learning class", "A network is one vector, so conjugate gradient and L-BFGS can minimize its cost.", ""),
-    "numpy_classifier": ("A classifier in NumPy", "One image at a time against minibatches, sigmoids against a modern setting.", ""),
-    "keras_sequential": ("The same model in Keras", "Weights carry over as they are, and the predictions are the same.", ""),
-    "xor_rprop": ("XOR with Rprop", "The sign of a gradient is enough to learn with: Rprop stops after some 35 epochs.", ""),
-    "playground": ("A playground", "Watch the boundary form.", "spiral {pictures}/playground.gif"),
-    "spam_filter": ("A spam filter", "Class weights trade precision for recall.", ""),
+    "keras_sequential": ("Keras Sequential", "The same model in two spellings gives the same numbers.", [[]]),
+    "xor_rprop": ("FANN: XOR by resilient propagation", "The sign of the gradient is enough; the start matters.", [[]]),
+    "playground": ("TensorFlow Playground", "Watch the boundary form.", [[], ["spiral", "playground.gif"]]),
+    "spam_filter": ("A spam filter", "Rare classes: weights, precision and recall.", [[]]),
+    "gradient_check": ("Checking gradients", "How to know that backpropagation is right.", [[]]),
 }
 
 
-def run(name, arguments=()):
-    """Return what an example prints."""
-    result = subprocess.run([sys.executable, FOLDER / f"{name}.py", *arguments], capture_output=True, text=True, cwd=FOLDER.parent)
-    if result.returncode:
-        raise RuntimeError(f"{name} must run; it ended with {result.returncode}:\n{result.stderr}")
-    return result.stdout.rstrip()
+def run(name, arguments):
+    """Run a script with pictures going to their folder; return the part of its section: command, output and picture."""
+    pictures = [one for one in arguments if "." in one]
+    places = [str(HERE / "pictures" / one) if one in pictures else one for one in arguments]
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent)}
+    done = subprocess.run([sys.executable, HERE / f"{name}.py", *places], cwd=HERE.parent, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    shown = "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
+    blocks = [f"```sh\n{' '.join(['python', f'examples/{name}.py', *arguments])}\n```", f"```text\n{shown}\n```"]
+    return "\n\n".join(blocks + [f"![{COURSE[name][0]}](pictures/{one})" for one in pictures])
 
 
 def section(name):
-    """Return the part of the course that an example is."""
-    title, lesson, arguments = COURSE[name]
-    lines = [f"## {title}", "", lesson, "", "```sh", f"python examples/{name}.py", "```", "", "```text", run(name), "```", ""]
-    if arguments:
-        path = arguments.split()[-1].format(pictures="pictures")
-        run(name, arguments.format(pictures=FOLDER / "pictures").split())
-        lines += [f"![{title}]({path})", "", f"`python examples/{name}.py {arguments.format(pictures='examples/pictures')}` draws this.", ""]
-    return "\n".join(lines)
+    """Run a script in all its ways; return its section of the page."""
+    heading, teaches, commands = COURSE[name]
+    number = list(COURSE).index(name) + 1
+    return "\n\n".join([f"## {number}. {heading}", f"{teaches} [{name}.py]({name}.py)", *(run(name, arguments) for arguments in commands)]) + "\n"
 
 
-def main():
-    """Write the course."""
-    (FOLDER / "pictures").mkdir(exist_ok=True)
-    begin = (
-        "# A course in small networks\n\nEach of these systems comes from a tutorial or a textbook, whose author printed its numbers. Here it is rebuilt\n"
-        "in a page, and its numbers stand beside the published ones; `tests/examples` holds each of them to a tolerance. The docstring of each\n"
-        'file names its origin. Install with `python -m pip install -e ".[test]"`; `python examples/gallery.py` writes this page.\n'
-    )
-    sections = []
-    for name in COURSE:
+def read(page):
+    """Return the sections of a page by the name of their script."""
+    parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    return {re.search(r"\]\((\w+)\.py\)", part)[1]: part.rstrip("\n") + "\n" for part in parts}
+
+
+def main(*names):
+    """Write the page, with new sections for the named scripts, or for all."""
+    (HERE / "pictures").mkdir(exist_ok=True)
+    page = HERE / "README.md"
+    sections = read(page.read_text(encoding="utf-8")) if names and page.exists() else {}
+    for name in names or COURSE:
         print(name, flush=True)
-        sections.append(section(name))
-    (FOLDER / "README.md").write_text("\n".join([begin, *sections]).rstrip() + "\n", encoding="utf-8")
+        sections[name] = section(name)
+    page.write_text("\n".join([INTRODUCTION, *(sections[name] for name in COURSE if name in sections)]), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

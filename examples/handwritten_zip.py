@@ -49,7 +49,7 @@ def train(optimizer, X, labels, lambda_=1.0, iterations=50):
     """Minimize the class's cost; return the network and the cost at the end."""
     net = make_network(lambda_, len(X))
     cost = BinaryCrossEntropy(reduction="mean", outputs_reduction="sum")
-    net.fit(X, one_hot(labels), loss=cost, optimizer=optimizer, epochs=iterations, batch_size=None, verbose=0)
+    net.fit(X, one_hot(labels), loss=cost, optimizer=optimizer, epochs=iterations, batch_size=None, verbose=0, n_threads=1)
     return net, net.evaluate(X, one_hot(labels))["loss"]
 
 

@@ -3,19 +3,19 @@
 The systems of Michael Nielsen's book (2015): `network.py` of chapter 1, quadratic cost, and `network2.py` of chapter 3,
 cross-entropy, L2, better initial weights and monitoring. The published hit counts are those of the figures' data in
 github.com/mnielsen/neural-networks-and-deep-learning (MIT licence, Michael Nielsen). They were made with a seed, so the
-same start weights and the same order of the images give the same counts here.
+same start weights and the same order of the images give the same counts here. Two of the runs are from the text, which
+names no seed: that with the quadratic cost, and that with 100 hidden units.
 
 It teaches overfitting, seen with 1,000 training images: the training cost falls for ever, the test hits stop rising;
 and what holds against it: L2, more images, stopping early.
 
     python examples/nielsen.py           1,000 images, and one epoch of the large runs
-    python examples/nielsen.py --full    100 hidden units, 60 epochs: 98 %
+    python examples/nielsen.py --full    100 hidden units, 60 epochs, two minutes: 98 %
 """
 
 import functools
 import random
 import sys
-import time
 
 import numpy as np
 
@@ -76,7 +76,7 @@ def make_network(sizes=(784, 30, 10), large=True, lambda_=0.0, n_rows=50_000):
 def hits(net, data):
     """Return how many images have their largest output where their one-hot row has its 1."""
     images, rows = data
-    return int(np.sum(net.predict(images).argmax(axis=1) == rows.argmax(axis=1)))
+    return int(np.sum(net.predict(images, n_threads=1).argmax(axis=1) == rows.argmax(axis=1)))
 
 
 class Hits:
@@ -94,12 +94,11 @@ class Hits:
         self.counts.append(hits(self.network, self.data))
 
 
-def train(net, training, eta, epochs, loss=CROSS_ENTROPY, monitored=None, **settings):
+def train(net, training, monitored, eta, epochs, loss=CROSS_ENTROPY):
     """Train in minibatches of 10, in the book's order; return the hits on the monitored data after every epoch."""
     images, rows = training
-    counter = Hits(monitored)
-    settings = {"shuffle": python2_shuffle(len(images)), "verbose": 0, "n_threads": 1}
-    net.fit(images, rows, loss=loss, optimizer=SGD(eta), epochs=epochs, batch_size=10, callbacks=[counter], **settings)
+    order, counter = python2_shuffle(len(images)), Hits(monitored)
+    net.fit(images, rows, loss, SGD(eta), epochs, batch_size=10, shuffle=order, callbacks=[counter], verbose=0, n_threads=1)
     return counter.counts
 
 
@@ -107,43 +106,53 @@ def small_run(lambda_, epochs):
     """Train with the first 1,000 images; return the test hits after every epoch."""
     (images, rows), _, test = load()
     net = make_network(lambda_=lambda_, n_rows=1000)
-    return train(net, (images[:1000], rows[:1000]), 0.5, epochs, monitored=test)
+    return train(net, (images[:1000], rows[:1000]), test, 0.5, epochs)
 
 
 def large_run(name, epochs=1):
     """Train one of the published runs with 50,000 images; return the hits after every epoch."""
     training, validation, test = load()
     if name == "default start":
-        return train(make_network(large=False, lambda_=5.0), training, 0.1, epochs, monitored=validation)
+        return train(make_network(large=False, lambda_=5.0), training, validation, 0.1, epochs)
     if name == "quadratic cost":
-        return train(make_network(), training, 3.0, epochs, loss=QUADRATIC, monitored=test)
-    return train(make_network(lambda_=5.0 if name == "regularized, full" else 0.0), training, 0.5, epochs, monitored=test)
+        return train(make_network(), training, test, 3.0, epochs, QUADRATIC)
+    return train(make_network(lambda_=5.0 if name == "regularized, full" else 0.0), training, test, 0.5, epochs)
 
 
 def stop_early(patience=10):
-    """Train with 1,000 images until the validation cost has not fallen for `patience` epochs; return the history and the best epoch."""
+    """Train with 1,000 images until the validation cost has not fallen for some epochs; return history, best epoch and test hits."""
     (images, rows), validation, test = load()
     net, rule = make_network(large=False), EarlyStopping("validation_loss", patience)
-    sets = {"validation": validation, "test": test}
-    order = python2_shuffle(1000)
     history = net.fit(
-        images[:1000], rows[:1000], CROSS_ENTROPY, SGD(0.5), epochs=100, batch_size=10, validation_data=sets, shuffle=order, callbacks=[rule], verbose=0
+        images[:1000],
+        rows[:1000],
+        loss=CROSS_ENTROPY,
+        optimizer=SGD(0.5),
+        epochs=100,
+        batch_size=10,
+        validation_data={"validation": validation, "test": test},
+        shuffle=python2_shuffle(1000),
+        callbacks=[rule],
+        verbose=0,
+        n_threads=1,
     )
     return history, rule.best_epoch, hits(net, test)
 
 
 def full_run():
-    """Train 100 hidden units for 60 epochs, lambda 5, eta 0.1; return the test hits after every epoch."""
-    training, _, test = load()
-    return train(make_network((784, 100, 10), large=False, lambda_=5.0), training, 0.1, 60, monitored=test)
+    """Train 100 hidden units for 60 epochs, lambda 5, eta 0.1; return the validation hits after every epoch, and the test hits."""
+    training, validation, test = load()
+    net = make_network((784, 100, 10), large=False, lambda_=5.0)
+    return train(net, training, validation, 0.1, 60), hits(net, test)
 
 
 def main(*arguments):
     """Print hits among 10,000 images beside the book's."""
     if "--full" in arguments:
-        start = time.perf_counter()
-        counts = full_run()
-        print(f"100 hidden units, 60 epochs: {counts[-1]} at the end, {max(counts)} at best, book 9804; {time.perf_counter() - start:.0f} s")
+        counts, test_hits = full_run()
+        print("100 hidden units, 60 epochs, hits among 10,000 images")
+        print(f"validation: {counts[-1]} at the end, {max(counts)} at best; book 9804")
+        print(f"test: {test_hits}")
         return
     print(f"{'hits among 10,000':<24}{'epoch':>6}{'fastnn':>8}{'book':>8}")
     for name, published in PUBLISHED.items():

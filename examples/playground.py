@@ -74,7 +74,7 @@ def train(name, callbacks=()):
     return net, net.evaluate(X, y)["loss"], net.evaluate(X_test, y_test)["loss"]
 
 
-def film(name, path, n_frames=8):
+def film(name, path, n_frames=5):
     """Return the callback that films the boundary of a task."""
     from fastnn.plots import BoundaryMovie
 
