@@ -254,8 +254,7 @@ def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 # Threads.
 
-_IMPORTED_IN = os.getpid()
-_pool_owner: int | None = None
+_inherited_pool = False
 _region = threading.RLock()
 
 
@@ -303,15 +302,6 @@ def region_work() -> int:
     return OMP_REGION if threading_layer() in ("omp", "tbb") else WORKQUEUE_REGION
 
 
-def _may_run_parallel() -> bool:
-    """Whether a parallel region is safe in this process: OpenMP's pool does not survive a fork."""
-    global _pool_owner
-    layer, here = threading_layer(), os.getpid()
-    if layer is None or (_pool_owner is None and here == _IMPORTED_IN):
-        _pool_owner = here
-    return layer != "omp" or _pool_owner == here
-
-
 @contextlib.contextmanager
 def threads(n_threads: int) -> Iterator[int]:
     """Hold `n_threads` threads for the parallel kernels called inside, and give the number that may really be used.
@@ -319,7 +309,7 @@ def threads(n_threads: int) -> Iterator[int]:
     That is 1 in a forked child of a process that ran OpenMP's pool, and while another Python thread is inside a
     parallel region of a layer that is not thread-safe. The caller's own `numba.get_num_threads()` is restored.
     """
-    if n_threads <= 1 or not _may_run_parallel():
+    if n_threads <= 1 or _inherited_pool:
         yield 1
         return
     guarded = threading_layer() not in ("omp", "tbb")
@@ -337,9 +327,10 @@ def threads(n_threads: int) -> Iterator[int]:
 
 
 def _after_fork_in_child() -> None:
-    """Forget a lock that another thread of the parent may hold."""
-    global _region
+    """Forget a lock that another thread of the parent may hold, and know that OpenMP's pool, if the parent had one, is not here."""
+    global _region, _inherited_pool
     _region = threading.RLock()
+    _inherited_pool = threading_layer() == "omp"
 
 
 if hasattr(os, "register_at_fork"):

@@ -96,6 +96,29 @@ def test_forked_children_fit_and_predict(layer):
     )
 
 
+@pytest.mark.parametrize("layer", layers())
+def test_a_child_of_a_process_without_a_pool_uses_threads(layer):
+    run(
+        """
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork = multiprocessing.get_context("fork")
+        def used():
+            fit()
+            with kernels._jit.threads(2) as n:
+                return n
+        def child(depth, queue):
+            queue.put(used())
+            if depth:
+                p = fork.Process(target=child, args=(depth - 1, queue)); p.start(); p.join(60)
+        queue = fork.Queue()
+        p = fork.Process(target=child, args=(1, queue)); p.start(); p.join(60)
+        assert [queue.get(timeout=100) for _ in range(2)] == [2, 1 if layer == "omp" else 2]
+        """,
+        NUMBA_THREADING_LAYER=layer,
+    )
+
+
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_a_users_parallel_loop_may_call_kernels(layer):
     run(
