@@ -81,7 +81,7 @@ def relative_time(
     rounds, seconds : int, float
         Turns of a side in a block, and for how long each works: short, so that many of them are not disturbed.
     pause : float
-        Seconds of sleep before each turn, for the threads of the other side to stop spinning.
+        Seconds of sleep before each turn, for the threads of the other side to stop spinning: OpenBLAS's take between 30 and 100 ms.
     clock : callable, default time.thread_time
         CPU time of this thread does not count when another process has the CPU. Several threads need `time.perf_counter`.
     """
@@ -98,6 +98,7 @@ def _block(pair: tuple[Call, Call], rounds: int, seconds: float, pause: float, c
         for side, (function, count) in enumerate(zip(pair, counts)):
             if pause:
                 time.sleep(pause)
+                function()  # wakes its threads
             turn[side] = _spent(function, count, clock) / count
     return np.quantile(times, 0.1, axis=0)
 

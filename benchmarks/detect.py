@@ -1,17 +1,18 @@
 """Show what the suite finds: a slowdown of 15 % that is really there, and none where nothing changed.
 
-    python benchmarks/detect.py                         all four parts: about 50 minutes
+    python benchmarks/detect.py                         everything: about an hour
     python benchmarks/detect.py --parts slower,same --tries 2
-    python benchmarks/detect.py --kernel adam_update
+    python benchmarks/detect.py --kernels adam_update
 
 A scratch clone gets a commit that repeats a share of the work of one kernel, whatever the kernel looks like: lines at the end of its
 file put a compiled function around it. `asv continuous` compares the commits on the ratios to NumPy while another process
 multiplies matrices on the last CPU.
 
-    slower   the commit with the slowdown: the kernel's ratio must be flagged
-    same     the same sources twice, in two commits: nothing may be flagged
-    find     `asv find` over 16 commits, the slowdown in one of them
-    callee   a commit that changes only a function in another file, which the kernel calls: its own machine code must be measured
+    callee   commits that change only what a kernel takes from another file, a function, an intrinsic or a constant: their own machine
+             code must be measured, and so be slower
+    slower   for each kernel a commit with the slowdown: its ratio must be flagged
+    same     the same sources twice, in two commits: of all ratios none may be flagged
+    find     `asv find` over 16 commits, the slowdown in one of them: it must be named
 """
 
 from __future__ import annotations
@@ -48,7 +49,6 @@ class Injection:
     arguments: str
     again: str
     benchmark: str
-    parameter: str
 
     def code(self, kernel: str, share: float) -> str:
         """Return the lines that make the kernel slower; what it computes stays the same."""
@@ -66,25 +66,29 @@ def _slow_{kernel}({self.arguments}):
     return _quick_{kernel}({self.arguments})
 
 
-{kernel}.compiled = {kernel}._face = _slow_{kernel}
+{kernel}.compiled = _slow_{kernel}
+if {kernel}._face is _quick_{kernel}:
+    {kernel}._face = _slow_{kernel}
 """
 
 
 KERNELS = {
-    "tanh_forward": Injection("activations", "Z, out", "Z[:n], out[:n]", "relative.Activation.track_forward", "tanh"),
-    "gelu_tanh_forward": Injection("activations", "Z, out", "Z[:n], out[:n]", "relative.Activation.track_forward", "gelu_tanh"),
+    "tanh_forward": Injection("activations", "Z, out", "Z[:n], out[:n]", "relative.Activation.track_forward('tanh')"),
+    "gelu_tanh_forward": Injection("activations", "Z, out", "Z[:n], out[:n]", "relative.Activation.track_forward('gelu_tanh')"),
+    "linear_forward": Injection(
+        "linear", "X, W, b, activation, out", "X[:n], W, b, activation, out[:n]", "relative.Linear.track_forward_packed('64 x 128 x 128')"
+    ),
     "softmax_cross_entropy": Injection(
-        "losses", "logits, labels, scale, dlogits", "logits[:n], labels[:n], scale, dlogits[:n]", "relative.Others.track_softmax_cross_entropy", ""
+        "losses", "logits, labels, scale, dlogits", "logits[:n], labels[:n], scale, dlogits[:n]", "relative.Others.track_softmax_cross_entropy"
     ),
     "adam_update": Injection(  # a learning rate of 0 moves no weight
         "optimizers",
         "w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step",
         "w[:n], g[:n], m[:n], v[:n], 0.0, beta1, beta2, eps, 0.0, step",
-        "relative.Optimizer.track_update",
-        "adam",
+        "relative.Optimizer.track_update('adam')",
     ),
 }
-CALLEE = '''
+AGAIN = '''
 
 _once = map_elements
 
@@ -97,18 +101,51 @@ def map_elements(function, X, out):
 '''
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """A change to what the kernels of a benchmark take from another file: the file, the text that is replaced (none: appended)."""
+
+    file: str
+    old: str
+    new: str
+    benchmark: str
+
+
+ELSEWHERE = {
+    "a function that activations.py calls": Elsewhere("_elements", "", AGAIN, "relative.Activation.track_forward('tanh')"),
+    "an intrinsic of its polynomials": Elsewhere(
+        "_bits",
+        'value = _call(builder, "fma", _FORMATS[x][3], value, point, term)',
+        "value = builder.fadd(builder.fmul(value, point), term)",
+        "relative.Activation.track_forward('tanh')",
+    ),
+    "a constant that linear.py's loops are made from": Elsewhere(
+        "_tile",
+        'VECTOR_BYTES = int(os.environ.get("FASTNN_VECTOR_BYTES", 0)) or _vector_bytes()',
+        "VECTOR_BYTES = 16",
+        "relative.Linear.track_forward('64 x 128 x 128')",
+    ),
+}
+
+
 class Scratch:
     """A clone of the repository in which anything may be committed and measured."""
 
     def __init__(self, folder: Path, commit: str) -> None:
         self.folder, self.clone = folder, folder / "clone"
         run("git", "clone", "--quiet", str(ROOT), str(self.clone))
-        self.git("checkout", "--quiet", "-B", "main", commit)
+        self.start = commit
+        self.restart()
         self.git("config", "user.name", "detect")
         self.git("config", "user.email", "detect@localhost")
         # asv keeps the name of the machine in the home folder, the suite its compiled kernels in the user's cache
         self.environment = {**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")}
         self.asv("machine", "--yes")
+
+    def restart(self) -> str:
+        """Let the branch end at the commit it began with."""
+        self.git("checkout", "--quiet", "-B", "main", self.start)
+        return self.start
 
     def git(self, *arguments: str) -> str:
         return run("git", *arguments, cwd=self.clone).strip()
@@ -122,11 +159,14 @@ class Scratch:
             sys.exit(f"asv {command} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
         return done.stdout
 
-    def commit(self, message: str, file: str | None = None, code: str = "") -> str:
-        """Append code to a file, if any, and commit it; return the new commit."""
+    def commit(self, message: str, file: str | None = None, new: str = "", old: str = "") -> str:
+        """Put new text in the place of the old one, or at the end of a file, and commit it; return the new commit."""
         if file:
-            with open(self.clone / file, "a") as out:
-                out.write(code)
+            path = self.clone / file
+            text = path.read_text()
+            if old not in text:
+                sys.exit(f"{file} has no line {old!r} any more")
+            path.write_text(text.replace(old, new) if old else text + new)
         self.git("commit", "--quiet", "--all", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
@@ -163,62 +203,72 @@ def other_load() -> Iterator[None]:
         process.wait()
 
 
-def show(part: str, attempt: int, outcome: bool, flagged: list[tuple[float, str]], seconds: float) -> bool:
-    names = ", ".join(f"{name} x {change:.2f}" for change, name in flagged) or "nothing"
-    print(f"| {part} | {attempt} | {'yes' if outcome else 'NO'} | {names} | {seconds:.0f} |", flush=True)
-    return outcome
+class Report:
+    """Prints a row for each try, and at the end how many were as they should be."""
+
+    def __init__(self) -> None:
+        self.tries: dict[tuple[str, str], list[tuple[bool, float]]] = {}
+        print("| part | subject | try | as it should be | flagged | s |\n|---|---|---|---|---|---|", flush=True)
+
+    def add(self, part: str, subject: str, right: bool, flagged: list[tuple[float, str]], start: float, of: str = "") -> None:
+        """Count a try; `of`: the benchmark whose change the summary shows."""
+        tries = self.tries.setdefault((part, subject), [])
+        tries.append((right, {name: change for change, name in flagged}.get(of, float("nan"))))
+        names = ", ".join(f"{name} x {change:.2f}" for change, name in flagged) or "nothing"
+        print(f"| {part} | {subject} | {len(tries)} | {'yes' if right else 'NO'} | {names} | {time.time() - start:.0f} |", flush=True)
+
+    def end(self) -> bool:
+        print("\n| part | subject | as it should be | flagged as slower by a factor of |\n|---|---|---|---|")
+        for (part, subject), tries in self.tries.items():
+            changes = sorted(change for _, change in tries if change == change)
+            span = " to ".join(dict.fromkeys(f"{change:.2f}" for change in (changes[0], changes[-1]))) if changes else ""
+            print(f"| {part} | {subject} | {sum(right for right, _ in tries)} of {len(tries)} | {span} |")
+        return all(right for tries in self.tries.values() for right, _ in tries)
 
 
-def part_slower(scratch: Scratch, args: argparse.Namespace) -> bool:
-    base, injection = scratch.git("rev-parse", "HEAD"), KERNELS[args.kernel]
-    commit = scratch.commit(f"Make {args.kernel} slower", f"kernels/{injection.file}.py", injection.code(args.kernel, args.slowdown))
-    outcomes = []
-    for attempt in range(1, args.tries + 1):
+def only(benchmark: str) -> str:
+    return "^" + re.escape(benchmark) + "$"
+
+
+def part_callee(scratch: Scratch, report: Report, args: argparse.Namespace) -> None:
+    for name, change in ELSEWHERE.items():
         start = time.time()
-        flagged = scratch.continuous(base, commit, args.factor, args.bench)
-        hit = any(name.startswith(injection.benchmark) and injection.parameter in name for _, name in flagged)
-        outcomes.append(show("slower: flagged", attempt, hit, flagged, time.time() - start))
-    return all(outcomes)
+        base = scratch.restart()
+        commit = scratch.commit(f"Change {name}", f"kernels/{change.file}.py", change.new, change.old)
+        flagged = scratch.continuous(base, commit, args.factor, only(change.benchmark))
+        report.add("callee", name, bool(flagged), flagged, start, change.benchmark)
 
 
-def part_same(scratch: Scratch, args: argparse.Namespace) -> bool:
-    base = scratch.git("rev-parse", "HEAD")
+def part_slower(scratch: Scratch, report: Report, args: argparse.Namespace) -> None:
+    for kernel in args.kernels.split(","):
+        injection, base = KERNELS[kernel], scratch.restart()
+        commit = scratch.commit(f"Make {kernel} slower", f"kernels/{injection.file}.py", injection.code(kernel, args.slowdown))
+        for _ in range(args.tries):
+            start = time.time()
+            flagged = scratch.continuous(base, commit, args.factor, only(injection.benchmark))
+            report.add("slower", kernel, bool(flagged), flagged, start, injection.benchmark)
+
+
+def part_same(scratch: Scratch, report: Report, args: argparse.Namespace) -> None:
+    base = scratch.restart()
     commit = scratch.commit("Change nothing")
-    outcomes = []
-    for attempt in range(1, args.tries + 1):
+    for _ in range(args.tries):
         start = time.time()
-        flagged = scratch.continuous(base, commit, args.factor, args.bench)
-        outcomes.append(show("same: nothing flagged", attempt, not flagged, flagged, time.time() - start))
-    return all(outcomes)
+        flagged = scratch.continuous(base, commit, args.factor, "^relative")
+        report.add("same", "all ratios", not flagged, flagged, start)
 
 
-def part_find(scratch: Scratch, args: argparse.Namespace) -> bool:
-    injection, start = KERNELS[args.kernel], time.time()
-    first = scratch.git("rev-parse", "HEAD")
-    guilty, position = "", 11
+def part_find(scratch: Scratch, report: Report, args: argparse.Namespace) -> None:
+    kernel = args.kernels.split(",")[0]
+    injection, first, start, guilty, position = KERNELS[kernel], scratch.restart(), time.time(), "", 11
     for i in range(1, 17):
         if i == position:
-            guilty = scratch.commit(f"Commit {i}, slower", f"kernels/{injection.file}.py", injection.code(args.kernel, args.slowdown))
+            guilty = scratch.commit(f"Commit {i}, slower", f"kernels/{injection.file}.py", injection.code(kernel, args.slowdown))
         else:
             scratch.commit(f"Commit {i}")
-    report = scratch.asv("find", f"{first}..HEAD", injection.benchmark)
-    found = re.findall(r"Greatest regression found: ([0-9a-f]+)", report)
+    found = re.findall(r"Greatest regression found: ([0-9a-f]+)", scratch.asv("find", f"{first}..HEAD", only(injection.benchmark)))
     named = bool(found) and guilty.startswith(found[0])
-    return show(
-        f"find: commit {position} of 16 named",
-        1,
-        named,
-        [(1 + args.slowdown, f"{found[0]} by asv, {guilty[:8]} in truth")] if found else [],
-        time.time() - start,
-    )
-
-
-def part_callee(scratch: Scratch, args: argparse.Namespace) -> bool:
-    base, start = scratch.git("rev-parse", "HEAD"), time.time()
-    commit = scratch.commit("Change a callee in another file", "kernels/_elements.py", CALLEE)
-    flagged = scratch.continuous(base, commit, args.factor, "relative.Activation")
-    elementwise = [name for _, name in flagged if "tanh" in name]
-    return show("callee: its own machine code", 1, bool(elementwise), flagged, time.time() - start)
+    report.add("find", f"{kernel}, in commit {position} of 16", named, [(1 + args.slowdown, f"{guilty[:8]}, asv says {found[0][:8]}")] if found else [], start)
 
 
 PARTS = {"callee": part_callee, "slower": part_slower, "same": part_same, "find": part_find}
@@ -227,23 +277,20 @@ PARTS = {"callee": part_callee, "slower": part_slower, "same": part_same, "find"
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show what the benchmarks find.")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"any of {', '.join(PARTS)}")
-    parser.add_argument("--kernel", default="tanh_forward", choices=KERNELS)
+    parser.add_argument("--kernels", default=",".join(KERNELS), help=f"any of {', '.join(KERNELS)}; find takes the first")
     parser.add_argument("--slowdown", type=float, default=0.15)
     parser.add_argument("--tries", type=int, default=10)
     parser.add_argument("--factor", type=float, default=1.10)
-    parser.add_argument("--bench", default="^relative", help="the ratios that are compared")
     parser.add_argument("--commit", default="HEAD")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Scratch(Path(folder), run("git", "rev-parse", args.commit, cwd=ROOT).strip())
-        head, outcomes = scratch.git("rev-parse", "HEAD"), []
-        print(f"{args.kernel} slower by {args.slowdown:.0%}, threshold {args.factor}, with another load on the last CPU\n")
-        print("| part | try | as it should be | flagged | s |\n|---|---|---|---|---|", flush=True)
+        print(f"Slower by {args.slowdown:.0%}, threshold {args.factor}, with another load on the last CPU\n")
+        report = Report()
         with other_load():
             for part in args.parts.split(","):
-                scratch.git("checkout", "--quiet", "-B", "main", head)
-                outcomes.append(PARTS[part](scratch, args))
-        sys.exit(0 if all(outcomes) else 1)
+                PARTS[part](scratch, report, args)
+        sys.exit(0 if report.end() else 1)
 
 
 if __name__ == "__main__":

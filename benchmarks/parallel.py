@@ -6,11 +6,14 @@ Threads of either side spin for a while after their work, so every turn begins a
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from benchmarks import common, linear
 from benchmarks.common import UNIT, hold_threads, relative_time
 from benchmarks.peers import SIDES, make_problem
 from benchmarks.training import WIDE
+
+TURNS: dict[str, Any] = {"blocks": 1, "rounds": 9, "seconds": 0.04, "pause": 0.1, "clock": time.perf_counter}
 
 
 class Training:
@@ -26,7 +29,7 @@ class Training:
     def track_steps(self, network: str, threads: int) -> float:
         problem = make_problem(*common.NETWORKS[network], 0.0, least_steps=4)
         new, base = (SIDES[name][1](problem, threads).run for name in ("fastnn", "numpy"))
-        return relative_time(lambda: (lambda: new(4), lambda: base(4)), blocks=1, rounds=9, seconds=0.02, pause=0.03, clock=time.perf_counter)
+        return relative_time(lambda: (lambda: new(4), lambda: base(4)), **TURNS)
 
 
 class Linear:
@@ -42,4 +45,4 @@ class Linear:
     def track_forward(self, shape: str, threads: int) -> float:
         layer = linear.Layer(*linear.SHAPES[shape])
         pair = layer.forward_fastnn, layer.forward_numpy
-        return relative_time(lambda: pair, blocks=1, rounds=9, seconds=0.02, pause=0.03, clock=time.perf_counter)
+        return relative_time(lambda: pair, **TURNS)

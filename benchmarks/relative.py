@@ -44,7 +44,7 @@ class Training(OneThread):
 
 
 class Linear(OneThread):
-    """A layer with ReLU of plain arrays: whole panels, odd sizes, few rows."""
+    """A layer with ReLU: whole panels, odd sizes, few rows."""
 
     params = ["64 x 128 x 128", "61 x 101 x 67", "4 x 128 x 128"]
     param_names = ("rows x n_in x n_out",)
@@ -53,6 +53,13 @@ class Linear(OneThread):
         def make():  # type: ignore[no-untyped-def]
             layer = linear.Layer(*map(int, shape.split(" x ")))
             return layer.forward_fastnn, layer.forward_numpy
+
+        return relative_time(make)
+
+    def track_forward_packed(self, shape: str) -> float:
+        def make():  # type: ignore[no-untyped-def]
+            layer = linear.Layer(*map(int, shape.split(" x ")))
+            return layer.forward_packed, layer.forward_numpy
 
         return relative_time(make)
 
