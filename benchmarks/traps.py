@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # a script finds its own folder first, but this one needs the folder above
@@ -24,9 +25,9 @@ import numpy as np  # noqa: E402
 import threadpoolctl  # noqa: E402
 
 import kernels  # noqa: E402
-from benchmarks import elementwise  # noqa: E402
+from benchmarks import elementwise, linear, parallel  # noqa: E402
 from benchmarks.baseline import zeros  # noqa: E402
-from benchmarks.common import Call, best_seconds, relative_time  # noqa: E402
+from benchmarks.common import Call, best_seconds, hold_threads, relative_time  # noqa: E402
 from benchmarks.detect import other_load  # noqa: E402
 
 Row = tuple[str, str, str]
@@ -86,26 +87,14 @@ print(max(pool["num_threads"] for pool in threadpoolctl.threadpool_info()))
 
 
 def spinning() -> Row:
-    A = np.ones((300, 300), np.float32)
-    x = np.ones(200_000, np.float32)
-
-    @numba.njit(parallel=True)
-    def twice(x):  # type: ignore[no-untyped-def]
-        for i in numba.prange(x.size):
-            x[i] = x[i] + 1
-
-    twice(x)
-
-    def after(pause: float) -> float:
-        spent = []
-        with threadpoolctl.threadpool_limits(os.cpu_count()):
-            for _ in range(15):
-                A @ A
-                time.sleep(pause)
-                spent.append(once(lambda: twice(x)))
-        return float(np.median(spent))
-
-    return "threads of the side before spin on: a parallel kernel right after a BLAS product, and 0.1 s later", us(after(0)), us(after(0.1))
+    """A layer of both sides on all CPUs, in turns: its time over NumPy's."""
+    hold_threads(os.cpu_count() or 1)
+    layer = linear.Layer(*linear.SHAPES["256 x 1024 x 1024"])
+    ratios = []
+    for pause in (0.03, 0.1):
+        turns = {**parallel.TURNS, "pause": pause}
+        ratios.append(f"{relative_time(lambda: (layer.forward_fastnn, layer.forward_numpy), **turns):.2f}")
+    return "threads of the other side still spin: our time over NumPy's on all CPUs, in turns with pauses of 0.03 s, of 0.1 s", ratios[0], ratios[1]
 
 
 def process_start() -> Row:
@@ -125,8 +114,10 @@ def process_start() -> Row:
 
 
 def cold_arrays() -> Row:
+    shape = 20_000, 600  # more than an allocator keeps for the next array
+
     def arrays() -> Call:
-        return partial(kernels.relu_forward, np.ones((1000, 500), np.float32), np.empty((1000, 500), np.float32))
+        return partial(kernels.relu_forward, np.ones(shape, np.float32), np.empty(shape, np.float32))
 
     fresh = [once(arrays()) for _ in range(9)]
     return (
@@ -136,12 +127,24 @@ def cold_arrays() -> Row:
     )
 
 
-def misaligned() -> Row:
-    memory = zeros(30_000 + 16)
-    Z, out = memory[4:30_004], zeros(30_016)[4:30_004]
-    Z_aligned, out_aligned = zeros(30_000), zeros(30_000)
-    times = [best_seconds(partial(kernels.relu_forward, *arrays)) for arrays in ((Z, out), (Z_aligned, out_aligned))]
-    return "arrays lie where the allocator puts them: 16 bytes beyond a cache line, or at one", us(times[0]), us(times[1])
+def placement() -> Row:
+    """A call on arrays that lie anywhere in a page, beside NumPy's on others."""
+    rng = np.random.default_rng(0)
+
+    def arrays() -> list[Any]:
+        return [zeros(4000 + 1024)[16 * start :][:4000] for start in rng.integers(0, 64, 2)]
+
+    def make() -> tuple[Call, Call]:
+        (Z, out), (Z_base, out_base) = arrays(), arrays()
+        return partial(kernels.relu_forward, Z, out), partial(np.maximum, Z_base, np.float32(0), out_base)
+
+    return "arrays lie where the allocator puts them: spread of ten ratios from one pair of arrays each, and from the best of nine", *(
+        spread([relative_time(make, blocks=blocks) for _ in range(10)]) for blocks in (1, 9)
+    )
+
+
+def spread(values: Any) -> str:
+    return f"{100 * (np.max(values) / np.min(values) - 1):.0f} %"
 
 
 def busy_machine() -> Row:
@@ -157,27 +160,23 @@ def busy_machine() -> Row:
             spent.append(time.perf_counter() - start)
         return spent[0] / spent[1]
 
-    def spread(ratio: Call) -> str:
-        values = np.array([ratio() for _ in range(10)])
-        return f"{100 * (values.max() / values.min() - 1):.0f} %"
-
     with other_load(), other_load():
         return (
             "another program runs: spread of ten ratios of wall times one after the other, and by relative_time",
-            spread(plain),
-            spread(lambda: relative_time(lambda: tuple(elementwise.activation_calls("tanh", (100, 300)).values()))),
+            spread([plain() for _ in range(10)]),
+            spread([relative_time(lambda: tuple(elementwise.activation_calls("tanh", (100, 300)).values())) for _ in range(10)]),
         )
 
 
 def rows() -> Iterator[Row]:
     yield late_variables()
     yield spinning()
-    threadpoolctl.threadpool_limits(1)
+    threadpoolctl.threadpool_limits(1)  # the threads of Numba wait
     yield compilation()
     yield shared_cache()
     yield process_start()
     yield cold_arrays()
-    yield misaligned()
+    yield placement()
     yield busy_machine()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import baseline, common, compare, peers
+from benchmarks import baseline, common, compare, detect, history, peers
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -153,3 +156,64 @@ def test_each_commit_has_a_private_cache(tmp_path: Path) -> None:
     folder = Path(done.stdout.strip())
     assert folder == tmp_path / "fastnn-asv" / "abc"
     assert folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+def commands(path: Path) -> list[str]:
+    """Return the commands in the table or the shell blocks of a README."""
+    text = path.read_text(encoding="utf-8")
+    lines = re.findall(r"`([^`\n]+)`", text) + [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    return [line.split("#")[0].strip() for line in lines]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "benchmarks/README.md"])
+def test_the_commands_of_the_readme_are_asvs(readme: str) -> None:
+    asv = pytest.importorskip("asv.commands")
+    parser = asv.make_argparser()[0]
+    found = [shlex.split(command)[1:] for command in commands(ROOT / readme) if command.startswith("asv ")]
+    assert {"run", "find", "publish", "profile"} <= {arguments[0] for arguments in found}
+    for arguments in found:
+        parser.parse_args(arguments)
+
+
+def test_history_shows_what_moved() -> None:
+    columns = list(history.COLUMNS)[:2]
+    rows = [history.Commit(f"{i}" * 40, f"Commit {i}", dict(zip(columns, values))) for i, values in enumerate([(1.0, 2.0), (1.05, 2.0), (1.2, 1.5)])]
+    lines = history.table(rows, 1.10, {"2222": "a reason"}).splitlines()
+    assert lines[2].startswith("| 00000000 | 1.00 | 2.00 | - |") and lines[2].endswith("|  |")
+    assert lines[3].startswith("| 11111111 | 1.05 | 2.00 |") and lines[3].endswith("|  |")
+    assert lines[4].startswith("| 22222222 | **1.20** | **1.50** |") and lines[4].endswith("| a reason |")
+
+
+def test_history_finds_a_value_among_the_parameters() -> None:
+    result = {"params": [["'a'", "'b'"], ["1", "2"]], "result": [1.0, 2.0, 3.0, float("nan")]}
+    assert history.pick(result, ("'b'", "1")) == 3.0
+    assert history.pick(result, ("'b'", "2")) is None
+    assert history.pick(result, ("'c'", "2")) is None
+    assert history.pick({"params": [], "result": [4.0]}, ()) == 4.0
+
+
+def test_an_injected_slowdown_computes_the_same(tmp_path: Path) -> None:
+    """The slower kernels of detect.py: right results, and every changed line is still in the sources."""
+    shutil.copytree(ROOT / "kernels", tmp_path / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, injection in detect.KERNELS.items():
+        with open(tmp_path / "kernels" / f"{injection.file}.py", "a") as file:
+            file.write(injection.code(name, 0.15))
+    for change in detect.ELSEWHERE.values():
+        assert change.old in (ROOT / "kernels" / f"{change.file}.py").read_text()
+    code = """
+import numpy as np, kernels
+Z = np.linspace(-3, 3, 200, dtype=np.float32).reshape(20, 10)
+out, labels = np.empty_like(Z), np.arange(20) % 10
+print(kernels.tanh_forward.compiled.__name__, kernels.linear_forward.compiled.__name__)
+kernels.tanh_forward(Z, out)
+print(np.abs(out - np.tanh(Z)).max() < 1e-6)
+kernels.linear_forward(Z, np.eye(10, dtype=np.float32), np.zeros(10, np.float32), kernels.RELU, out)
+print(np.array_equal(out, np.maximum(Z, 0)))
+print(abs(kernels.softmax_cross_entropy(Z, labels, 1 / 20, out) + np.log(np.exp(Z)[np.arange(20), labels] / np.exp(Z).sum(1)).mean()) < 1e-6)
+w, g, m, v = (np.full(20, x, np.float32) for x in (1, 1, 0, 0))
+kernels.adam_update(w, g, m, v, 0.1, 0.9, 0.999, 1e-8, 0.0, 1)
+print(np.allclose(w, 0.9))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["_slow_tanh_forward", "_slow_linear_forward", *["True"] * 4], done.stdout + done.stderr
