@@ -86,7 +86,8 @@ def relative_time(
         CPU time of this thread does not count when another process has the CPU. Several threads need `time.perf_counter`.
     """
     clock = clock or time.thread_time
-    new, base = np.min([_block(make(), rounds, seconds, pause, clock) for _ in range(blocks)], axis=0)
+    pairs = [make() for _ in range(blocks)]  # all at once, or each would get the memory of the one before
+    new, base = np.min([_block(pair, rounds, seconds, pause, clock) for pair in pairs], axis=0)
     return float(new / base)
 
 

@@ -162,7 +162,7 @@ def commands(path: Path) -> list[str]:
     """Return the commands in the table or the shell blocks of a README."""
     text = path.read_text(encoding="utf-8")
     lines = re.findall(r"`([^`\n]+)`", text) + [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [line.split("#")[0].strip() for line in lines]
+    return [command.strip() for line in lines for command in line.split("#")[0].split("&&")]
 
 
 @pytest.mark.parametrize("readme", ["README.md", "benchmarks/README.md"])
