@@ -81,7 +81,7 @@ KERNELS = {
     "softmax_cross_entropy": Injection(
         "losses", "logits, labels, scale, dlogits", "logits[:n], labels[:n], scale, dlogits[:n]", "relative.Others.track_softmax_cross_entropy"
     ),
-    "adam_update": Injection(  # a learning rate of 0 moves no weight
+    "adam_update": Injection(  # a learning rate of 0 moves no weight; the averages of the share move twice
         "optimizers",
         "w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step",
         "w[:n], g[:n], m[:n], v[:n], 0.0, beta1, beta2, eps, 0.0, step",
