@@ -4,8 +4,8 @@
     python benchmarks/history.py --write                also put it into benchmarks/README.md
     python benchmarks/history.py --since 3280d12 --no-run
 
-A number moves when it differs by more than `--factor` from the last commit that has one. What moved it is the commit's subject,
-unless `history.json` has a text for the first letters of its hash.
+A number moves when it differs by more than a tenth, a time by more than a quarter, from where it moved last. What moved it is the commit's
+subject, unless `history.json` has a text for the first letters of its hash.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "benchmarks/asv.conf.json"
 BEGIN, END = "<!-- history: begin, made by: python benchmarks/history.py --write -->", "<!-- history: end -->"
-# title of the column: benchmark, its parameters, digits
-COLUMNS: dict[str, tuple[str, tuple[str, ...], int]] = {
-    "forward": ("relative.Linear.track_forward", ("'64 x 128 x 128'",), 2),
-    "backward": ("relative.Linear.track_backward", ("'64 x 128 x 128'",), 2),
-    "tanh": ("relative.Activation.track_forward", ("'tanh'",), 2),
-    "cross-entropy": ("relative.Others.track_softmax_cross_entropy", (), 2),
-    "Adam": ("relative.Optimizer.track_update", ("'adam'",), 2),
-    "gather": ("relative.Others.track_gather", (), 2),
-    "one row": ("relative.Others.track_predict", (), 2),
-    "2-16-2": ("relative.Training.track_steps", ("'2-16-2, batch 16'",), 3),
-    "64-128-64-10": ("relative.Training.track_steps", ("'64-128-64-10, batch 32'",), 2),
-    "784-500-500-10": ("parallel.Training.track_steps", ("'784-500-500-10, batch 100'", "1"), 2),
-    "on two threads": ("parallel.Training.track_steps", ("'784-500-500-10, batch 100'", "2"), 2),
-    "cold start, s": ("startup.FirstStep.track_cold", (), 1),
-    "warm start, s": ("startup.FirstStep.track_warm", (), 2),
+# title of the column: benchmark, its parameters, digits, factor from which on it has moved
+COLUMNS: dict[str, tuple[str, tuple[str, ...], int, float]] = {
+    "forward": ("relative.Linear.track_forward", ("'64 x 128 x 128'",), 2, 1.10),
+    "backward": ("relative.Linear.track_backward", ("'64 x 128 x 128'",), 2, 1.10),
+    "tanh": ("relative.Activation.track_forward", ("'tanh'",), 2, 1.10),
+    "cross-entropy": ("relative.Others.track_softmax_cross_entropy", (), 2, 1.10),
+    "Adam": ("relative.Optimizer.track_update", ("'adam'",), 2, 1.10),
+    "gather": ("relative.Others.track_gather", (), 2, 1.10),
+    "one row": ("relative.Others.track_predict", (), 2, 1.10),
+    "2-16-2": ("relative.Training.track_steps", ("'2-16-2, batch 16'",), 3, 1.10),
+    "64-128-64-10": ("relative.Training.track_steps", ("'64-128-64-10, batch 32'",), 2, 1.10),
+    "784-500-500-10": ("parallel.Training.track_steps", ("'784-500-500-10, batch 100'", "1"), 2, 1.10),
+    "on two threads": ("parallel.Training.track_steps", ("'784-500-500-10, batch 100'", "2"), 2, 1.10),
+    "cold start, s": ("startup.FirstStep.track_cold", (), 1, 1.25),
+    "warm start, s": ("startup.FirstStep.track_warm", (), 2, 1.25),
 }
 
 
@@ -67,7 +67,7 @@ def core() -> str:
 
 def measure(hashes: list[str]) -> None:
     """Run what the table shows on commits; what has a result stays."""
-    names = sorted({name for name, _, _ in COLUMNS.values()})
+    names = sorted({name for name, *_ in COLUMNS.values()})
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(hashes))
         file.flush()
@@ -84,7 +84,7 @@ def results(folder: Path) -> Iterator[tuple[str, dict[str, float]]]:
             continue
         stored = json.loads(path.read_text())
         values = {}
-        for title, (name, chosen, _) in COLUMNS.items():
+        for title, (name, chosen, *_) in COLUMNS.items():
             if name in stored["results"]:
                 value = pick(dict(zip(stored["result_columns"], stored["results"][name])), chosen)
                 if value is not None:
@@ -103,7 +103,7 @@ def pick(result: dict[str, Any], chosen: tuple[str, ...]) -> float | None:
     return None if found is None or (isinstance(found, float) and math.isnan(found)) else float(found)
 
 
-def table(rows: list[Commit], factor: float, reasons: dict[str, str]) -> str:
+def table(rows: list[Commit], reasons: dict[str, str]) -> str:
     """Return the table in Markdown: a number that moved is bold, with what moved it in the last column."""
     titles = list(COLUMNS)
     lines = ["| commit | " + " | ".join(titles) + " | what moved the bold ones |", "|---" * (len(titles) + 2) + "|"]
@@ -115,7 +115,8 @@ def table(rows: list[Commit], factor: float, reasons: dict[str, str]) -> str:
             if value is None:
                 cells.append("-")
                 continue
-            text = f"{value:.{COLUMNS[title][2]}f}"
+            digits, factor = COLUMNS[title][2:]
+            text = f"{value:.{digits}f}"
             before = last.setdefault(title, value)
             if max(value / before, before / value) > factor:
                 text, moved = f"**{text}**", True
@@ -136,7 +137,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Print how the benchmarks moved from commit to commit.")
     parser.add_argument("--since", help="first commit (default: the first that has kernels)")
     parser.add_argument("--until", default="HEAD")
-    parser.add_argument("--factor", type=float, default=1.10)
     parser.add_argument("--no-run", action="store_true", help="print what has been measured")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     args = parser.parse_args()
@@ -148,7 +148,7 @@ def main() -> None:
             if commit.hash == found:
                 commit.values.update(values)
     path = Path(__file__).with_name("history.json")
-    text = table([commit for commit in rows if commit.values], args.factor, json.loads(path.read_text()) if path.exists() else {})
+    text = table([commit for commit in rows if commit.values], json.loads(path.read_text()) if path.exists() else {})
     print(text)
     if args.write:
         write(text, Path(__file__).with_name("README.md"))

@@ -104,7 +104,7 @@ class Bound:
         self.constants = aligned_zeros(2 * width, plan.dtype)
         self.constants[width:] = 1
         self.row_losses = np.zeros(rows)
-        self.lanes = aligned_zeros(-(-rows // net.LOSS_ROWS) * 2 * width, plan.dtype)
+        self.lanes = aligned_zeros(-(-rows // net.LOSS_ROWS) * 3 * width, plan.dtype)
         self.numbers = np.zeros(net.N_NUMBERS)
         self.numbers[net.LOSS_SCALE], self.numbers[net.DELTA] = objective.outputs_scale, objective.delta
         self.numbers[net.HYPER : net.HYPER + len(hyper)] = hyper
@@ -125,6 +125,7 @@ class Bound:
         H[net.INPUT_BYTES], H[net.TARGET_BYTES] = layout.input_size * itemsize, layout.target_size * itemsize
         H[net.NUMBERS], H[net.ROW_LOSSES] = self.numbers.ctypes.data, self.row_losses.ctypes.data
         H[net.LANES], H[net.CONSTANTS] = self.lanes.ctypes.data, self.constants.ctypes.data
+        self.starts = np.array([plan.pieces(i)[:2] for i in range(plan.n_layers)]) * itemsize
         self.use_parameters(parameters)
         if gradient is not None:
             H[net.GRADIENT] = gradient.ctypes.data
@@ -165,12 +166,10 @@ class Bound:
 
     def use_parameters(self, parameters: Array) -> None:
         """Read and update another flat vector of the same network."""
-        H, itemsize = self.table[0], self.layout.itemsize
+        address = parameters.ctypes.data
         self.parameters = parameters
-        H[net.PARAMETERS] = parameters.ctypes.data
-        for i, L in enumerate(self.table[1:]):
-            first, bias, _ = self.plan.pieces(i)
-            L[net.W], L[net.B] = H[net.PARAMETERS] + first * itemsize, H[net.PARAMETERS] + bias * itemsize
+        self.table[0, net.PARAMETERS] = address
+        self.table[1:, net.W : net.B + 1] = address + self.starts
 
     def use_threads(self, n_threads: int) -> None:
         """Say how many threads a region may use, and from how much work on it pays to open one."""

@@ -192,7 +192,7 @@ def _loss_task(tag, t, layer, plan):
     numbers = carray(pointer(0.0, H[NUMBERS]), N_NUMBERS)
     scale = numbers[LOSS_SCALE] / H[ROWS] if H[MEAN_ROWS] else numbers[LOSS_SCALE]
     losses = carray(pointer(0.0, H[ROW_LOSSES]), H[CAPACITY])
-    lanes = H[LANES] + t * 2 * PANEL_BYTES
+    lanes = H[LANES] + t * 3 * PANEL_BYTES
     for first in range(t * LOSS_ROWS, min(H[ROWS], (t + 1) * LOSS_ROWS), width):
         last = min(H[ROWS], first + width)
         a, d, targets = L[A] + first * PANEL_BYTES, L[D] + first * PANEL_BYTES, H[TARGETS] + first * PANEL_BYTES
@@ -239,14 +239,25 @@ def _cross_entropy(zero, a, d, labels, targets, jump, n, first, last, scale, lan
     for j in range(n):
         z = _output(zero, d, jump, j)
         for l in range(width):
-            e = exp(z[l] - top[l])
-            z[l] = e
-            total[l] += e
+            z[l] -= top[l]
+    for p in range(panels(n, width)):  # one array, and a loop of unknown length: so it becomes a loop over vectors
+        z = _floats(zero, d + p * jump, min(width, n - p * width) * width)
+        for i in range(z.size):
+            z[i] = exp(z[i])
+    for j in range(n):
+        z = _output(zero, d, jump, j)
+        for l in range(width):
+            total[l] += z[l]
+    log_total = _floats(zero, lanes + 2 * PANEL_BYTES, last - first)
+    for l in range(log_total.size):
+        log_total[l] = total[l]
+    for l in range(log_total.size):
+        log_total[l] = log(log_total[l])
     if labels != 0:
         label = carray(pointer(np.int64(0), labels + first * 8), width)
         for l in range(last - first):
             at = label[l] // width * jump + label[l] % width * itemsize + l * PANEL_BYTES
-            losses[first + l] = (np.float64(log(total[l])) + np.float64(top[l]) - np.float64(_floats(zero, a + at, 1)[0])) * scale
+            losses[first + l] = (np.float64(log_total[l]) + np.float64(top[l]) - np.float64(_floats(zero, a + at, 1)[0])) * scale
         for l in range(width):
             total[l] = like(zero, scale) / total[l]
         for j in range(n):
@@ -258,7 +269,7 @@ def _cross_entropy(zero, a, d, labels, targets, jump, n, first, last, scale, lan
     else:
         for l in range(last - first):
             losses[first + l] = 0.0
-            weight, shift = zero, log(total[l]) + top[l]
+            weight, shift = zero, log_total[l] + top[l]
             for j in range(n):
                 p = _output(zero, targets, jump, j)[l]
                 at = j // width * jump + j % width * itemsize + l * PANEL_BYTES

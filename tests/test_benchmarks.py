@@ -178,7 +178,7 @@ def test_the_commands_of_the_readme_are_asvs(readme: str) -> None:
 def test_history_shows_what_moved() -> None:
     columns = list(history.COLUMNS)[:2]
     rows = [history.Commit(f"{i}" * 40, f"Commit {i}", dict(zip(columns, values))) for i, values in enumerate([(1.0, 2.0), (1.05, 2.0), (1.2, 1.5)])]
-    lines = history.table(rows, 1.10, {"2222": "a reason"}).splitlines()
+    lines = history.table(rows, {"2222": "a reason"}).splitlines()
     assert lines[2].startswith("| 00000000 | 1.00 | 2.00 | - |") and lines[2].endswith("|  |")
     assert lines[3].startswith("| 11111111 | 1.05 | 2.00 |") and lines[3].endswith("|  |")
     assert lines[4].startswith("| 22222222 | **1.20** | **1.50** |") and lines[4].endswith("| a reason |")
