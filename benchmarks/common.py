@@ -58,7 +58,7 @@ def hold_threads(n_threads: int) -> None:
 def best_seconds(function: Call, rounds: int = 15, seconds: float = 0.002) -> float:
     """Return the time of the fastest turn, for what is measured against a peak that is itself the best of many."""
     count = _calls_in(function, seconds, time.perf_counter)
-    return min(_spent(function, count, time.perf_counter) for _ in range(rounds)) / count
+    return min(spent(function, count, time.perf_counter) for _ in range(rounds)) / count
 
 
 def relative_time(
@@ -100,7 +100,7 @@ def _block(pair: tuple[Call, Call], rounds: int, seconds: float, pause: float, c
             if pause:
                 time.sleep(pause)
                 function()  # wakes its threads
-            turn[side] = _spent(function, count, clock) / count
+            turn[side] = spent(function, count, clock) / count
     return np.quantile(times, 0.1, axis=0)
 
 
@@ -108,12 +108,13 @@ def _calls_in(function: Call, seconds: float, clock: Callable[[], float]) -> int
     """Return how many calls take about `seconds`, once the function is compiled and its arrays are in the cache."""
     function()
     count = 1
-    while (spent := _spent(function, count, clock)) < seconds / 2:
+    while (taken := spent(function, count, clock)) < seconds / 2:
         count *= 2
-    return max(1, round(count * seconds / spent))
+    return max(1, round(count * seconds / taken))
 
 
-def _spent(function: Call, count: int, clock: Callable[[], float]) -> float:
+def spent(function: Call, count: int = 1, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Return what some calls take."""
     start = clock()
     for _ in range(count):
         function()

@@ -132,7 +132,7 @@ class Scratch:
     """A clone of the repository in which anything may be committed and measured."""
 
     def __init__(self, folder: Path, commit: str) -> None:
-        self.folder, self.clone = folder, folder / "clone"
+        self.clone = folder / "clone"
         run("git", "clone", "--quiet", str(ROOT), str(self.clone))
         self.start = commit
         self.restart()
@@ -153,8 +153,6 @@ class Scratch:
     def asv(self, command: str, *arguments: str) -> str:
         program = [sys.executable, "-m", "asv", command, "--config", CONFIG, *arguments]
         done = subprocess.run(program, cwd=self.clone, env=self.environment, capture_output=True, text=True)
-        with open(self.folder / "asv.log", "a") as log:
-            log.write(" ".join(program) + "\n" + done.stdout + done.stderr)
         if "Traceback" in done.stdout + done.stderr or " failed" in done.stdout:
             sys.exit(f"asv {command} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
         return done.stdout
@@ -170,11 +168,8 @@ class Scratch:
         self.git("commit", "--quiet", "--all", "--allow-empty", "--message", message)
         return self.git("rev-parse", "HEAD")
 
-    def continuous(self, base: str, commit: str, factor: float, bench: str = "^relative") -> list[tuple[float, str]]:
+    def continuous(self, base: str, commit: str, factor: float, bench: str) -> list[tuple[float, str]]:
         """Return what `asv continuous` says has become slower: the change, and the benchmark with its parameter."""
-        for result in (self.clone / ".asv" / "results").glob("*/*.json"):
-            if result.name[:8] in (base[:8], commit[:8]):
-                result.unlink()  # asv would not measure again
         return slower(self.asv("continuous", "--factor", str(factor), "--bench", bench, base, commit))
 
 
@@ -269,9 +264,10 @@ def part_find(scratch: Scratch, report: Report, args: argparse.Namespace) -> Non
             else:
                 scratch.commit(f"Commit {i}")
         search = scratch.asv("find", f"{first}..HEAD", only(injection.benchmark))
-        found = re.findall(r"Greatest regression found: ([0-9a-f]+)", search)
-        named = bool(found) and guilty.startswith(found[0])
-        report.add("find", f"{kernel}, 16 commits", named, [(float("nan"), f"commit {position}, {guilty[:8]}: asv says {found[0][:8]}")], start)
+        found = re.search(r"Greatest regression found: ([0-9a-f]+)", search)
+        said = found[1] if found else "nothing"
+        named = guilty.startswith(said)
+        report.add("find", f"{kernel}, 16 commits", named, [(float("nan"), f"commit {position}, {guilty[:8]}: asv says {said}")], start)
         if not named:
             print(search, file=sys.stderr)
 

@@ -49,27 +49,22 @@ class Linear(OneThread):
     params = ["64 x 128 x 128", "61 x 101 x 67", "4 x 128 x 128"]
     param_names = ("rows x n_in x n_out",)
 
-    def track_forward(self, shape: str) -> float:
+    def ratio(self, shape: str, new: str, base: str) -> float:
         def make():  # type: ignore[no-untyped-def]
             layer = linear.Layer(*map(int, shape.split(" x ")))
-            return layer.forward_fastnn, layer.forward_numpy
+            layer.forward_numpy()  # the outputs that backward reads
+            return getattr(layer, new), getattr(layer, base)
 
         return relative_time(make)
+
+    def track_forward(self, shape: str) -> float:
+        return self.ratio(shape, "forward_fastnn", "forward_numpy")
 
     def track_forward_packed(self, shape: str) -> float:
-        def make():  # type: ignore[no-untyped-def]
-            layer = linear.Layer(*map(int, shape.split(" x ")))
-            return layer.forward_packed, layer.forward_numpy
-
-        return relative_time(make)
+        return self.ratio(shape, "forward_packed", "forward_numpy")
 
     def track_backward(self, shape: str) -> float:
-        def make():  # type: ignore[no-untyped-def]
-            layer = linear.Layer(*map(int, shape.split(" x ")))
-            layer.forward_numpy()
-            return layer.backward_fastnn, layer.backward_numpy
-
-        return relative_time(make)
+        return self.ratio(shape, "backward_fastnn", "backward_numpy")
 
 
 class Activation(OneThread):

@@ -27,7 +27,7 @@ import threadpoolctl  # noqa: E402
 import kernels  # noqa: E402
 from benchmarks import elementwise, linear, parallel  # noqa: E402
 from benchmarks.baseline import zeros  # noqa: E402
-from benchmarks.common import Call, best_seconds, hold_threads, relative_time  # noqa: E402
+from benchmarks.common import Call, best_seconds, hold_threads, relative_time, spent  # noqa: E402
 from benchmarks.detect import other_load  # noqa: E402
 
 Row = tuple[str, str, str]
@@ -35,12 +35,6 @@ Row = tuple[str, str, str]
 
 def us(seconds: float) -> str:
     return f"{seconds * 1e6:,.1f} us" if seconds < 1e-3 else f"{seconds * 1e3:,.1f} ms"
-
-
-def once(function: Call) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def python(code: str, **environment: str) -> str:
@@ -56,7 +50,7 @@ def compilation() -> Row:
 
     x = np.ones(10_000, np.float32)
     out = np.empty_like(x)
-    first = once(lambda: scale(x, out))
+    first = spent(lambda: scale(x, out))
     return "the first call compiles: asv takes it for a slow benchmark and calls it once", us(first), us(best_seconds(lambda: scale(x, out)))
 
 
@@ -98,9 +92,7 @@ def spinning() -> Row:
 
 
 def process_start() -> Row:
-    start = time.perf_counter()
-    python("import benchmarks.relative")
-    spawned = time.perf_counter() - start
+    spawned = spent(lambda: python("import benchmarks.relative"))
     start = time.perf_counter()
     child = os.fork()
     if not child:
@@ -119,7 +111,7 @@ def cold_arrays() -> Row:
     def arrays() -> Call:
         return partial(kernels.relu_forward, np.ones(shape, np.float32), np.empty(shape, np.float32))
 
-    fresh = [once(arrays()) for _ in range(9)]
+    fresh = [spent(arrays()) for _ in range(9)]
     return (
         "setup runs before each sample: with one call a sample, it is the call on memory that was never touched",
         us(float(np.median(fresh))),
@@ -152,13 +144,8 @@ def busy_machine() -> Row:
     calls = elementwise.activation_calls("tanh", (100, 300))
 
     def plain() -> float:
-        spent = []
-        for call in calls.values():
-            start = time.perf_counter()
-            for _ in range(3000):
-                call()
-            spent.append(time.perf_counter() - start)
-        return spent[0] / spent[1]
+        new, base = (spent(call, 3000) for call in calls.values())
+        return new / base
 
     with other_load(), other_load():
         return (
