@@ -303,6 +303,16 @@ def pointer(typingctx, zero, address):
 
 
 @intrinsic
+def pointer_as(typingctx, tag, address):
+    """Return an address as a pointer of the type of `tag`."""
+
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[1], context.get_value_type(tag))
+
+    return tag(tag, types.intp), codegen
+
+
+@intrinsic
 def call(typingctx, function, arguments):
     """Call a compiled void function of integers by its address; the arguments are a tuple."""
 

@@ -1,68 +1,169 @@
 """The gather of minibatches: rows of any plain array, by index, into panels of the network's dtype.
 
-Rows are scaled and converted on the way, so an array of bytes, a strided view or a memory map is never copied whole.
+Rows are scaled and converted on the way, so an array of bytes, a strided view or a memory map is never copied whole. Rows that are
+taken at random are asked for well before they are used: one that has to be waited for costs more than a small network's step.
 """
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numba
 import numpy as np
+from numba import carray, types
 
 from ._bits import like
-from ._jit import helper, kernel, parallel_jit
-from ._tile import PANEL_BYTES, address_of, array_pointer, convert_panel, prefetch, width_of
+from ._jit import address as address_of_function
+from ._jit import helper, jit, kernel, task
+from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of
+from .plan import Array
+from .program import TYPES, task_address
+from .records import F, I, Record, address
+from .team import TEAM_WORK, run_tasks
 
-__all__ = ["gather"]
+__all__ = ["Gather", "gather"]
 
 ROWS = 16  # rows in a task
+AHEAD_BYTES, LEAST_AHEAD, MOST_AHEAD = 4096, 4, 64  # how far ahead rows are asked for: so many bytes, but some rows
+
+SOURCE = Record(
+    X=(I, "address of the array"),
+    row_bytes=(I, "from one row to the next"),
+    column_bytes=(I, "from one column to the next"),
+    n=(I, "columns"),
+    order=(I, "address of the rows to take, 0: from `first` on, as they lie"),
+    first=(I, "the first row, without an order"),
+    rows=(I, "how many to take"),
+    batch=(I, "rows in a minibatch"),
+    scale=(F, "X * scale + shift is placed"),
+    shift=(F, "X * scale + shift is placed"),
+    out=(I, "address of the panels"),
+    stride=(I, "numbers from one minibatch to the next"),
+    jump=(I, "numbers from one panel to the next"),
+    bad=(I, "address of a row for each task: one that is not finite, or -1"),
+    convert=(I, "address of `gather_converted` for the array's dtype"),
+)
+
+
+SOURCE_WORDS = SOURCE.dtype.itemsize // 8
 
 
 @helper
-def _gather_task(t, X, order, batch, scale, shift, out, stride, jump, bad):
-    """Rows t * ROWS ... of the order: converted, scaled, placed; bad[t] = the first that is not finite, or -1."""
-    zero, itemsize = like(out[0], 0), out.itemsize
-    width, factor, offset = width_of(zero), like(zero, scale), like(zero, shift)
-    n, first_bad = X.shape[1], np.int64(-1)
-    side_by_side = X.strides[1] == X.itemsize
-    whole = n // width if side_by_side else 0
-    row_bytes, panel_bytes = X.strides[0], width * X.itemsize
-    minibatch, i = t * ROWS // batch, t * ROWS % batch
-    for position in range(t * ROWS, min(order.size, (t + 1) * ROWS)):
-        index = order[position]
-        source = address_of(X) + index * row_bytes
-        ahead = address_of(X) + order[min(position + 4, order.size - 1)] * row_bytes
-        at = minibatch * stride + i * width
-        target = address_of(out) + at * itemsize
-        wrong = 0
+def _gather_task(source_tag, zero, t, S):
+    """Rows t * ROWS ... of the order: converted, scaled, placed; return the first that is not finite, or -1."""
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    factor, offset = like(zero, S.scale), like(zero, S.shift)
+    element = carray(pointer_as(source_tag, S.X), 1).itemsize
+    first_bad, side_by_side = np.int64(-1), S.column_bytes == element
+    whole = S.n // width if side_by_side else 0
+    panel_bytes, row_size = width * element, S.n * element
+    distance = max(LEAST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // max(1, row_size)))
+    order = carray(pointer(np.int64(0), S.order), S.rows)
+    minibatch, i = t * ROWS // S.batch, t * ROWS % S.batch
+    for position in range(t * ROWS, min(S.rows, (t + 1) * ROWS)):
+        index = order[position] if S.order != 0 else S.first + position
+        source = S.X + index * S.row_bytes
+        at = minibatch * S.stride + i * width
+        target, wrong = S.out + at * itemsize, 0
+        if S.order != 0 and side_by_side:
+            ahead = S.X + order[min(position + distance, S.rows - 1)] * S.row_bytes
+            for line in range(whole * panel_bytes, row_size, 64):
+                prefetch(ahead + line)
+            prefetch(ahead + row_size - 1)
+        else:
+            ahead = source
         for p in range(whole):
             prefetch(ahead + p * panel_bytes)
-            wrong |= convert_panel(zero, array_pointer(X, source + p * panel_bytes), target + p * jump * itemsize, factor, offset)
-        for j in range(whole * width, n):
-            value = like(zero, X[index, j]) * factor + offset
-            out[at + j // width * jump + j % width] = value
-            wrong |= 0 if value - value == zero else 1
+            wrong |= convert_panel(zero, pointer_as(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
+        for p in range(whole, (S.n + width - 1) // width):
+            first = p * width
+            line = carray(pointer(zero, target + p * S.jump * itemsize), width)
+            for j in range(first, min(S.n, first + width)):
+                value = like(zero, carray(pointer_as(source_tag, source + j * S.column_bytes), 1)[0]) * factor + offset
+                line[j - first] = value
+                wrong |= 0 if value - value == zero else 1
         if wrong != 0 and first_bad < 0:
             first_bad = index
         i += 1
-        if i == batch:
+        if i == S.batch:
             minibatch, i = minibatch + 1, 0
-    bad[t] = first_bad
+    return first_bad
 
 
-@parallel_jit
-def gather_rows(X, order, batch, scale, shift, out, stride, jump, bad, parallel):
-    """See `gather`; bad: int64, one entry for 16 rows, overwritten."""
-    tasks = (order.size + ROWS - 1) // ROWS
-    if parallel:
-        for t in numba.prange(tasks):
-            _gather_task(np.int64(t), X, order, batch, scale, shift, out, stride, jump, bad)
-    else:
-        for t in range(tasks):
-            _gather_task(t, X, order, batch, scale, shift, out, stride, jump, bad)
-    for t in range(tasks):
+@task
+def gather_converted(source_tag, tag, t, record):
+    """Gather some rows of an array of the dtype that `source_tag` points to."""
+    S = SOURCE(record)
+    carray(pointer(np.int64(0), S.bad), t + 1)[t] = _gather_task(source_tag, zero_of(tag), t, S)
+
+
+@task
+def gather_rows(tag, t, worker, record, now):
+    """Place some rows in panels."""
+    call(SOURCE(record).convert, (0, 0, t, record))
+
+
+@jit
+def gather_tasks(task, record, rows, bad, team):
+    """Do the tasks of a gather; return a row that is not finite, or -1."""
+    run_tasks(team, task, bad.size, record, 0)
+    for t in range(bad.size):
         if bad[t] >= 0:
             return bad[t]
     return np.int64(-1)
+
+
+class Gather:
+    """Fills the panels of minibatches with rows of arrays.
+
+    Parameters
+    ----------
+    dtype : str
+        Of the panels.
+    batch : int
+        Rows in a minibatch.
+    jump : int
+        Numbers from one panel to the next.
+    n : int
+        Columns.
+    out : ndarray
+        The panels of some minibatches.
+    """
+
+    def __init__(self, dtype: str, batch: int, jump: int, n: int, out: Array) -> None:
+        self.dtype, self.out = dtype, out
+        stride = -(-n * np.dtype(dtype).itemsize // PANEL_BYTES) * jump
+        self.minibatches = out.size // stride
+        self.bad = np.empty(-(-self.minibatches * batch // ROWS), np.int64)
+        self.record = SOURCE.new(n=n, batch=batch, out=address(out), jump=jump, stride=stride, bad=address(self.bad))
+        self.task = task_address(gather_rows, dtype)
+        self._read: tuple[Any, ...] = ()
+
+    def __call__(self, X: Array, order: Array | None, first: int, rows: int, scale: float, shift: float, team: int) -> int:
+        """Place rows `order`, or `rows` rows from the `first` on; return a row that is not finite, or -1."""
+        record = self.record[0]
+        record["X"], (record["row_bytes"], record["column_bytes"]) = X.ctypes.data, X.strides
+        record["order"], record["first"], record["rows"] = 0 if order is None else order.ctypes.data, first, rows
+        self.read(X.dtype, scale, shift)
+        bad = self.bad[: -(-rows // ROWS)]
+        return int(gather_tasks(self.task, address(self.record), rows, bad, team if rows * X.shape[1] * 20 > TEAM_WORK else 0))
+
+
+    def read(self, kind: np.dtype[Any], scale: float, shift: float) -> None:
+        """Say what the next rows are converted from, and how they are scaled."""
+        if (kind, scale, shift) != self._read:
+            record = self.record[0]
+            record["scale"], record["shift"], record["convert"] = scale, shift, _convert_address(kind, self.dtype)
+            self._read = kind, scale, shift
+
+
+@functools.cache
+def _convert_address(source: np.dtype[Any], dtype: str) -> int:
+    """Return the address of `gather_converted` from one dtype to another."""
+    kind = types.CPointer(numba.from_dtype(source))
+    return address_of_function(gather_converted, types.void(kind, types.CPointer(TYPES[dtype]), types.int64, types.int64))
 
 
 @kernel
@@ -96,9 +197,13 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     for i in range(order.size):
         if order[i] < 0 or order[i] >= X.shape[0]:
             raise IndexError("gather: order must name rows of X")
-    bad = np.empty((order.size + ROWS - 1) // ROWS, np.int64)
+    room = np.zeros(SOURCE_WORDS, np.int64)
+    S = SOURCE(address_of(room))
+    S.X, S.row_bytes, S.column_bytes, S.n = address_of(X), X.strides[0], X.strides[1], X.shape[1]
+    S.order, S.rows, S.batch, S.scale, S.shift = address_of(order), order.size, batch, scale, shift
+    S.out, S.stride, S.jump = address_of(out), stride, jump
     first = np.int64(-1)
-    for t in range(bad.size):
-        _gather_task(t, X, order, batch, scale, shift, out, stride, jump, bad)
-        first = bad[t] if first < 0 else first
+    for t in range((order.size + ROWS - 1) // ROWS):
+        bad = _gather_task(array_pointer(X, 0), like(out[0], 0), t, S)
+        first = bad if first < 0 else first
     return first

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .activations import LOG_SOFTMAX, SAVES_INPUT, SOFTMAX
 from .panels import pack, packed_shape, panel_width, unpack
 
-__all__ = ["Array", "Layout", "Plan", "aligned_zeros", "lay_out"]
+__all__ = ["CHUNK_BYTES", "Array", "Plan", "aligned_zeros"]
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
@@ -131,14 +131,16 @@ class Plan:
         mask: NDArray[np.bool_] = ones != 0
         return mask
 
+    def trained_range(self, layer: int) -> tuple[int, int]:
+        """Return the first and the last + 1 of the part of the flat vector that belongs to a layer and that training changes."""
+        first, middle, end = self.pieces(layer)
+        weights, bias = self.trained[layer]
+        return (first if weights else middle), (end if bias else middle)
+
     def trained_ranges(self) -> list[tuple[int, int]]:
         """Return the first and the last + 1 of every part of the flat vector that training changes."""
-        ranges = []
-        for i, (weights, bias) in enumerate(self.trained):
-            first, middle, end = self.pieces(i)
-            if weights or bias:
-                ranges.append((first if weights else middle, end if bias else middle))
-        return ranges
+        ranges = [self.trained_range(i) for i in range(self.n_layers)]
+        return [(first, end) for first, end in ranges if first < end]
 
     def penalty(self, parameters: Array) -> float:
         """Return what the penalties add to the loss."""
@@ -157,47 +159,9 @@ class Plan:
 
     def workspace_bytes(self, batch_size: int) -> int:
         """Return the bytes of the gathered minibatches, activations and gradients of a fit."""
-        bound = lay_out(self, batch_size, training=True)
-        inputs = max(1, min(CHUNK_BYTES // max(bound.input_size * bound.itemsize, 1), 1 << 20)) * bound.input_size
-        return (bound.size + inputs) * bound.itemsize
-
-
-@dataclass
-class Layout:
-    """Offsets, in elements, of the matrices of a network in its workspace."""
-
-    jump: int
-    itemsize: int
-    input_size: int
-    target_size: int
-    Z: list[int]
-    A: list[int]
-    X: list[int]
-    D: list[int]
-    size: int
-
-
-def lay_out(plan: Plan, rows: int, training: bool) -> Layout:
-    """Lay out the activations, and for training the gradients, of `rows` rows: an odd number of cache lines a panel spreads over the cache sets."""
-    jump = (-(-rows // plan.panel) * plan.panel + 1) * plan.panel
-    sizes = [-(-n // plan.panel) * jump for n in plan.widths]
-    top = 0
-
-    def take(size: int) -> int:
-        nonlocal top
-        top += size
-        return top - size
-
-    widest = max(sizes[1:])
-    pair = [take(widest), take(widest)]  # gradients, and without training activations too: a layer reads one and writes the other
-    Z, A, X, D = [], [], [0], []
-    for i in range(plan.n_layers):
-        size = sizes[i + 1]
-        Z.append(take(size) if training else pair[i % 2])
-        A.append(take(size) if training and plan.activations[i] in SAVES_INPUT else Z[i])
-        dropout = training and i + 1 < plan.n_layers and plan.dropouts[i + 1] > 0
-        X.append(take(size) if dropout else A[i])
-        D.append(pair[i % 2])
-    if not training:  # the gradient of a loss, which is not used
-        D[-1] = pair[plan.n_layers % 2]
-    return Layout(jump, np.dtype(plan.dtype).itemsize, sizes[0], sizes[-1], Z, A, X, D, top)
+        width, itemsize = self.panel, np.dtype(self.dtype).itemsize
+        row = [-(-n // width) * width * itemsize for n in self.widths]
+        copies = [1 + (code in SAVES_INPUT) + (rate > 0) for code, rate in zip(self.activations, (*self.dropouts[1:], 0.0))]
+        rows = -(-batch_size // width) * width + 1
+        activations = rows * (2 * max(row[1:]) + sum(size * n for size, n in zip(row[1:], copies)))
+        return activations + max(rows * row[0], CHUNK_BYTES)

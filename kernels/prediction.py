@@ -6,66 +6,142 @@ from typing import Any
 
 import numpy as np
 
-from . import network as net
-from ._jit import threads
+from ._jit import jit
+from ._tile import address_of
 from .activations import LOG_SOFTMAX, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
-from .bound import EMPTY_WEIGHTS, Bound, Objective, bind
+from .gather import SOURCE, Gather
+from .objective import Objective, fuses
 from .plan import Array, Plan, aligned_zeros
+from .program import run
+from .records import NOW, address
+from .steps import emit_prediction, emit_step
+from .team import TEAM_WORK, run_tasks, share
+from .training import Minibatches
 
-__all__ = ["evaluate", "predict"]
+__all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-ROW_ACTIVATIONS = {SOFTMAX: softmax_forward, LOG_SOFTMAX: log_softmax_forward}
-FUSED_ACTIVATIONS = {**ROW_ACTIVATIONS, SIGMOID: sigmoid_forward}
+ROW_ACTIVATIONS = {SOFTMAX: softmax_forward.compiled, LOG_SOFTMAX: log_softmax_forward.compiled}
+FUSED_ACTIVATIONS = {**ROW_ACTIVATIONS, SIGMOID: sigmoid_forward.compiled}
 
-# Bound plans of predictions of a few rows, for the next call: binding takes longer than the products. Each is taken out while it is used.
-_SPARE: dict[Any, Bound] = {}
-SMALL, SPARES = 16, 8
-_NOTHING: Array = np.zeros(0)
+
+GATHER_ROWS = 16
+
+
+@jit
+def predict_blocks(phases, count, now, team, task, source, X, row_bytes, column_bytes, block, bad, out):
+    """Send rows forward in blocks; return a row that is not finite, or -1."""
+    S, G = NOW(now), SOURCE(source)
+    G.X, G.row_bytes, G.column_bytes, G.order = X, row_bytes, column_bytes, 0
+    bad_row = np.int64(-1)
+    for first in range(0, out.shape[0], block):
+        G.first, G.rows = first, min(block, out.shape[0] - first)
+        S.rows, S.out = G.rows, address_of(out) + first * out.shape[1] * out.itemsize
+        tasks = (G.rows + GATHER_ROWS - 1) // GATHER_ROWS
+        run_tasks(team, task, tasks, source, now)
+        for t in range(tasks):
+            bad_row = bad[t] if bad_row < 0 else bad_row
+        run(phases, 0, count, 1, team, now)
+    return bad_row
+
+
+class _Bound:
+    """A network bound to memory for predictions of up to `rows` rows."""
+
+    def __init__(self, plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int) -> None:
+        self.rows = rows
+        self.program = program = emit_prediction(plan, parameters, rows, logits, n_threads)
+        self.inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
+        self.gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], self.inputs)
+        program.now["inputs"] = address(self.inputs)
+        self.count, self.source, self.now = program.marks["end"], address(self.gather.record), address(program.now)
+
+    def __call__(self, X: Array, out: Array, scale: float, shift: float, team: int) -> int:
+        gather, strides = self.gather, X.strides
+        gather.read(X.dtype, scale, shift)
+        return predict_blocks(
+            self.program.where, self.count, self.now, team, gather.task, self.source, X.ctypes.data, strides[0], strides[1], self.rows, gather.bad, out
+        )  # type: ignore[no-any-return]
+
+
+class Predictor:
+    """Predictions of a network, whose bound programs are kept from call to call.
+
+    Several Python threads may call it at once: each has a program of its own.
+
+    Parameters
+    ----------
+    plan : Plan
+    parameters : ndarray of shape (plan.parameters_size,)
+        Read anew in each call.
+    """
+
+    def __init__(self, plan: Plan, parameters: Array) -> None:
+        self.plan, self.parameters = plan, parameters
+        self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
+        self._spare: dict[tuple[int, bool, int], list[_Bound]] = {}
+
+    def __call__(self, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> tuple[Array, int]:
+        """Return the outputs of the last layer, (n, n_outputs), and a row of X that is not finite, or -1."""
+        plan = self.plan
+        n_rows = len(X)
+        out = np.empty((n_rows, plan.widths[-1]), plan.dtype)
+        if n_rows == 0:
+            return out, -1
+        rows = min(BLOCK, 1 << (n_rows - 1).bit_length())
+        if self.work * rows <= TEAM_WORK:
+            n_threads = 1
+        key = rows, logits, n_threads
+        spare = self._spare.setdefault(key, [])
+        try:
+            bound = spare.pop()
+        except IndexError:
+            bound = _Bound(plan, self.parameters, rows, logits, n_threads)
+        if n_threads == 1:
+            bad_row = bound(X, out, scale, shift, 0)
+        else:
+            with share(n_threads) as team:
+                bad_row = bound(X, out, scale, shift, team)
+        spare.append(bound)
+        if not logits and plan.activations[-1] in ROW_ACTIVATIONS:
+            ROW_ACTIVATIONS[plan.activations[-1]](out, out)
+        return out, bad_row
+
+
+_predictors: dict[tuple[Plan, int], Predictor] = {}
+KEPT = 8
 
 
 def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
     """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
-    out = np.empty((len(X), plan.widths[-1]), plan.dtype)
-    if len(X):
-        key = (plan, len(X), logits)
-        spare = _SPARE.pop(key, None)
-        if spare is None:
-            bound = bind(plan, parameters, min(BLOCK, len(X)), training=False, logits=logits)
-        else:
-            bound = spare
-            bound.use_parameters(parameters)
-        for first in range(0, len(X), BLOCK):
-            rows = np.arange(first, min(len(X), first + BLOCK))
-            with threads(n_threads) as used:
-                bound.use_threads(used)
-                bound.gather(X, rows, scale, shift, used)
-                net.network_forward.compiled(bound.table, bound.inputs, len(rows))
-                net.network_output.compiled(bound.table, out[first : first + len(rows)])
-        if len(X) <= SMALL:
-            while len(_SPARE) >= SPARES:
-                _SPARE.popitem()
-            bound.parameters = _NOTHING  # the network may go
-            _SPARE[key] = bound
-    if not logits and plan.activations[-1] in ROW_ACTIVATIONS:
-        ROW_ACTIVATIONS[plan.activations[-1]](out, out)
+    key = plan, address(parameters)
+    predictor = _predictors.pop(key, None) or Predictor(plan, parameters)
+    out, _ = predictor(X, logits=logits, n_threads=n_threads, scale=scale, shift=shift)
+    while len(_predictors) >= KEPT:
+        _predictors.popitem()
+    predictor.parameters = _NOTHING  # the network may go; another one at its address has the same plan
+    _predictors[key] = predictor
     return out
+
+
+_NOTHING: Array = np.zeros(0)
 
 
 def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
     """Return the loss over all rows, penalties included, and the outputs of the last layer."""
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
-    bound = bind(plan, parameters, min(BLOCK, len(X)), training=False, objective=objective.sum_over_rows(len(X)))
-    targets = aligned_zeros(bound.layout.target_size if y.ndim > 1 else 0, plan.dtype)
-    total = 0.0
+    rows, total = min(BLOCK, len(X)), 0.0
+    program = emit_step(plan, parameters, rows, objective.sum_over_rows(len(X)), dropout=False, n_threads=n_threads)
+    minibatches = Minibatches(program, plan, 1)
+    now = program.now[0]
     for first in range(0, len(X), BLOCK):
-        rows = np.arange(first, min(len(X), first + BLOCK))
-        with threads(n_threads) as used:
-            bound.use_threads(used)
-            bound.gather(X, rows, objective.scale, objective.shift, used)
-            batch = bound.gather_targets(y, rows, targets, used)
-            total += net.network_loss.compiled(bound.table, bound.numbers, bound.inputs, *batch, EMPTY_WEIGHTS, len(rows))
-            net.network_output.compiled(bound.table, out[first : first + len(rows)])
-    if bound.table[0, net.FUSED]:
+        some = slice(first, first + BLOCK)
+        with share(n_threads) as team:
+            minibatches.fill(X[some], np.ascontiguousarray(y[some]), None, len(X[some]), objective, None, team)
+            now["rows"], now["inputs"], now["out"] = len(X[some]), now["all_inputs"], address(out[some])
+            now["labels"], now["targets"] = now["all_labels"], now["all_targets"]
+            program.run("forward", "close", team=team)
+        total += float(now["loss"])
+    if fuses(objective.loss, plan.activations[-1]):
         FUSED_ACTIVATIONS[plan.activations[-1]](out, out)
     return total + plan.penalty(parameters), out

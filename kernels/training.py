@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import network as net
-from ._jit import threads
-from .bound import EMPTY_WEIGHTS, Objective, bind
+from .gather import Gather
 from .losses import CROSS_ENTROPY
+from .objective import Objective
 from .optimizers import N_BUFFERS
-from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros, lay_out
+from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros
+from .program import Program
+from .records import address
+from .steps import emit_step
+from .team import share
+from .updates import Updater
 
 __all__ = ["FullBatch", "Trainer", "loss_and_gradient"]
 
 CHUNK_SECONDS = 0.02
 ASSUMED_FLOPS = 5e10  # of one core, for the length of a chunk
 ROWS = 8192  # whose activations are in memory at once in a full batch
+
+
+class Minibatches:
+    """The gathered rows of some minibatches, as a program takes them.
+
+    Parameters
+    ----------
+    program : Program
+        Whose minibatches they are.
+    plan : Plan
+    count : int
+        How many minibatches there is room for.
+    """
+
+    def __init__(self, program: Program, plan: Plan, count: int) -> None:
+        self.program, self.dtype, self.count, self.n_outputs = program, plan.dtype, count, plan.widths[-1]
+        jump, batch = program.jump, program.rows
+        self.inputs = aligned_zeros(count * program.panels(plan.widths[0]) * jump, plan.dtype)
+        self.gather_inputs = Gather(plan.dtype, batch, jump, plan.widths[0], self.inputs)
+        self.targets: Array | None = None
+        self._kept: tuple[Any, ...] = ()
+
+    def fill(self, X: Array, y: Array, order: NDArray[np.int64] | None, rows: int, objective: Objective, weights: Any, team: int) -> int:
+        """Gather rows `order`, or the first `rows`; return a row that is not finite, or -1."""
+        bad_row = self.gather_inputs(X, order, 0, rows, objective.scale, objective.shift, team)
+        if bad_row >= 0:
+            return bad_row
+        now, itemsize = self.program.now[0], self.inputs.itemsize
+        now["all_rows"], now["all_inputs"], now["input_bytes"] = rows, address(self.inputs), self.inputs.size // self.count * itemsize
+        labels = (y if order is None else y[order]) if y.ndim == 1 else None
+        row_weights = weights if weights is None or order is None else weights[order]
+        if labels is None:
+            if self.targets is None:
+                self.targets = aligned_zeros(self.count * self.program.panels(self.n_outputs) * self.program.jump, self.dtype)
+                self.gather_targets = Gather(self.dtype, self.program.rows, self.program.jump, self.n_outputs, self.targets)
+            self.gather_targets(y, order, 0, rows, 1.0, 0.0, team)
+            now["all_targets"], now["target_bytes"] = address(self.targets), self.targets.size // self.count * itemsize
+        now["all_labels"] = 0 if labels is None else address(labels)
+        now["all_weights"] = 0 if row_weights is None else address(row_weights)
+        self._kept = labels, row_weights
+        return -1
 
 
 class Trainer:
@@ -43,8 +89,12 @@ class Trainer:
     ----------
     chunk : int
         The number of steps that a call of `train` may take: some 20 ms.
+    buffered : int
+        The number of minibatches that are gathered at once.
     bad_row : int
         A row of X that is not finite, found by the last call, or -1.
+    program : Program
+        The step.
     """
 
     def __init__(
@@ -60,28 +110,18 @@ class Trainer:
         full_batch: bool = False,
     ) -> None:
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
+        self.parameters = parameters
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
         self.state = aligned_zeros(N_BUFFERS[rule] * plan.parameters_size, plan.dtype)
-        layout = lay_out(plan, batch_size, training=True)
+        updater = Updater(parameters, self.gradient, self.state, rule, hyper)
+        self.program = emit_step(plan, parameters, batch_size, objective, gradient=self.gradient, updater=updater, n_threads=n_threads)
         seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
-        bytes_ = (layout.input_size + (0 if objective.loss == CROSS_ENTROPY else layout.target_size)) * layout.itemsize
+        columns = self.program.panels(plan.widths[0]) + (0 if objective.loss == CROSS_ENTROPY else self.program.panels(plan.widths[-1]))
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
-        self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // bytes_))
+        self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
         if not full_batch or plan.dropouts[0] > 0:  # the dropout overwrites what was gathered
             self.chunk = self.buffered
-        self.bound = bind(
-            plan,
-            parameters,
-            batch_size,
-            training=True,
-            objective=objective,
-            rule=rule,
-            hyper=hyper,
-            gradient=self.gradient,
-            state=self.state,
-            chunk=self.buffered,
-        )
-        self.targets = np.zeros(0, plan.dtype)
+        self.minibatches = Minibatches(self.program, plan, self.buffered)
         self.bad_row = -1
 
     def train(
@@ -113,34 +153,34 @@ class Trainer:
         repeats : int
             How often to go through these rows.
         """
-        bound = self.bound
         minibatches = -(-order.size // self.batch_size)
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:
             raise ValueError(f"order must have at most {self.chunk} minibatches of {self.batch_size}; got {order.size} rows, {repeats} times.")
         losses = np.empty(steps)
-        with threads(self.n_threads) as n_threads:
-            bound.use_threads(n_threads)
-            self.bad_row = bound.gather(X, order, self.objective.scale, self.objective.shift, n_threads)
+        with share(self.n_threads) as team:
+            self.bad_row = self.minibatches.fill(X, y, order, order.size, self.objective, weights, team)
             if self.bad_row >= 0:
                 return losses[:0]
-            if y.ndim > 1 and not self.targets.size:
-                self.targets = aligned_zeros(self.buffered * bound.layout.target_size, self.plan.dtype)
-            labels, targets = bound.gather_targets(y, order, self.targets, n_threads)
-            row_weights = EMPTY_WEIGHTS if weights is None else weights[order]
-            bound.numbers[net.STEP_COUNT] = first_step
-            done = net.network_train.compiled(bound.table, bound.numbers, bound.inputs, labels, targets, row_weights, rates, losses, order.size, steps)
+            now = self.program.now[0]
+            now["rates"], now["losses"], now["count"], now["done"], now["stop"] = address(rates), address(losses), first_step, 0, 0
+            done = self.program.run("place", "end", steps, team)
+        if done < steps and now["updated"]:
+            self._restore()
         return losses[:done]
 
     def settle(self) -> bool:
         """Return whether the parameters are finite; if the last update made them otherwise, put back those from before it."""
-        parameters = self.bound.parameters
-        if np.isfinite(parameters.min()) and np.isfinite(parameters.max()):
+        if np.isfinite(self.parameters.min()) and np.isfinite(self.parameters.max()):
             return True
-        if self.bound.table[0, net.UPDATED]:
-            for first, end in self.plan.trained_ranges():
-                parameters[first:end] = self.gradient[first:end]
+        if self.program.now[0]["updated"]:
+            self._restore()
         return False
+
+    def _restore(self) -> None:
+        """Put back the parameters from before the last update, which it left in the gradient."""
+        for first, end in self.plan.trained_ranges():
+            self.parameters[first:end] = self.gradient[first:end]
 
 
 class FullBatch:
@@ -160,48 +200,39 @@ class FullBatch:
     """
 
     def __init__(self, plan: Plan, X: Array, y: Array, objective: Objective, *, n_threads: int = 1, weights: NDArray[np.float64] | None = None) -> None:
-        self.plan, self.n_threads = plan, n_threads
+        self.plan, self.n_threads, self.n_rows = plan, n_threads, len(X)
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
-        self.rows = min(len(X), ROWS)
-        n_blocks = -(-len(X) // self.rows)
-        self.part = self.gradient if n_blocks == 1 else aligned_zeros(plan.parameters_size, plan.dtype)
-        self.bound = bound = bind(
-            plan,
-            self.parameters,
-            self.rows,
-            training=True,
-            objective=objective.sum_over_rows(len(X)),
-            gradient=self.part,
-            chunk=n_blocks,
-            dropout=False,
-        )
-        every = np.arange(len(X))
-        targets = aligned_zeros(n_blocks * bound.layout.target_size if y.ndim > 1 else 0, plan.dtype)
-        with threads(n_threads) as used:
-            self.bad_row = bound.gather(X, every, objective.scale, objective.shift, used)
-            labels, targets = bound.gather_targets(y, every, targets, used)
-        self.blocks = []
-        for k in range(n_blocks):
-            rows, sizes = slice(k * self.rows, (k + 1) * self.rows), (bound.layout.input_size, bound.layout.target_size)
-            inputs, block_targets = (A[k * size : (k + 1) * size] for A, size in zip((bound.inputs, targets), sizes))
-            row_weights = EMPTY_WEIGHTS if weights is None else np.ascontiguousarray(weights[rows])
-            self.blocks.append((inputs, labels[rows], block_targets, row_weights, len(every[rows])))
+        rows = min(len(X), ROWS)
+        self.blocks = -(-len(X) // rows)
+        self.part = self.gradient if self.blocks == 1 else aligned_zeros(plan.parameters_size, plan.dtype)
+        self.rates, self.losses = np.zeros(self.blocks), np.zeros(self.blocks)
+        total = objective.sum_over_rows(len(X))
+        self.program = emit_step(plan, self.parameters, rows, total, gradient=self.part, dropout=False, n_threads=n_threads)
+        self.minibatches = Minibatches(self.program, plan, self.blocks)
+        weights = None if weights is None else np.ascontiguousarray(weights)
+        y = np.ascontiguousarray(y) if y.ndim == 1 else y
+        with share(n_threads) as team:
+            self.bad_row = self.minibatches.fill(X, y, None, len(X), objective, weights, team)
+        now = self.program.now[0]
+        now["rates"], now["losses"] = address(self.rates), address(self.losses)
+        self.times = 0
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         """Return the loss and the flat gradient, which the next call overwrites."""
         self.parameters[:] = parameters
-        loss = 0.0
-        with threads(self.n_threads) as used:
-            self.bound.use_threads(used)
-            for k, block in enumerate(self.blocks):
-                self.bound.penalize(k == 0)
-                loss += net.network_gradient.compiled(self.bound.table, self.bound.numbers, *block)
+        now = self.program.now[0]
+        with share(self.n_threads) as team:
+            for k in range(self.blocks):
+                now["done"], now["penalized"] = k, k == 0
+                self.program.run("place", "forward")
+                now["seen"] = self.times > 0
+                self.program.run("forward", "end", team=team)
                 if k == 0 and self.part is not self.gradient:
                     self.gradient[:] = self.part
                 elif k > 0:
                     self.gradient += self.part
-        self.bound.table[0, net.SEEN] = 1
-        return float(loss), self.gradient
+        self.times += 1
+        return float(np.add.accumulate(self.losses)[-1]), self.gradient
 
 
 def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:

@@ -1,0 +1,294 @@
+"""The dense layer: its record, its tasks, its `emit`.
+
+    forward    Z = X W + b     A = rows of X,                  B = a panel of W
+    backward   dX = dZ W^T     A = rows of dZ,                 B = 16 rows of W, transposed into scratch
+               dW = X^T dZ     A = a panel of X, transposed,   B = a panel of dZ
+
+The work of each line is cut in equal tasks; an output element is written by one task, in one order, so its bits do not depend on
+the number of threads. A backward task takes some inputs of the layer: their panels of dX, then their rows of dW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from ._activations import IDENTITY, RELU, backward_range, forward_range
+from ._jit import helper, max_threads, task
+from ._product import column_product, panel_product
+from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
+from .activations import SAVES_INPUT
+from .panels import panels
+from .program import Operation, Program, Value, task_address
+from .records import NOW, OP, F, I, Record
+
+__all__ = ["Dense", "elements"]
+
+TOGETHER = 4  # panels of W transposed at once: they lie side by side
+FEW_ROWS = 16  # from so many rows a thread on, a layer is cut along its rows
+
+FORWARD = Record(
+    n_in=(I, "inputs"),
+    n_out=(I, "outputs"),
+    X=(I, "address of the inputs, 0: the minibatch's"),
+    W=(I, "address of the weights, in panels"),
+    b=(I, "address of the bias"),
+    Z=(I, "address of what the product is written to"),
+    jump=(I, "numbers from one panel of X and Z to the next"),
+    mode=(I, "how a tile ends: FLOOR for ReLU, or NO_FINISH"),
+    panel_parts=(I, "tasks side by side in the outputs"),
+    row_parts=(I, "tasks one above the other in the rows"),
+    product=(I, "address of panel_product"),
+    then=(I, "address of the operations on what was written"),
+    n_then=(I, "how many there are"),
+)
+
+BACKWARD = Record(
+    n_in=(I, "inputs"),
+    n_out=(I, "outputs"),
+    X=(I, "address of the inputs, 0: the minibatch's"),
+    W=(I, "address of the weights, in panels"),
+    dZ=(I, "address of the gradient of the product"),
+    dX=(I, "address of where the gradient of the inputs is written, 0: nobody asks for it"),
+    dW=(I, "address of where the gradient of the weights is written, 0: they are not trained"),
+    db=(I, "address of where the gradient of the bias is written, 0: it is not trained"),
+    jump=(I, "numbers from one panel of X and dZ to the next"),
+    mode=(I, "how a tile of dX ends: MASK below ReLU, or NO_FINISH"),
+    mask=(I, "address of the outputs of that ReLU"),
+    input_parts=(I, "tasks side by side in the inputs"),
+    output_parts=(I, "tasks side by side in the outputs, where nobody asks for dX and inputs are few"),
+    scratch=(I, "address of where a thread transposes weights"),
+    scratch_bytes=(I, "bytes of that for one thread"),
+    constants=(I, "address of a line of zeros and a line of ones"),
+    rows_product=(I, "address of panel_product"),
+    columns_product=(I, "address of column_product"),
+    update=(I, "address of the task that updates some parameters at once, 0: later"),
+    optimizer=(I, "address of the optimizer's record"),
+    finish=(I, "address of the operations on dX"),
+    n_finish=(I, "how many there are"),
+)
+
+ACTIVATION = Record(
+    activation=(I, "its code"),
+    source=(I, "address of what it is applied to; for a gradient of what the way back needs"),
+    out=(I, "address of where it is written"),
+    jump=(I, "numbers from one panel to the next"),
+)
+
+
+@helper
+def elements(zero, where, count):
+    """Return the numbers at an address as an array."""
+    return carray(pointer(zero, where), count)
+
+
+@task
+def activate(tag, record, first, last, panel, now):
+    """out = activation(source) for rows of a panel."""
+    zero, A = zero_of(tag), ACTIVATION(record)
+    width = width_of(zero)
+    at = (panel * A.jump + first * width) * (PANEL_BYTES // width)
+    forward_range(A.activation, elements(zero, A.source + at, (last - first) * width), elements(zero, A.out + at, (last - first) * width))
+
+
+@task
+def derive(tag, record, first, last, panel, now):
+    """d = d * activation'(what was saved) for rows of a panel."""
+    zero, A = zero_of(tag), ACTIVATION(record)
+    width = width_of(zero)
+    at = (panel * A.jump + first * width) * (PANEL_BYTES // width)
+    d = elements(zero, A.out + at, (last - first) * width)
+    backward_range(A.activation, elements(zero, A.source + at, d.size), d, d)
+
+
+@helper
+def apply(operations, count, first, last, panel, now):
+    """Apply operations to rows of a panel."""
+    for k in range(count):
+        one = OP(operations + k * OP_BYTES)
+        call(one.task, (0, one.record, first, last, panel, now))
+
+
+OP_BYTES = OP.dtype.itemsize
+
+
+@task
+def dense_forward(tag, t, worker, record, now):
+    """Z = X W + b for some rows and panels, and what follows."""
+    zero, L, rows = zero_of(tag), FORWARD(record), NOW(now).rows
+    width = width_of(zero)
+    itemsize, P = PANEL_BYTES // width, panels(L.n_out, width)
+    X = L.X if L.X != 0 else NOW(now).inputs
+    part, block = t // L.row_parts, t % L.row_parts
+    height = ((rows + L.row_parts - 1) // L.row_parts + 3) // 4 * 4
+    first = min(rows, block * height)
+    last = min(rows, first + height)
+    if first == last:
+        return
+    for p in range(part * P // L.panel_parts, (part + 1) * P // L.panel_parts):
+        out = L.Z + p * L.jump * itemsize + first * PANEL_BYTES
+        W, b = L.W + p * L.n_in * PANEL_BYTES, L.b + p * PANEL_BYTES
+        call(
+            L.product,
+            (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.n_in, last - first, W + L.n_in * PANEL_BYTES),
+        )
+        apply(L.then, L.n_then, first, last, p, now)
+
+
+@helper
+def transpose_part(zero, source, out, rows):
+    """Transpose the first rows of a block, the others taken as zeros."""
+    width = width_of(zero)
+    a, c = elements(zero, source, rows * width), elements(zero, out, width * width)
+    for j in range(width):
+        for i in range(width):
+            c[j * width + i] = a[i * width + j] if i < rows else zero
+
+
+@task
+def dense_backward(tag, t, worker, record, now):
+    """dX = dZ W^T, finished, and dW = X^T dZ for some inputs of a layer; db = sum of dZ for some outputs."""
+    zero, L, rows = zero_of(tag), BACKWARD(record), NOW(now).rows
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    X = L.X if L.X != 0 else NOW(now).inputs
+    P, Q = panels(L.n_out, width), panels(L.n_in, width)
+    scratch, no_bias, ones = L.scratch + worker * L.scratch_bytes, L.constants, L.constants + PANEL_BYTES
+    block, step = PANEL_BYTES * width, L.jump * itemsize
+    part, outer = t // L.output_parts, t % L.output_parts
+    first_panel, last_panel = outer * P // L.output_parts, (outer + 1) * P // L.output_parts
+    start, end = part * Q // L.input_parts, (part + 1) * Q // L.input_parts
+    for q0 in range(start, end, TOGETHER):
+        q1 = min(end, q0 + TOGETHER)
+        if L.dX != 0:
+            for p in range(P):
+                for q in range(q0, q1):
+                    W_block, Wt = L.W + (p * L.n_in + q * width) * PANEL_BYTES, scratch + ((q - q0) * P + p) * block
+                    if L.n_in - q * width >= width:
+                        transpose_block(zero, W_block, width, Wt, width)
+                    else:  # what lies behind the last input is not a weight
+                        transpose_part(zero, W_block, Wt, L.n_in - q * width)
+            for q in range(q0, q1):
+                Wt, at = scratch + (q - q0) * P * block, q * step
+                call(L.rows_product, (0, L.dZ, L.jump, Wt, no_bias, 0, L.dX + at, width, L.mode, L.mask + at, width, L.n_out, rows, Wt + P * block))
+                apply(L.finish, L.n_finish, 0, rows, q, now)
+        for q in range(q0, q1 if L.dW != 0 else q0):
+            dW = L.dW + (first_panel * L.n_in + q * width) * PANEL_BYTES
+            dZ, height = L.dZ + first_panel * step, min(width, L.n_in - q * width)
+            call(L.columns_product, (0, X + q * step, dZ, step, no_bias, dW, L.n_in * PANEL_BYTES, last_panel - first_panel, rows, height))
+    if L.update != 0 and L.dW != 0:  # nobody else reads the weights of these inputs any more
+        low, high = start * width, min(L.n_in, end * width)
+        if low == 0 and high == L.n_in:
+            low, high = first_panel * L.n_in, last_panel * L.n_in
+            call(L.update, (0, L.optimizer, L.dW + low * PANEL_BYTES, (high - low) * width, now))
+        else:
+            for p in range(first_panel, last_panel):
+                call(L.update, (0, L.optimizer, L.dW + (p * L.n_in + low) * PANEL_BYTES, (high - low) * width, now))
+    for p in range(t, P if L.db != 0 else 0, L.input_parts * L.output_parts):  # a row of ones times dZ
+        db = L.db + p * PANEL_BYTES
+        call(L.rows_product, (0, ones, 0, L.dZ + p * step, no_bias, 0, db, width, NO_FINISH, ones, 0, rows, 1, ones))
+        if L.update != 0:
+            call(L.update, (0, L.optimizer, db, width, now))
+
+
+@dataclass
+class Dense:
+    """A dense layer bound to memory: where its parameters and their gradient lie.
+
+    Attributes
+    ----------
+    index : int
+        Its place among the layers with parameters.
+    n_in, n_out : int
+    activation : int
+        A code such as `kernels.RELU`; IDENTITY where the activation is left out.
+    W, b : int
+        Addresses of the packed weights and the bias.
+    dW, db : int
+        Addresses of their gradient, 0 where they are not trained.
+    """
+
+    index: int
+    n_in: int
+    n_out: int
+    activation: int
+    W: int
+    b: int
+    dW: int = 0
+    db: int = 0
+    update: Any = None  # gives the address of a task and of its record, where parameters are updated at once
+    training: bool = False
+
+    def emit(self, program: Program, X: Value) -> tuple[Value, Callable[[int], int]]:
+        """Add the way forward; return the outputs, and what adds the way back."""
+        rows, width = program.rows, program.width
+        work = float(rows * self.n_in * self.n_out)
+        P, shares = program.panels(self.n_out), program.shares(work)
+        panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1
+        row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // FEW_ROWS))
+        Z = program.matrix(self.n_out)
+        saves = self.training and self.activation in SAVES_INPUT
+        A = program.matrix(self.n_out) if saves else Z
+        record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=self.W, b=self.b, Z=Z, jump=program.jump)
+        record["mode"] = FLOOR if self.activation == RELU else NO_FINISH
+        record["panel_parts"], record["row_parts"] = panel_parts, row_parts
+        record["product"] = task_address(panel_product, program.dtype)
+        then: list[Operation] = []
+        if self.activation not in (IDENTITY, RELU):
+            then.append(Operation(activate, ACTIVATION.new(activation=self.activation, source=Z, out=A, jump=program.jump)))
+        program.operations(record, "then", then)
+        name = f"A{self.index + 1}"
+        program.phase(dense_forward, panel_parts * row_parts, record, work, f"{name} = f({X.name} W{self.index + 1} + b{self.index + 1})")
+        trained = bool(self.dW or self.db)
+        out = Value(A, self.n_out, name, epilogue=then, wanted=X.wanted or trained)
+        if self.activation == RELU:
+            out.mask = A
+        elif self.activation != IDENTITY:
+            out.finish = [self.derivative(Z if saves else A, program)]
+
+        def backward(dZ: int) -> int:
+            if not trained and not X.wanted:
+                return 0
+            return self._emit_backward(program, X, dZ)
+
+        return out, backward
+
+    def derivative(self, saved: int, program: Program) -> Operation:
+        """Return the operation that takes a gradient through the activation; the gradient's place is filled in by who writes it."""
+        return Operation(derive, ACTIVATION.new(activation=self.activation, source=saved, jump=program.jump))
+
+    def _emit_backward(self, program: Program, X: Value, dZ: int) -> int:
+        rows, width = program.rows, program.width
+        work = 2.0 * rows * self.n_in * self.n_out
+        Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
+        dX = program.matrix(self.n_in) if X.wanted else 0
+        output_parts = shares if not dX and Q < 4 * shares else 1
+        input_parts = 1 if output_parts > 1 else min(Q, shares)
+        record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=self.W, dZ=dZ, dX=dX, dW=self.dW, db=self.db, jump=program.jump)
+        record["mode"], record["mask"] = (MASK, X.mask) if X.mask else (NO_FINISH, 0)
+        record["input_parts"], record["output_parts"] = input_parts, output_parts
+        record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * P * width * width)
+        record["constants"] = program.constants
+        record["rows_product"] = task_address(panel_product, program.dtype)
+        record["columns_product"] = task_address(column_product, program.dtype)
+        if self.update:
+            record["update"], record["optimizer"] = self.update
+        program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
+        i = self.index + 1
+        made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", self.dW), (f"db{i}", self.db)) if there]
+        program.phase(dense_backward, input_parts * output_parts, record, work, f"{', '.join(made)} from dA{i}" + (", updated" if self.update else ""))
+        program.release(dZ)
+        return dX
+
+
+def place_gradient(operation: Operation, where: int) -> Operation:
+    """Return an operation on the gradient that lies at an address."""
+    record = operation.record.copy()
+    record["out"] = where
+    if "source" in record.dtype.names and record["source"] == 0:
+        record["source"] = where
+    return Operation(operation.task, record)

@@ -1,0 +1,242 @@
+"""The objective of a training: its record, the task of its losses and derivatives, its `emit`.
+
+A panel's width of rows is transposed at a time, so that what is done for a row is done for all of them in one vector, and sums run
+over the outputs in ascending order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from ._activations import LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX
+from ._bits import like
+from ._jit import helper, task
+from ._math import exp, log
+from ._tile import PANEL_BYTES, pointer, transpose_block, width_of, zero_of
+from .dense import ACTIVATION, apply, derive, elements, place_gradient
+from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, elementwise_loss
+from .panels import panels
+from .program import Operation, Program, Value
+from .records import NOW, F, I, Record
+
+__all__ = ["Objective", "fuses"]
+
+LOSS_ROWS = 32  # rows in a task
+
+LOSS = Record(
+    loss=(I, "its code"),
+    n=(I, "outputs"),
+    A=(I, "address of the outputs"),
+    dA=(I, "address of where the gradient is written"),
+    jump=(I, "numbers from one panel to the next"),
+    scale=(F, "what the loss summed over the outputs of a row is multiplied by"),
+    mean_rows=(I, "whether it is divided by the rows of the minibatch"),
+    delta=(F, "of the Huber loss"),
+    row_losses=(I, "address of where the loss of each row is written"),
+    lanes=(I, "address of three lines for each task"),
+    finish=(I, "address of the operations on the gradient"),
+    n_finish=(I, "how many there are"),
+)
+
+SUM = Record(
+    row_losses=(I, "address of the loss of each row"),
+    stops=(I, "whether a sum that is not finite ends the run"),
+)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimized, and how X comes in.
+
+    Parameters
+    ----------
+    loss : int
+        A code such as `kernels.CROSS_ENTROPY`.
+    outputs_scale : float
+        What the loss summed over the outputs of a row is multiplied by: 1 / n_outputs for the mean.
+    mean_rows : bool
+        Whether the loss is a mean over the rows of a minibatch, or a sum.
+    delta : float
+        Of the Huber loss.
+    scale, shift : float
+        X * scale + shift is what the first layer sees.
+    """
+
+    loss: int
+    outputs_scale: float = 1.0
+    mean_rows: bool = True
+    delta: float = 1.0
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def sum_over_rows(self, n_rows: int) -> Objective:
+        """Return the objective whose sum over parts of `n_rows` rows is this one over all of them."""
+        return replace(self, mean_rows=False, outputs_scale=self.outputs_scale / n_rows) if self.mean_rows else self
+
+    def emit(self, program: Program, X: Value, stops: bool) -> int:
+        """Add the losses of the rows and their sum, which may end the run; return where the gradient of X lies."""
+        tasks = -(-program.rows // LOSS_ROWS)
+        dA, row_losses = program.matrix(X.n), program.keep(np.zeros(program.rows))
+        record = LOSS.new(loss=self.loss, n=X.n, A=X.where, dA=dA, jump=program.jump, scale=self.outputs_scale, mean_rows=self.mean_rows)
+        record["delta"], record["row_losses"], record["lanes"] = self.delta, row_losses, program.zeros(tasks * 3 * program.width)
+        finish = list(X.finish)
+        if X.mask:
+            finish.append(Operation(derive, ACTIVATION.new(activation=RELU, source=X.mask, jump=program.jump)))
+        program.operations(record, "finish", [place_gradient(one, dA) for one in finish])
+        program.phase(loss_rows, tasks, record, 32.0 * program.rows * X.n, f"loss of {X.name}, d{X.name}")
+        program.phase(loss_sum, 1, SUM.new(row_losses=row_losses, stops=stops), 0.0, "loss, looked at")
+        return dA
+
+
+def fuses(loss: int, activation: int) -> bool:
+    """Return whether a loss takes what stands before the last activation."""
+    return (loss == CROSS_ENTROPY and activation in (SOFTMAX, LOG_SOFTMAX)) or (loss == BINARY_CROSS_ENTROPY and activation == SIGMOID)
+
+
+@task
+def loss_rows(tag, t, worker, record, now):
+    """The loss of some rows and its gradient with regard to the last layer's product."""
+    zero, L, S = zero_of(tag), LOSS(record), NOW(now)
+    width, n = width_of(zero), L.n
+    P, jump = panels(n, width), L.jump * (PANEL_BYTES // width)
+    scale = L.scale / S.rows if L.mean_rows else L.scale
+    losses = carray(pointer(0.0, L.row_losses), S.rows)
+    lanes = L.lanes + t * 3 * PANEL_BYTES
+    for first in range(t * LOSS_ROWS, min(S.rows, (t + 1) * LOSS_ROWS), width):
+        last = min(S.rows, first + width)
+        a, d, targets = L.A + first * PANEL_BYTES, L.dA + first * PANEL_BYTES, S.targets + first * PANEL_BYTES
+        for p in range(P):
+            transpose_block(zero, a + p * jump, width, d + p * jump, width)
+            if S.labels == 0 and S.seen == 0:
+                transpose_block(zero, targets + p * jump, width, targets + p * jump, width)
+        if L.loss == CROSS_ENTROPY:
+            _cross_entropy(zero, a, d, S.labels, targets, jump, n, first, last, scale, lanes, losses)
+        else:
+            _elementwise(zero, L.loss, d, targets, jump, n, first, last, scale, L.delta, lanes, losses)
+        if S.weights != 0:
+            _weigh(zero, d, jump, n, first, last, carray(pointer(0.0, S.weights), last), lanes, losses)
+        for j in range(n, P * width):
+            beyond = _output(zero, d, jump, j)
+            for l in range(width):
+                beyond[l] = zero
+        for p in range(P):
+            transpose_block(zero, d + p * jump, width, d + p * jump, width)
+            apply(L.finish, L.n_finish, first, last, p, now)
+
+
+@task
+def loss_sum(tag, t, worker, record, now):
+    """Add up the losses in the order of the rows; stop before an update where the sum is not finite."""
+    S = NOW(now)
+    losses = carray(pointer(0.0, SUM(record).row_losses), S.rows)
+    total = 0.0
+    for i in range(S.rows):
+        total += losses[i]
+    S.loss = total
+    S.penalty = 0.0
+    S.count += 1.0
+    if SUM(record).stops != 0 and not math.isfinite(total):
+        S.stop = 1
+
+
+@helper
+def _output(zero, base, jump, j):
+    """One output of a panel's width of rows, in transposed blocks."""
+    width = width_of(zero)
+    return elements(zero, base + j // width * jump + j % width * PANEL_BYTES, width)
+
+
+@helper
+def _cross_entropy(zero, a, d, labels, targets, jump, n, first, last, scale, lanes, losses):
+    """log sum exp z - z[label] and (softmax(z) - one-hot) * scale; with labels at address 0, targets are probabilities."""
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    top, total = elements(zero, lanes, width), elements(zero, lanes + PANEL_BYTES, width)
+    for l in range(width):
+        top[l] = like(zero, -np.inf)
+        total[l] = zero
+    for j in range(n):
+        z = _output(zero, d, jump, j)
+        for l in range(width):
+            top[l] = z[l] if z[l] > top[l] else top[l]
+    for j in range(n):
+        z = _output(zero, d, jump, j)
+        for l in range(width):
+            z[l] -= top[l]
+    for p in range(panels(n, width)):  # one array, and a loop of unknown length: so it becomes a loop over vectors
+        z = elements(zero, d + p * jump, min(width, n - p * width) * width)
+        for i in range(z.size):
+            z[i] = exp(z[i])
+    for j in range(n):
+        z = _output(zero, d, jump, j)
+        for l in range(width):
+            total[l] += z[l]
+    log_total = elements(zero, lanes + 2 * PANEL_BYTES, last - first)
+    for l in range(log_total.size):
+        log_total[l] = total[l]
+    for l in range(log_total.size):
+        log_total[l] = log(log_total[l])
+    if labels != 0:
+        label = carray(pointer(np.int64(0), labels + first * 8), width)
+        for l in range(last - first):
+            at = label[l] // width * jump + label[l] % width * itemsize + l * PANEL_BYTES
+            losses[first + l] = (np.float64(log_total[l]) + np.float64(top[l]) - np.float64(elements(zero, a + at, 1)[0])) * scale
+        for l in range(width):
+            total[l] = like(zero, scale) / total[l]
+        for j in range(n):
+            e = _output(zero, d, jump, j)
+            for l in range(width):
+                e[l] *= total[l]
+        for l in range(last - first):
+            _output(zero, d, jump, label[l])[l] -= like(zero, scale)
+    else:
+        for l in range(last - first):
+            losses[first + l] = 0.0
+            weight, shift = zero, log_total[l] + top[l]
+            for j in range(n):
+                p = _output(zero, targets, jump, j)[l]
+                at = j // width * jump + j % width * itemsize + l * PANEL_BYTES
+                weight += p
+                losses[first + l] += np.float64(p * (shift - elements(zero, a + at, 1)[0])) * scale if p != zero else 0.0
+            total[l] = weight / total[l]
+        for j in range(n):
+            e, p = _output(zero, d, jump, j), _output(zero, targets, jump, j)
+            for l in range(width):
+                e[l] = (e[l] * total[l] - p[l]) * like(zero, scale)
+
+
+@helper
+def _elementwise(zero, code, d, targets, jump, n, first, last, scale, delta, lanes, losses):
+    """The loss summed over the outputs of each row, and its derivative times scale in the place of the outputs."""
+    width = width_of(zero)
+    total = elements(zero, lanes, width)
+    factor, limit = like(zero, scale), like(zero, delta)
+    for l in range(width):
+        total[l] = zero
+    for j in range(n):
+        a, target = _output(zero, d, jump, j), _output(zero, targets, jump, j)
+        for l in range(width):
+            value, derivative = elementwise_loss(code, a[l], target[l], limit)
+            total[l] += value
+            a[l] = derivative * factor
+    for l in range(last - first):
+        losses[first + l] = np.float64(total[l]) * scale
+
+
+@helper
+def _weigh(zero, d, jump, n, first, last, weights, lanes, losses):
+    """Multiply the loss of each row and its derivatives by the weight of the row."""
+    width = width_of(zero)
+    factors = elements(zero, lanes, width)
+    for l in range(last - first):
+        factors[l] = like(zero, weights[first + l])
+        losses[first + l] *= weights[first + l]
+    for j in range(n):
+        z = _output(zero, d, jump, j)
+        for l in range(width):
+            z[l] *= factors[l]

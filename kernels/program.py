@@ -1,0 +1,243 @@
+"""Programs: a step of a network as a flat list of phases, which the layers write when a network is bound to memory.
+
+A layer's `emit(program, X)` adds the phases of the way forward and returns a `Value`, the matrix that it makes, and `backward`,
+which adds the phases of the way back: given where the gradient of that matrix lies, it returns where the gradient of X lies.
+What is done to rows just written, an activation or a dropout, is no phase but an operation of the phase that wrote them: the Value
+says where to add one. It also carries what a gradient of it must still go through, so that no layer knows its neighbours.
+
+One compiled loop, `run`, does the phases, alone or with a team of threads. It knows no layer.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from ._jit import address as address_of_function
+from ._jit import jit, max_threads
+from ._tile import PANEL_BYTES
+from .plan import Array, aligned_zeros
+from .records import NOW, OP, PHASE, Record, address, new_array
+from .team import TEAM_WORK, run_tasks
+
+__all__ = ["Operation", "Phase", "Program", "Value", "task_address"]
+
+TYPES = {"float32": types.float32, "float64": types.float64}
+BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
+
+
+@functools.cache
+def task_address(function: Any, dtype: str) -> int:
+    """Return the address of a task, compiled for a dtype."""
+    count = function.py_func.__code__.co_argcount - 1
+    return address_of_function(function, types.void(types.CPointer(TYPES[dtype]), *[types.int64] * count))
+
+
+@dataclass
+class Operation:
+    """What is done to rows of a panel that was just written."""
+
+    task: Any
+    record: Any
+
+
+@dataclass
+class Value:
+    """A matrix in panels that a phase writes and others read.
+
+    Attributes
+    ----------
+    where : int
+        Its address; 0 for the inputs, which lie elsewhere for each minibatch.
+    n : int
+        Its columns.
+    name : str
+        For listings.
+    mask : int
+        Address of ReLU's outputs: a gradient is kept where they are positive. 0 for none.
+    finish : list of Operation
+        What else a gradient of it must go through, in order.
+    epilogue : list of Operation or None
+        Where to add what is done to each panel of it once it is written; None where no phase would.
+    wanted : bool
+        Whether anything below is trained, so that a gradient of it is asked for.
+    """
+
+    where: int
+    n: int
+    name: str
+    mask: int = 0
+    finish: list[Operation] = field(default_factory=list)
+    epilogue: list[Operation] | None = None
+    wanted: bool = False
+
+
+@dataclass
+class Phase:
+    """A line of a program."""
+
+    task: Any
+    tasks: int
+    record: Any
+    work: float
+    note: str
+
+    @property
+    def name(self) -> str:
+        """The name of its task."""
+        return str(self.task.py_func.__name__)
+
+
+@jit
+def run(phases, first, last, times, team, now):
+    """Do the phases first ... last - 1, so many times or until a loss is not finite; return how often they were done."""
+    state = NOW(now)
+    for round_ in range(times):
+        for k in range(first, last):
+            phase = PHASE(phases + k * PHASE_BYTES)
+            run_tasks(team if phase.together != 0 else 0, phase.task, phase.tasks, phase.record, now)
+            if state.stop != 0:
+                return round_
+    return times
+
+
+PHASE_BYTES = PHASE.dtype.itemsize
+
+
+class Program:
+    """Phases, the memory that they work on, and the record of what changes from minibatch to minibatch.
+
+    Parameters
+    ----------
+    dtype : str
+        "float32" or "float64".
+    rows : int
+        Rows of a full minibatch.
+    n_threads : int
+        For how many threads the phases are cut in tasks.
+    """
+
+    def __init__(self, dtype: str, rows: int, n_threads: int = 1) -> None:
+        self.dtype, self.rows, self.n_threads = dtype, rows, n_threads
+        self.itemsize = np.dtype(dtype).itemsize
+        self.width = PANEL_BYTES // self.itemsize
+        # An odd number of cache lines a panel spreads over the cache sets.
+        self.jump = (-(-rows // self.width) * self.width + 1) * self.width
+        self.phases: list[Phase] = []
+        self.marks: dict[str, int] = {}
+        self.now = NOW.new(rows=rows, batch=rows, penalized=1)
+        self._now = address(self.now)
+        self._kept: list[Any] = []
+        self._free: list[tuple[int, int]] = []
+        self._sizes: dict[int, int] = {}
+        self._room, self._used = aligned_zeros(0, dtype), 0
+        self._lists: list[tuple[Any, str, list[Operation]]] = []
+        self._scratch = self._scratch_size = 0
+        self._table: Any = None
+
+    # What layers call.
+
+    def panels(self, n: int) -> int:
+        """Return how many panels hold n columns."""
+        return -(-n // self.width)
+
+    def keep(self, array: Any) -> int:
+        """Keep an array or record alive as long as the program, and return its address."""
+        self._kept.append(array)
+        return address(array)
+
+    def zeros(self, size: int) -> int:
+        """Return the address of `size` zeros of the program's dtype, at a cache line."""
+        size = -(-size // self.width) * self.width
+        if self._used + size > self._room.size:
+            self._room = aligned_zeros(max(size, BLOCK_BYTES // self.itemsize), self.dtype)
+            self._kept.append(self._room)
+            self._used = 0
+        self._used += size
+        return address(self._room) + (self._used - size) * self.itemsize
+
+    def matrix(self, n: int) -> int:
+        """Return the address of a matrix of n columns in panels; its content is what was there."""
+        size = self.panels(n) * self.jump
+        fitting = sorted((have, where) for have, where in self._free if have >= size)
+        if fitting:
+            self._free.remove(fitting[0])
+            return fitting[0][1]
+        where = self.zeros(size)
+        self._sizes[where] = size
+        return where
+
+    def release(self, where: int) -> None:
+        """Give a matrix back whose content nobody needs any more."""
+        if where:
+            self._free.append((self._sizes[where], where))
+
+    def operations(self, record: Any, name: str, operations: list[Operation]) -> None:
+        """Say that two fields of a record, `name` and `n_name`, name a list of operations, which may still grow."""
+        self._lists.append((record, name, operations))
+
+    @functools.cached_property
+    def constants(self) -> int:
+        """The address of a line of zeros and a line of ones."""
+        lines = aligned_zeros(2 * self.width, self.dtype)
+        lines[self.width :] = 1
+        return self.keep(lines)
+
+    def scratch(self, size: int) -> tuple[int, int]:
+        """Return the address of room for so many numbers for each thread that may come, and its bytes for one."""
+        if size > self._scratch_size:  # the layers before keep theirs
+            self._scratch_size = size
+            threads = max_threads() if self.n_threads > 1 else 1
+            self._scratch = self.zeros(threads * size)
+        return self._scratch, self._scratch_size * self.itemsize
+
+    def phase(self, task: Any, tasks: int, record: Any, work: float, note: str) -> None:
+        """Add a phase; `work` is how many multiplications it takes."""
+        self.phases.append(Phase(task, tasks, record, work, note))
+
+    def mark(self, name: str) -> None:
+        """Name the place before the next phase."""
+        self.marks[name] = len(self.phases)
+
+    def shares(self, work: float) -> int:
+        """Return into how many tasks to cut a phase of so much work: one for each thread, or one."""
+        return self.n_threads if work > TEAM_WORK else 1
+
+    def close(self) -> None:
+        """Write the tables that the compiled loop reads; nothing can be added afterwards."""
+        for record, name, operations in self._lists:
+            table = new_array(OP, max(1, len(operations)))
+            for place, operation in zip(table, operations):
+                place["task"] = task_address(operation.task, self.dtype)
+                place["record"] = self.keep(operation.record)
+            record[name], record[f"n_{name}"] = self.keep(table), len(operations)
+        self._lists.clear()
+        self._table = new_array(PHASE, max(1, len(self.phases)))
+        for place, phase in zip(self._table, self.phases):
+            place["task"] = task_address(phase.task, self.dtype)
+            place["tasks"], place["record"] = phase.tasks, self.keep(phase.record)
+            place["together"] = phase.tasks > 1 and phase.work > TEAM_WORK
+        self.marks["end"] = len(self.phases)
+        self.where = address(self._table)
+
+    # What runs it.
+
+    def run(self, first: str, last: str, times: int = 1, team: int = 0) -> int:
+        """Do the phases from one mark to another, so many times; return how often until a loss was not finite."""
+        return int(run(self.where, self.marks[first], self.marks[last], times, team, self._now))
+
+    def __str__(self) -> str:
+        """Return a line for each phase: its task, how many of them, and on what."""
+        names = {at: name for name, at in reversed(self.marks.items())}
+        lines = []
+        for k, phase in enumerate(self.phases):
+            if k in names:
+                lines.append(f"{names[k]}:")
+            lines.append(f"{k:4d} {phase.name:<20}{phase.tasks:4d} x  {phase.note}")
+        return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""Records: memory with named fields, which Python fills in and compiled tasks read by its address.
+
+A record is said once, with a word behind each field; `new` makes one of zeros, a call in compiled code reads the one at an address:
+
+    FRAME = Record(rows=(I, "rows of the minibatch"), rate=(F, "the learning rate"))
+    frame = FRAME.new(rows=32)
+    FRAME(address).rows               # in nopython code
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic, typeof_impl
+
+__all__ = ["NOW", "OP", "PHASE", "F", "I", "Record", "address", "new_array"]
+
+I, F = np.int64, np.float64
+
+
+class Record:
+    """The layout of a record: a type and a word for each field, in the order in which they lie."""
+
+    def __init__(self, **fields: tuple[Any, str]) -> None:
+        self.words = {name: word for name, (_, word) in fields.items()}
+        self.dtype = np.dtype([(name, kind) for name, (kind, _) in fields.items()])
+        kind = numba.from_dtype(self.dtype)
+
+        @intrinsic
+        def record_at(typingctx: Any, where: Any) -> Any:
+            def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+                return builder.inttoptr(args[0], context.get_value_type(kind))
+
+            return kind(types.intp), codegen
+
+        self.record_at = record_at
+
+    def new(self, **values: Any) -> Any:
+        """Return a record of zeros but for the fields that are given."""
+        record = new_array(self, 1)
+        for name, value in values.items():
+            record[name] = value
+        return record
+
+    def offset(self, name: str) -> int:
+        """Return how many bytes from the start a field lies."""
+        return int(self.dtype.fields[name][1])  # type: ignore[index]
+
+
+@typeof_impl.register(Record)
+def _typeof_record(value: Record, context: Any) -> Any:
+    return cpu_target.typing_context.resolve_value_type(value.record_at)
+
+
+def new_array(record: Record, count: int) -> Any:
+    """Return `count` records of zeros, one after the other, the first at a cache line."""
+    size = record.dtype.itemsize * count
+    room = np.zeros(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(record.dtype)
+
+
+def address(record: Any) -> int:
+    """Return where a record, or an array, lies."""
+    return int(record.ctypes.data)
+
+
+# What every program has; the records of the kinds of layers stand beside their tasks.
+
+PHASE = Record(
+    task=(I, "address of a compiled task (tag, t, worker, record, now)"),
+    tasks=(I, "how many tasks there are"),
+    record=(I, "address of the record that they read"),
+    together=(I, "whether threads may share them"),
+)
+
+OP = Record(
+    task=(I, "address of a compiled (tag, record, first row, last row, panel, now): done to rows of a panel just written"),
+    record=(I, "address of the record that it reads"),
+)
+
+NOW = Record(
+    rows=(I, "rows of this minibatch"),
+    inputs=(I, "address of its inputs, in panels"),
+    labels=(I, "address of its labels, or 0"),
+    targets=(I, "address of its targets, in panels, or 0"),
+    weights=(I, "address of the weights of its rows, or 0"),
+    drawn=(I, "steps taken before this one: which numbers dropout draws"),
+    rate=(F, "the learning rate of this step"),
+    count=(F, "the number of this step, from 1"),
+    loss=(F, "the loss of this minibatch, penalties left out"),
+    penalty=(F, "what the penalties add to it"),
+    stop=(I, "whether the loss is not finite: nothing more is done"),
+    updated=(I, "whether the gradient holds the parameters from before the last update"),
+    seen=(I, "whether the targets are transposed already"),
+    penalized=(I, "whether penalties count"),
+    done=(I, "steps of this call that are done"),
+    all_rows=(I, "rows of all minibatches of this call"),
+    batch=(I, "rows of a full minibatch"),
+    all_inputs=(I, "address of the first minibatch's inputs"),
+    input_bytes=(I, "bytes from one minibatch's inputs to the next's"),
+    all_labels=(I, "address of the first minibatch's labels, or 0"),
+    all_targets=(I, "address of the first minibatch's targets, or 0"),
+    target_bytes=(I, "bytes from one minibatch's targets to the next's"),
+    all_weights=(I, "address of the weights of all rows, or 0"),
+    rates=(I, "address of the learning rate of each step of this call"),
+    losses=(I, "address of where the loss of each step is written"),
+    out=(I, "address of where plain outputs are written"),
+)

@@ -1,0 +1,160 @@
+"""What a network's programs are: a training step, a gradient, a prediction, each emitted by its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from ._activations import IDENTITY, LOG_SOFTMAX, SOFTMAX
+from ._jit import task
+from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from .dense import Dense, elements
+from .dropout import Dropout
+from .objective import Objective, fuses
+from .panels import panels
+from .penalties import emit_penalties
+from .plan import Array, Plan
+from .program import Program, Value
+from .records import NOW, I, Record, address
+from .updates import Updater
+
+__all__ = ["emit_prediction", "emit_step"]
+
+BY_LAYER_FROM = 200_000  # parameters, from which on a layer is updated while its gradient is in the cache
+OUTPUT_ROWS = 64  # rows in a task of the output
+
+NOTHING = Record(nothing=(I, "not read"))
+OUTPUT = Record(
+    A=(I, "address of the last layer's outputs"),
+    n=(I, "how many"),
+    jump=(I, "numbers from one panel to the next"),
+)
+
+
+@task
+def place(tag, t, worker, record, now):
+    """Go on to the next minibatch, after the last one to the first."""
+    S = NOW(now)
+    k = S.done % ((S.all_rows + S.batch - 1) // S.batch)
+    S.seen = S.done * S.batch >= S.all_rows
+    S.rows = min(S.batch, S.all_rows - k * S.batch)
+    S.inputs = S.all_inputs + k * S.input_bytes
+    S.labels = S.all_labels + k * S.batch * 8 if S.all_labels != 0 else 0
+    S.targets = S.all_targets + k * S.target_bytes
+    S.weights = S.all_weights + k * S.batch * 8 if S.all_weights != 0 else 0
+    S.rate = carray(pointer(0.0, S.rates), S.done + 1)[S.done]
+    S.drawn = np.int64(S.count)
+
+
+@task
+def close(tag, t, worker, record, now):
+    """Write down the loss of the step."""
+    S = NOW(now)
+    carray(pointer(0.0, S.losses), S.done + 1)[S.done] = S.loss + S.penalty
+    S.done += 1
+
+
+@task
+def output(tag, t, worker, record, now):
+    """Copy some rows of the outputs to plain rows: out[i, j] = A[i, j]."""
+    zero, L, S = zero_of(tag), OUTPUT(record), NOW(now)
+    width = width_of(zero)
+    first, last = t * OUTPUT_ROWS, min(S.rows, (t + 1) * OUTPUT_ROWS)
+    for p in range(panels(L.n, width)):
+        count = min(width, L.n - p * width)
+        for i in range(first, last):
+            row = elements(zero, L.A + (p * L.jump + i * width) * (PANEL_BYTES // width), count)
+            out = elements(zero, S.out + (i * L.n + p * width) * (PANEL_BYTES // width), count)
+            for j in range(count):
+                out[j] = row[j]
+
+
+def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool) -> list[Dense]:
+    """Return the dense layers bound to their parameters; with `plain` the last one without its activation."""
+    itemsize, last = parameters.itemsize, plan.n_layers - 1
+    layers = []
+    for i, (activation, (weights, bias)) in enumerate(zip(plan.activations, plan.trained)):
+        first, middle, _ = (place_ * itemsize for place_ in plan.pieces(i))
+        activation = IDENTITY if i == last and (plain or activation in (SOFTMAX, LOG_SOFTMAX)) else activation
+        layer = Dense(i, plan.widths[i], plan.widths[i + 1], activation, address(parameters) + first, address(parameters) + middle)
+        if gradient is not None:
+            layer.training = True
+            layer.dW, layer.db = address(gradient) + first if weights else 0, address(gradient) + middle if bias else 0
+        layers.append(layer)
+    return layers
+
+
+def emit_step(
+    plan: Plan,
+    parameters: Array,
+    rows: int,
+    objective: Objective,
+    *,
+    gradient: Array | None = None,
+    updater: Updater | None = None,
+    dropout: bool = True,
+    n_threads: int = 1,
+) -> Program:
+    """Return the program of a training step; without an updater that of a gradient, without a gradient that of a loss.
+
+    Its marks: place, forward, loss, backward, update, close; losses and gradients of rows placed by other means are from forward to
+    backward, and to update.
+    """
+    program = Program(plan.dtype, rows, n_threads)
+    layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.activations[-1]))
+    by_layer = plan.parameters_size > BY_LAYER_FROM or not all(all(parts) for parts in plan.trained)
+    at_once = updater is not None and n_threads > 1
+    program.mark("place")
+    program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
+    program.mark("forward")
+    X, backward = Value(0, plan.widths[0], "X"), []
+    for layer, rate, factors in zip(layers, plan.dropouts, plan.penalties):
+        if dropout and rate > 0:
+            X, _ = Dropout(layer.index, round(rate * 2**32), plan.seed).emit(program, X)
+        if at_once and updater is not None and not any(factors):
+            layer.update = updater.at_once(program)
+        X, step = layer.emit(program, X)
+        backward.append(step)
+    program.mark("loss")
+    dX = objective.emit(program, X, stops=updater is not None)
+    program.mark("backward")
+    if gradient is not None:
+        for layer, step, factors in zip(reversed(layers), reversed(backward), reversed(plan.penalties)):
+            dX = step(dX)
+            if any(factors):
+                emit_penalties(program, layer, factors)
+            if updater is not None and by_layer and not layer.update:
+                first, end = plan.trained_range(layer.index)
+                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1} updated")
+    else:
+        program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
+    program.mark("update")
+    if updater is not None and not by_layer and not at_once:
+        updater.emit(program, 0, plan.parameters_size, "all parameters updated")
+    elif updater is not None and not by_layer:
+        for layer in layers:
+            if not layer.update:
+                first, end = plan.trained_range(layer.index)
+                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1} updated")
+    program.mark("close")
+    program.phase(close, 1, NOTHING.new(), 0.0, "the loss written down")
+    program.close()
+    return program
+
+
+def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int = 1) -> Program:
+    """Return the program of a prediction: forward, output; softmax is applied to its output by others."""
+    program = Program(plan.dtype, rows, n_threads)
+    program.mark("forward")
+    X = Value(0, plan.widths[0], "X")
+    for layer in _layers(plan, parameters, None, logits):
+        A, _ = layer.emit(program, X)
+        program.release(X.where)
+        X = A
+    program.mark("output")
+    program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
+    program.close()
+    return program

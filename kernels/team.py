@@ -1,0 +1,242 @@
+"""A team of threads: the caller's drives, helpers claim tasks from atomic words and sleep when there are none.
+
+A phase is a number of equal tasks. Each member has a share of them, a run of task numbers behind one word, which everybody may
+claim from: first the own share, then the others'. A phase ends when its tasks are done, not when every member has arrived: so
+no helper has to exist for the driver to go on, and one that the system has taken away holds up at most its one task. Such a wait
+ends a while of working alone, since where threads are taken away, the next one would be too.
+
+Helpers are Python threads inside compiled code, without the GIL. They start with the first work that threads share, wait in three steps
+(spin, give way, doze), go back to Python after some milliseconds without work, where they cost nothing, and end after a minute.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from . import _jit
+from ._jit import helper, jit
+from ._tile import call
+from ._wait import doze, fetch_add, give_way, load, pause, store, ticks
+from .records import I, Record
+
+__all__ = ["TEAM_WORK", "run_tasks", "share"]
+
+LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
+SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last a helper goes back to Python
+ALONE = 20  # how many times as long as it was held up a driver works alone
+IDLE_SECONDS = 60.0
+TEAM_WORK = 30_000  # multiplications from which on threads share a phase: it costs them half a microsecond
+
+# A claim word is (end of the share << BITS) + next task: the end goes with the number, so that a late claim finds nothing.
+BITS = 20
+LOW = (1 << BITS) - 1
+
+BOARD = Record(
+    task=(I, "address of the tasks' function"),
+    record=(I, "address of the record that they read"),
+    now=(I, "address of the record of what changes"),
+    shares=(I, "members that this work is for"),
+    alone_until=(I, "when the driver stops working alone, in ticks"),
+    end=(I, "whether helpers are to go back to Python"),
+)
+DONE = LINE  # tasks that helpers have done
+WORDS = 2 * LINE  # the first share's claim word; one line a share
+
+
+@helper
+def _claim(team, word, me):
+    """Do what can be claimed of a share; return how many tasks."""
+    did = 0
+    while True:
+        seen = load(word)
+        if seen & LOW >= seen >> BITS:
+            return did
+        ticket = fetch_add(word, 1)
+        t = ticket & LOW
+        if t >= ticket >> BITS:
+            return did
+        board = BOARD(team)
+        call(board.task, (0, t, me, board.record, board.now))
+        did += 1
+        if me != 0:
+            fetch_add(team + DONE, 1)
+
+
+@helper
+def _wait(waited):
+    """Wait, the shorter the fewer times it was waited before."""
+    if waited < SPINS:
+        pause()
+    elif waited < SPINS + YIELDS:
+        give_way()
+    else:
+        doze()
+
+
+@jit
+def _help(team, me):
+    """Claim and do tasks until there were none for some milliseconds."""
+    waited = 0
+    while load(team + _END) == 0 and waited < SPINS + YIELDS + DOZES:
+        did, shares = 0, load(team + _SHARES)
+        if me < shares:
+            for k in range(shares):
+                share = me + k
+                did += _claim(team, team + WORDS + (share - shares if share >= shares else share) * LINE, me)
+        waited = 0 if did > 0 else waited + 1
+        if did == 0:
+            _wait(waited)
+
+
+_END, _SHARES = BOARD.offset("end"), BOARD.offset("shares")
+
+
+@helper
+def _is_alone(team):
+    """Whether the driver works alone, since it was held up a short while ago."""
+    board = BOARD(team)
+    if board.alone_until != 0 and ticks() >= board.alone_until:
+        board.alone_until = 0
+    return board.alone_until != 0
+
+
+@helper
+def _run_together(team, function, count, record, now):
+    """Do tasks with whoever helps; return when all are done."""
+    board = BOARD(team)
+    shares = board.shares
+    board.task, board.record, board.now = function, record, now
+    store(team + DONE, 0)
+    for s in range(shares - 1, 0, -1):
+        store(team + WORDS + s * LINE, ((s + 1) * count // shares) << BITS | s * count // shares)
+    end = count // shares  # the first task of all is taken before others see it
+    store(team + WORDS, end << BITS | min(end, 1))
+    mine = 0
+    if end > 0:
+        call(function, (0, 0, 0, record, now))
+        mine = 1
+    for s in range(shares):
+        mine += _claim(team, team + WORDS + s * LINE, 0)
+    if load(team + DONE) != count - mine:
+        waited, start = 0, ticks()
+        while load(team + DONE) != count - mine:
+            waited += 1
+            _wait(waited)
+        if waited > SPINS:
+            board.alone_until = ticks() + ALONE * (ticks() - start)
+
+
+@helper
+def run_tasks(team, function, count, record, now):
+    """Do the tasks 0 ... count - 1 with a team, or in order where there is none."""
+    if team != 0 and count > 1 and not _is_alone(team):
+        _run_together(team, function, count, record, now)
+    else:
+        for t in range(count):
+            call(function, (0, t, 0, record, now))
+
+
+class _Helper(threading.Thread):
+    """A member of a team other than the driver."""
+
+    def __init__(self, team: _Team, me: int) -> None:
+        super().__init__(name=f"fastnn-helper-{me}", daemon=True)
+        self.team, self.me, self.parked, self.wake = team, me, False, threading.Event()
+
+    def run(self) -> None:
+        while not self.team.closed:
+            _help(self.team.address, self.me)
+            self.parked = True
+            called = self.wake.wait(IDLE_SECONDS)
+            self.parked = False
+            self.wake.clear()
+            if not called:
+                break
+
+
+class _Team:
+    """The words that members share, and the helpers that there are."""
+
+    def __init__(self) -> None:
+        self.words = np.zeros(WORDS + (_jit.max_threads() + 1) * LINE, np.uint8)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.words))  # a helper may look at it while the interpreter ends
+        self.address = self.words.ctypes.data + -self.words.ctypes.data % LINE
+        offset = self.address - self.words.ctypes.data
+        self.board = self.words[offset : offset + BOARD.dtype.itemsize].view(BOARD.dtype)
+        self.helpers: list[_Helper] = []
+        self.driving = threading.Lock()
+        self.closed = False
+
+    def call_helpers(self, n_threads: int) -> None:
+        """See to it that `n_threads - 1` helpers look for work."""
+        for k, one in enumerate(self.helpers[: n_threads - 1]):
+            if one.parked:
+                one.wake.set()
+            elif not one.is_alive():
+                self.helpers[k] = _Helper(self, k + 1)
+                self.helpers[k].start()
+        while len(self.helpers) < n_threads - 1:
+            self.helpers.append(_Helper(self, len(self.helpers) + 1))
+            self.helpers[-1].start()
+
+    def close(self) -> None:
+        """Send the helpers home and wait for them: the interpreter is about to end."""
+        self.closed = True
+        self.board["end"] = 1
+        for one in self.helpers:
+            one.wake.set()
+        for one in self.helpers:
+            one.join(1.0)
+
+
+_team: _Team | None = None
+
+
+@contextlib.contextmanager
+def share(n_threads: int) -> Iterator[int]:
+    """Give the address of a team of `n_threads` for the compiled calls inside, or 0: then they are the caller's alone.
+
+    It is 0 for one thread, and while another Python thread drives the team: that one has the helpers, this one its own CPU.
+    """
+    global _team
+    if n_threads <= 1:
+        yield 0
+        return
+    if _team is None:
+        _team = _Team()
+    team = _team
+    if team.closed or not team.driving.acquire(blocking=False):
+        yield 0
+        return
+    try:
+        team.board["shares"] = n_threads
+        try:
+            team.call_helpers(n_threads)
+        except RuntimeError:  # no thread can be started, or the interpreter ends: whoever is there helps
+            pass
+        yield team.address
+    finally:
+        team.driving.release()
+
+
+def _forget() -> None:
+    """In a forked child: the helpers are not here, and the lock may be held for ever."""
+    global _team
+    _team = None
+
+
+def _close() -> None:
+    if _team is not None:
+        _team.close()
+
+
+atexit.register(_close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
