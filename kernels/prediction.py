@@ -116,6 +116,7 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
     """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
     key = plan, address(parameters)
     predictor = _predictors.pop(key, None) or Predictor(plan, parameters)
+    predictor.parameters = parameters
     out, _ = predictor(X, logits=logits, n_threads=n_threads, scale=scale, shift=shift)
     while len(_predictors) >= KEPT:
         _predictors.popitem()

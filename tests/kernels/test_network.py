@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
 
@@ -172,7 +171,7 @@ def test_gradient_of_penalties_is_their_slope():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_penalties_are_the_same_in_threads(dtype, monkeypatch):
-    monkeypatch.setattr(kernels.bound, "region_work", lambda: 1)
+    monkeypatch.setattr(kernels.program, "TEAM_WORK", 0)
     plan, parameters = penalized(dtype)
     X, y = data(40, plan)
     one, several = (kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=n) for n in (1, kernels.max_threads()))
@@ -320,30 +319,10 @@ def test_another_network_compiles_nothing():
     assert kernels.compilations() == before
 
 
-@numba.njit
-def train_in_nopython(table, numbers, inputs, labels, targets, weights, rates, losses, n):
-    done = kernels.network_train(table, numbers, inputs, labels, targets, weights, rates, losses, n, 1)
-    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, weights, n)
-    kernels.network_update(table, numbers)
-    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, weights, n)
-
-
-def test_network_kernels_are_callable_from_nopython_code():
-    plan, parameters = network([5, 8, 3], [kernels.RELU, kernels.SOFTMAX], np.float64)
-    X, y = data(12, plan)
-    gradient, state = np.zeros_like(parameters), np.zeros(2 * parameters.size)
-    bound = kernels.bind(plan, parameters, 12, training=True, rule=kernels.ADAM, hyper=ADAM, gradient=gradient, state=state)
-    bound.use_threads(1)
-    kernels.gather(X, np.arange(12), 12, 1.0, 0.0, bound.inputs, bound.layout.input_size, bound.layout.jump)
-    losses = np.zeros(1)
-    done, before, after = train_in_nopython(bound.table, bound.numbers, bound.inputs, y, np.zeros(0), np.zeros(0), np.full(1, 0.01), losses, 12)
-    assert done == 1
-    assert after < before < losses[0]
-
-
 BITS = """
 import hashlib, sys
 import numpy as np, kernels
+kernels.program.TEAM_WORK = 0  # threads for the smallest layer
 digest = hashlib.sha256()
 for dtype in ("float32", "float64"):
     rng = np.random.default_rng(0)
@@ -357,7 +336,6 @@ for dtype in ("float32", "float64"):
     X, y = rng.integers(0, 17, (700, 64)).astype(np.uint8), rng.integers(0, 10, 700)
     adam = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
     trainer = kernels.Trainer(plan, parameters, 150, kernels.Objective(kernels.CROSS_ENTROPY, scale=1 / 16), kernels.ADAM, adam, n_threads=int(sys.argv[1]))
-    kernels.bound.region_work = lambda: 1  # threads for the smallest layer
     step = 0
     for epoch in range(3):
         order = np.empty(700, np.int64)
