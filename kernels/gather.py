@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba import carray, types
+from numpy.typing import NDArray
 
 from ._bits import like
 from ._jit import address as address_of_function
@@ -22,7 +23,7 @@ from .program import TYPES, task_address
 from .records import F, I, Record, address
 from .team import TEAM_WORK, run_tasks
 
-__all__ = ["Gather", "gather"]
+__all__ = ["NO_ORDER", "Gather", "gather", "gather_some"]
 
 ROWS = 16  # rows in a task
 AHEAD_BYTES, LEAST_AHEAD, MOST_AHEAD = 4096, 4, 64  # how far ahead rows are asked for: so many bytes, but some rows
@@ -106,13 +107,20 @@ def gather_rows(tag, t, worker, record, now):
 
 
 @jit
-def gather_tasks(task, record, rows, bad, team):
-    """Do the tasks of a gather; return a row that is not finite, or -1."""
-    run_tasks(team, task, bad.size, record, 0)
-    for t in range(bad.size):
+def gather_some(task, record, X, row_bytes, column_bytes, order, first, rows, bad, team):
+    """Gather the rows of an order, or where it is empty `rows` from the first on; return one that is not finite, or -1."""
+    S = SOURCE(record)
+    S.X, S.row_bytes, S.column_bytes = X, row_bytes, column_bytes
+    S.order, S.first, S.rows = address_of(order) if order.size > 0 else 0, first, rows
+    tasks = (rows + ROWS - 1) // ROWS
+    run_tasks(team if rows * S.n * 20 > TEAM_WORK else 0, task, tasks, record, 0)
+    for t in range(tasks):
         if bad[t] >= 0:
             return bad[t]
     return np.int64(-1)
+
+
+NO_ORDER = np.zeros(0, np.int64)
 
 
 class Gather:
@@ -138,18 +146,14 @@ class Gather:
         self.minibatches = out.size // stride
         self.bad = np.empty(-(-self.minibatches * batch // ROWS), np.int64)
         self.record = SOURCE.new(n=n, batch=batch, out=address(out), jump=jump, stride=stride, bad=address(self.bad))
-        self.task = task_address(gather_rows, dtype)
+        self.task, self.where = task_address(gather_rows, dtype), address(self.record)
         self._read: tuple[Any, ...] = ()
 
-    def __call__(self, X: Array, order: Array | None, first: int, rows: int, scale: float, shift: float, team: int) -> int:
-        """Place rows `order`, or `rows` rows from the `first` on; return a row that is not finite, or -1."""
-        record = self.record[0]
-        record["X"], (record["row_bytes"], record["column_bytes"]) = X.ctypes.data, X.strides
-        record["order"], record["first"], record["rows"] = 0 if order is None else order.ctypes.data, first, rows
+    def __call__(self, X: Array, order: NDArray[np.int64], first: int, rows: int, scale: float, shift: float, team: int) -> int:
+        """Place the rows of an order, or where it is empty `rows` from the first on; return one that is not finite, or -1."""
         self.read(X.dtype, scale, shift)
-        bad = self.bad[: -(-rows // ROWS)]
-        return int(gather_tasks(self.task, address(self.record), rows, bad, team if rows * X.shape[1] * 20 > TEAM_WORK else 0))
-
+        row_bytes, column_bytes = X.strides
+        return int(gather_some(self.task, self.where, address(X), row_bytes, column_bytes, order, first, rows, self.bad, team))
 
     def read(self, kind: np.dtype[Any], scale: float, shift: float) -> None:
         """Say what the next rows are converted from, and how they are scaled."""

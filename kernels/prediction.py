@@ -9,13 +9,13 @@ import numpy as np
 from ._jit import jit
 from ._tile import address_of
 from .activations import LOG_SOFTMAX, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
-from .gather import SOURCE, Gather
+from .gather import NO_ORDER, Gather, gather_some
 from .objective import Objective, fuses
 from .plan import Array, Plan, aligned_zeros
 from .program import run
 from .records import NOW, address
 from .steps import emit_prediction, emit_step
-from .team import TEAM_WORK, run_tasks, share
+from .team import TEAM_WORK, share
 from .training import Minibatches
 
 __all__ = ["Predictor", "evaluate", "predict"]
@@ -25,22 +25,15 @@ ROW_ACTIVATIONS = {SOFTMAX: softmax_forward.compiled, LOG_SOFTMAX: log_softmax_f
 FUSED_ACTIVATIONS = {**ROW_ACTIVATIONS, SIGMOID: sigmoid_forward.compiled}
 
 
-GATHER_ROWS = 16
-
-
 @jit
 def predict_blocks(phases, count, now, team, task, source, X, row_bytes, column_bytes, block, bad, out):
-    """Send rows forward in blocks; return a row that is not finite, or -1."""
-    S, G = NOW(now), SOURCE(source)
-    G.X, G.row_bytes, G.column_bytes, G.order = X, row_bytes, column_bytes, 0
-    bad_row = np.int64(-1)
+    """Send rows forward in blocks; return one that is not finite, or -1."""
+    S, order, bad_row = NOW(now), bad[:0], np.int64(-1)
     for first in range(0, out.shape[0], block):
-        G.first, G.rows = first, min(block, out.shape[0] - first)
-        S.rows, S.out = G.rows, address_of(out) + first * out.shape[1] * out.itemsize
-        tasks = (G.rows + GATHER_ROWS - 1) // GATHER_ROWS
-        run_tasks(team, task, tasks, source, now)
-        for t in range(tasks):
-            bad_row = bad[t] if bad_row < 0 else bad_row
+        S.rows = min(block, out.shape[0] - first)
+        S.out = address_of(out) + first * out.shape[1] * out.itemsize
+        wrong = gather_some(task, source, X, row_bytes, column_bytes, order, first, S.rows, bad, team)
+        bad_row = wrong if bad_row < 0 else bad_row
         run(phases, 0, count, 1, team, now)
     return bad_row
 
@@ -54,14 +47,17 @@ class _Bound:
         self.inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
         self.gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], self.inputs)
         program.now["inputs"] = address(self.inputs)
-        self.count, self.source, self.now = program.marks["end"], address(self.gather.record), address(program.now)
+        self.count, self.now = program.marks["end"], address(program.now)
 
     def __call__(self, X: Array, out: Array, scale: float, shift: float, team: int) -> int:
-        gather, strides = self.gather, X.strides
+        gather, (row_bytes, column_bytes) = self.gather, X.strides
         gather.read(X.dtype, scale, shift)
-        return predict_blocks(
-            self.program.where, self.count, self.now, team, gather.task, self.source, X.ctypes.data, strides[0], strides[1], self.rows, gather.bad, out
-        )  # type: ignore[no-any-return]
+        phases, now = self.program.where, self.now
+        return int(
+            predict_blocks(
+                phases, self.count, now, team, gather.task, gather.where, address(X), row_bytes, column_bytes, self.rows, gather.bad, out
+            )
+        )
 
 
 class Predictor:
@@ -138,9 +134,9 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
     for first in range(0, len(X), BLOCK):
         some = slice(first, first + BLOCK)
         with share(n_threads) as team:
-            minibatches.fill(X[some], np.ascontiguousarray(y[some]), None, len(X[some]), objective, None, team)
-            now["rows"], now["inputs"], now["out"] = len(X[some]), now["all_inputs"], address(out[some])
-            now["labels"], now["targets"] = now["all_labels"], now["all_targets"]
+            minibatches.fill(X[some], np.ascontiguousarray(y[some]), NO_ORDER, objective, team)
+            now["labels"], now["out"] = address(minibatches.labels) if y.ndim == 1 else 0, address(out[some])
+            now["rows"] = len(X[some])
             program.run("forward", "close", team=team)
         total += float(now["loss"])
     if fuses(objective.loss, plan.activations[-1]):

@@ -66,7 +66,7 @@ def new_array(record: Record, count: int) -> Any:
 
 def address(record: Any) -> int:
     """Return where a record, or an array, lies."""
-    return int(record.ctypes.data)
+    return int(record.__array_interface__["data"][0])  # half the time of `.ctypes.data`
 
 
 # What every program has; the records of the kinds of layers stand beside their tasks.

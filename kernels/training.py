@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .gather import Gather
+from ._jit import jit
+from ._tile import address_of
+from .gather import NO_ORDER, Gather
 from .losses import CROSS_ENTROPY
 from .objective import Objective
 from .optimizers import N_BUFFERS
 from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros
-from .program import Program
-from .records import address
+from .program import Program, run
+from .records import NOW, address
 from .steps import emit_step
 from .team import share
 from .updates import Updater
@@ -24,6 +24,18 @@ __all__ = ["FullBatch", "Trainer", "loss_and_gradient"]
 CHUNK_SECONDS = 0.02
 ASSUMED_FLOPS = 5e10  # of one core, for the length of a chunk
 ROWS = 8192  # whose activations are in memory at once in a full batch
+NO_LABELS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
+
+
+@jit
+def train_steps(phases, count, steps, team, now, labels, weights, rates, losses, n_rows, first_step):
+    """Take steps with the gathered minibatches; return how many had a finite loss."""
+    S = NOW(now)
+    S.all_labels = address_of(labels) if labels.size > 0 else 0
+    S.all_weights = address_of(weights) if weights.size > 0 else 0
+    S.rates, S.losses = address_of(rates), address_of(losses)
+    S.all_rows, S.count, S.done, S.stop = n_rows, first_step, 0, 0
+    return run(phases, 0, count, steps, team, now)
 
 
 class Minibatches:
@@ -40,31 +52,34 @@ class Minibatches:
 
     def __init__(self, program: Program, plan: Plan, count: int) -> None:
         self.program, self.dtype, self.count, self.n_outputs = program, plan.dtype, count, plan.widths[-1]
-        jump, batch = program.jump, program.rows
-        self.inputs = aligned_zeros(count * program.panels(plan.widths[0]) * jump, plan.dtype)
+        jump, batch, now = program.jump, program.rows, program.now[0]
+        stride = program.panels(plan.widths[0]) * jump
+        self.inputs = aligned_zeros(count * stride, plan.dtype)
         self.gather_inputs = Gather(plan.dtype, batch, jump, plan.widths[0], self.inputs)
-        self.targets: Array | None = None
-        self._kept: tuple[Any, ...] = ()
+        now["inputs"] = now["all_inputs"] = address(self.inputs)
+        now["input_bytes"] = stride * self.inputs.itemsize
+        self.targets: Array = self.inputs[:0]
+        self.labels = NO_LABELS
 
-    def fill(self, X: Array, y: Array, order: NDArray[np.int64] | None, rows: int, objective: Objective, weights: Any, team: int) -> int:
-        """Gather rows `order`, or the first `rows`; return a row that is not finite, or -1."""
+    def fill(self, X: Array, y: Array, order: NDArray[np.int64], objective: Objective, team: int) -> int:
+        """Gather the rows of an order, or where it is empty all as they lie; return one that is not finite, or -1."""
+        rows = order.size or len(X)
         bad_row = self.gather_inputs(X, order, 0, rows, objective.scale, objective.shift, team)
-        if bad_row >= 0:
-            return bad_row
-        now, itemsize = self.program.now[0], self.inputs.itemsize
-        now["all_rows"], now["all_inputs"], now["input_bytes"] = rows, address(self.inputs), self.inputs.size // self.count * itemsize
-        labels = (y if order is None else y[order]) if y.ndim == 1 else None
-        row_weights = weights if weights is None or order is None else weights[order]
-        if labels is None:
-            if self.targets is None:
-                self.targets = aligned_zeros(self.count * self.program.panels(self.n_outputs) * self.program.jump, self.dtype)
-                self.gather_targets = Gather(self.dtype, self.program.rows, self.program.jump, self.n_outputs, self.targets)
+        if y.ndim == 1:
+            self.labels = y[order] if order.size else y
+        elif bad_row < 0:
+            if not self.targets.size:
+                self._make_targets()
             self.gather_targets(y, order, 0, rows, 1.0, 0.0, team)
-            now["all_targets"], now["target_bytes"] = address(self.targets), self.targets.size // self.count * itemsize
-        now["all_labels"] = 0 if labels is None else address(labels)
-        now["all_weights"] = 0 if row_weights is None else address(row_weights)
-        self._kept = labels, row_weights
-        return -1
+        return bad_row
+
+    def _make_targets(self) -> None:
+        program, now = self.program, self.program.now[0]
+        stride = program.panels(self.n_outputs) * program.jump
+        self.targets = aligned_zeros(self.count * stride, self.dtype)
+        self.gather_targets = Gather(self.dtype, program.rows, program.jump, self.n_outputs, self.targets)
+        now["targets"] = now["all_targets"] = address(self.targets)
+        now["target_bytes"] = stride * self.targets.itemsize
 
 
 class Trainer:
@@ -122,6 +137,7 @@ class Trainer:
         if not full_batch or plan.dropouts[0] > 0:  # the dropout overwrites what was gathered
             self.chunk = self.buffered
         self.minibatches = Minibatches(self.program, plan, self.buffered)
+        self.now = address(self.program.now)
         self.bad_row = -1
 
     def train(
@@ -159,13 +175,15 @@ class Trainer:
             raise ValueError(f"order must have at most {self.chunk} minibatches of {self.batch_size}; got {order.size} rows, {repeats} times.")
         losses = np.empty(steps)
         with share(self.n_threads) as team:
-            self.bad_row = self.minibatches.fill(X, y, order, order.size, self.objective, weights, team)
+            self.bad_row = self.minibatches.fill(X, y, order, self.objective, team)
             if self.bad_row >= 0:
                 return losses[:0]
-            now = self.program.now[0]
-            now["rates"], now["losses"], now["count"], now["done"], now["stop"] = address(rates), address(losses), first_step, 0, 0
-            done = self.program.run("place", "end", steps, team)
-        if done < steps and now["updated"]:
+            row_weights = NO_WEIGHTS if weights is None else weights[order]
+            program, labels = self.program, self.minibatches.labels
+            done = train_steps(
+                program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step
+            )
+        if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]
 
@@ -209,12 +227,13 @@ class FullBatch:
         total = objective.sum_over_rows(len(X))
         self.program = emit_step(plan, self.parameters, rows, total, gradient=self.part, dropout=False, n_threads=n_threads)
         self.minibatches = Minibatches(self.program, plan, self.blocks)
-        weights = None if weights is None else np.ascontiguousarray(weights)
-        y = np.ascontiguousarray(y) if y.ndim == 1 else y
+        self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights)
         with share(n_threads) as team:
-            self.bad_row = self.minibatches.fill(X, y, None, len(X), objective, weights, team)
+            self.bad_row = self.minibatches.fill(X, np.ascontiguousarray(y) if y.ndim == 1 else y, NO_ORDER, objective, team)
         now = self.program.now[0]
-        now["rates"], now["losses"] = address(self.rates), address(self.losses)
+        now["all_labels"] = address(self.minibatches.labels) if y.ndim == 1 else 0
+        now["all_weights"] = address(self.weights) if self.weights.size else 0
+        now["rates"], now["losses"], now["all_rows"] = address(self.rates), address(self.losses), len(X)
         self.times = 0
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
