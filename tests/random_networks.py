@@ -108,7 +108,10 @@ def _targets(rng, kind, n_rows, n_outputs):
 
 
 def _optimizer(rng, dtype, some, maybe):
-    """Return random settings. What divides by a root gets an eps above the rounding errors of a gradient, and Rprop, to which only their sign matters, float64."""
+    """Return random settings that rounding errors of a gradient do not carry far.
+
+    What divides by a root gets an eps above them; to Rprop a sign is all, so it gets float64.
+    """
     rules = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] + ["rprop"] * (dtype == "float64")
     optimizer = fastnn.optimizers.OPTIMIZERS[some(*rules)]
     rate = float(np.exp(rng.uniform(np.log(0.002), np.log(0.03))))
