@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ if __name__ == "__main__":  # a script finds its own folder first, but this one 
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from benchmarks import fresh, peers  # noqa: E402
+from benchmarks.baseline import Network  # noqa: E402
+from benchmarks.common import close, random  # noqa: E402
 from benchmarks.linear import Layer  # noqa: E402
+from benchmarks.prediction import same_network  # noqa: E402
 
 NAMED = [([2, 16, 2], 16), ([64, 128, 64, 10], 32), ([784, 500, 500, 10], 100), ([784, 500, 500, 10], 256),
          ([784, 1024, 1024, 1024, 10], 256), ([128, 1024, 1024, 1024, 1024, 10], 512)]  # fmt: skip
@@ -40,6 +44,7 @@ OTHERS = [([64, 10], 100), ([784, 30, 10], 16), ([13, 37, 5], 50), ([561, 300, 6
           ([54, 100, 100, 100, 100, 100, 100, 7], 1000), ([200, 201, 203, 205, 207, 209, 211, 213, 10], 250)]  # fmt: skip
 SMALL_BATCHES = [([784, 500, 500, 10], batch_size) for batch_size in (1, 2, 4, 8)] + [([64, 128, 64, 10], batch_size) for batch_size in (1, 8)]
 WIDE = [([784, 500, 500, 10], 100), ([784, 1024, 1024, 1024, 10], 256), ([128, 1024, 1024, 1024, 1024, 10], 512)]
+PREDICTIONS = [([64, 128, 64, 10], (1, 32)), ([784, 500, 500, 10], (1, 100, 10_000)), ([128, 1024, 1024, 1024, 1024, 10], (512,))]
 PLAIN_ROWS = [1, 2, 8, 16, 32, 64, 100, 256, 512, 1024]
 PLAIN_SHAPES = [(64, 64), (101, 203), (784, 500), (500, 500), (1024, 1024)]
 
@@ -152,15 +157,36 @@ def training(report: Report, args: argparse.Namespace, threads: int) -> None:
         best = []
         for widths, batch_size in networks[: args.networks]:
             problem = peers.make_problem(widths, batch_size, args.seconds)
-            sides = {name: peers.SIDES[name][1](problem, threads).run for name in ["fastnn", *args.peers]}
+            names = [name for name in args.peers if name in peers.SIDES]
+            sides = {name: peers.SIDES[name][1](problem, threads).run for name in ["fastnn", *names]}
             peak, times = peak_gflops(threads), interleave(sides, args)
             seconds = float(np.median(times["fastnn"]))
             gflops = problem.flops_per_step / seconds * 1e-9
-            ratios = {name: ratio(times, name) for name in args.peers}
+            ratios = {name: ratio(times, name) for name in names}
             report.row(network=problem.name, batch=batch_size, us=seconds * 1e6, **ratios, gflops=gflops, **{"% of peak": 100 * gflops / peak})
             best += [min(ratios.values())] if ratios else []
         if best:
             report.summary("the best peer's time / fastnn's", best)
+
+
+def prediction(report: Report, args: argparse.Namespace, threads: int) -> None:
+    """Time class probabilities of few and many rows, from NumPy to NumPy, beside every peer that predicts."""
+    report.title(f"Prediction, float32, {counted(threads)}")
+    names, best = [name for name in args.peers if name in peers.PREDICTORS], []
+    for widths, counts in PREDICTIONS[: args.networks]:
+        net = same_network(Network(widths, 1))
+        predictors = {name: peers.PREDICTORS[name][1](net.weights, threads) for name in names}
+        for rows in counts:
+            X = random(rows, widths[0])
+            calls = {"fastnn": partial(net.predict, X, n_threads=threads), **{name: partial(predictors[name], X) for name in names}}
+            for call in calls.values():
+                close(call(), calls["fastnn"]())
+            times = interleave({name: repeat(call) for name, call in calls.items()}, args)
+            ratios = {name: ratio(times, name) for name in names}
+            report.row(network="-".join(map(str, widths)), rows=rows, us=float(np.median(times["fastnn"])) * 1e6, **ratios)
+            best += [min(ratios.values())] if ratios else []
+    if best:
+        report.summary("the best peer's time / fastnn's", best)
 
 
 def scaling(report: Report, args: argparse.Namespace, threads: int) -> None:
@@ -197,6 +223,7 @@ SECTIONS: dict[str, tuple[bool, Callable[[Report, argparse.Namespace, int], None
     "packed": (True, packed_linear),
     "linear": (True, plain_linear),
     "training": (True, training),
+    "prediction": (True, prediction),
     "scaling": (False, scaling),
     "workqueue": (False, scaling),
     "start": (False, starts),
@@ -209,7 +236,7 @@ def describe_machine(peer_names: list[str]) -> None:
     import kernels
 
     info = kernels.cpu_info()
-    packages = ["numba", "llvmlite", "numpy", *(peers.SIDES[name][0] for name in peer_names if name != "numpy")]
+    packages = ["numba", "llvmlite", "numpy", *(peers.package(name) for name in peer_names if name != "numpy")]
     versions = ", ".join(f"{name} {importlib.import_module(name).__version__}" for name in packages)
     print(
         f"CPU: {info['model']} ({info['cpu']}), {info['cpus']} CPUs, vectors of {info['vector_bytes']} bytes, FMA peak of a core {peak_gflops(1):.1f} GFLOP/s"
@@ -238,19 +265,20 @@ def run_child(section: str, threads: int, arguments: list[str]) -> list[dict[str
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
+    known = [name for name in {**peers.SIDES, **peers.PREDICTORS} if name != "fastnn"]
     parser = argparse.ArgumentParser(description="Print fastnn's speed beside its peers.")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, a process each (default: 1,2)")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.25, help="the least time of a side in a round")
     parser.add_argument("--pause", type=float, default=0.1, help="between sides, in seconds")
-    parser.add_argument("--peers", default="torch,jax,numpy", help=f"any of {', '.join(name for name in peers.SIDES if name != 'fastnn')}")
+    parser.add_argument("--peers", default="torch,jax,numpy,onnxruntime", help=f"any of {', '.join(known)}")
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"any of {', '.join(SECTIONS)}")
     parser.add_argument("--networks", type=int, help="only the first of each list")
     parser.add_argument("--json", help="also write the rows to this file")
     parser.add_argument("--child", choices=SECTIONS, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     args.only, names = args.only.split(","), [name for name in args.peers.split(",") if name]
-    for unknown in [name for name in args.only if name not in SECTIONS] + [name for name in names if name not in peers.SIDES]:
+    for unknown in [name for name in args.only if name not in SECTIONS] + [name for name in names if name not in known]:
         parser.error(f"--only and --peers must name sections and peers; got {unknown!r}")
     args.peers = peers.available(names)
     args.missing = [name for name in names if name not in args.peers]

@@ -1,4 +1,4 @@
-"""One training loop for each library, all doing the same work from the same arrays.
+"""One training loop and one prediction for each library, all doing the same work from the same arrays.
 
 A side is made from a `Problem`; `run(steps)` takes at least that many minibatches, waits until the work is done and
 returns how many it took. No side computes more than a step needs; what a loop can prepare before it starts (tensors,
@@ -190,6 +190,61 @@ SIDES: dict[str, tuple[str, Callable[[Problem, int], Side]]] = {
 }
 
 
+Weights = list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]
+Predict = Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]
+
+
+def torch_predictor(weights: Weights, threads: int) -> Predict:
+    """PyTorch eager in inference mode, from NumPy to NumPy."""
+    import torch
+
+    torch.set_num_threads(threads)
+    layers: list[Any] = []
+    for W, b in weights:
+        layers += [torch.nn.Linear(*W.shape), torch.nn.ReLU()]
+        with torch.no_grad():
+            layers[-2].weight[:], layers[-2].bias[:] = torch.tensor(W.T), torch.tensor(b)
+    net = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(1)).eval()
+
+    def predict(X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        with torch.inference_mode():
+            return np.asarray(net(torch.from_numpy(X)).numpy())
+
+    return predict
+
+
+def onnxruntime_predictor(weights: Weights, threads: int) -> Predict:
+    """ONNX Runtime with its own optimizations: a Gemm and a Relu a layer, then a Softmax."""
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, arrays, name = [], [], "X"
+    for i, (W, b) in enumerate(weights):
+        arrays += [numpy_helper.from_array(A, f"{part}{i}") for part, A in (("W", W), ("b", b))]
+        last = i + 1 == len(weights)
+        nodes += [helper.make_node("Gemm", [name, f"W{i}", f"b{i}"], [f"Z{i}"])]
+        nodes += [helper.make_node("Softmax" if last else "Relu", [f"Z{i}"], [f"A{i}"])]
+        name = f"A{i}"
+    ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, ["rows", n]) for end, n in (("X", len(weights[0][0])), (name, len(weights[-1][1])))]
+    model = helper.make_model(helper.make_graph(nodes, "net", ends[:1], ends[1:], arrays), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return lambda X: np.asarray(session.run(None, {"X": X})[0])
+
+
+PREDICTORS: dict[str, tuple[str, Callable[[Weights, int], Predict]]] = {
+    "torch": ("torch", torch_predictor),
+    "onnxruntime": ("onnxruntime", onnxruntime_predictor),
+}
+NEEDS = {"onnxruntime": ["onnx"]}  # beside the package itself
+
+
+def package(name: str) -> str:
+    """Return the package that a peer is."""
+    return (SIDES.get(name) or PREDICTORS[name])[0]
+
+
 def available(names: list[str]) -> list[str]:
     """Return those of the named peers that are installed."""
-    return [name for name in names if importlib.util.find_spec(SIDES[name][0])]
+    return [name for name in names if all(map(importlib.util.find_spec, [package(name), *NEEDS.get(name, [])]))]
