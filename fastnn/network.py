@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import pickle
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -100,7 +102,8 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy consists of: everything but the state of `train_on_batch`."""
-        return {**self.__dict__, "_parameters": self._parameters.copy(), "metadata": dict(self.metadata), "_stepper": None}
+        state = {name: value for name, value in self.__dict__.items() if name != "_predictor"}
+        return {**state, "_parameters": self._parameters.copy(), "metadata": dict(self.metadata), "_stepper": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -265,7 +268,8 @@ class Sequential:
         """
         X, threads = validation.matrix("X", X, self.n_features), validation.threads(n_threads)
         scale, shift = self.scaling
-        return kernels.predict(self.plan, self._parameters, X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+        outputs, _ = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+        return outputs
 
     def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
@@ -384,10 +388,51 @@ class Sequential:
 
     # What the training loop needs.
 
+    @functools.cached_property
+    def _predictor(self) -> kernels.Predictor:
+        return kernels.Predictor(self.plan, self._parameters)
+
     def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
         """Return features and targets in the form that the kernels read."""
         X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features))
         return X, loss.check_targets(y_name, y, len(X), self.n_outputs, self.dtype)
+
+    def program(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", n_threads: int | None = 1) -> kernels.Program:
+        """Return the program of a training step: the phases that a fit runs for each minibatch.
+
+        It works on a copy of the parameters. `print` lists it, `profile()` measures it.
+
+        Parameters
+        ----------
+        batch_size : int
+        optimizer : str or Optimizer
+        n_threads : int, optional
+            For how many threads it is cut in tasks; None: all that this process may use.
+
+        Examples
+        --------
+        >>> net = Sequential([Dense(500, "relu"), Dense(10, "softmax")], n_features=784)
+        >>> print(net.program(batch_size=100))
+        place:
+           0 place                  1 x  the next minibatch
+        forward:
+           1 dense_forward          1 x  A1 = f(X W1 + b1)
+           2 dense_forward          1 x  A2 = f(A1 W2 + b2)
+        loss:
+           3 loss_rows              4 x  loss of A2, dA2
+           4 loss_sum               1 x  loss, looked at
+        backward:
+           5 dense_backward         1 x  dA1, dW2, db2 from dA2
+           6 update                 1 x  W2, b2
+           7 dense_backward         1 x  dW1, db1 from dA1
+           8 update                 1 x  W1, b1
+        close:
+           9 close                  1 x  the loss written down
+        """
+        size, threads = validation.integer("batch_size", batch_size, 1), validation.threads(n_threads)
+        copy: Sequential = pickle.loads(pickle.dumps(self))
+        program: kernels.Program = copy.make_trainer(size, self.loss, step_optimizer(optimizer), threads).program
+        return program
 
     def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> Any:
         """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""

@@ -6,8 +6,10 @@ low that the panel of B, read once a tile, is waited for.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._jit import helper, task
-from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, make_tile, width_of, zero_of
+from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, make_tile, width_of, zero_of
 
 _S = TILE_ROWS + (1,) * (8 - len(TILE_ROWS))
 _S0, _S1, _S2, _S3, _S4, _S5, _S6, _S7 = _S
@@ -99,6 +101,49 @@ def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
             left -= done
             first += itemsize * done
             place += PANEL_BYTES * done
+
+
+# Few rows: one panel alone would wait for the latency of its chains, so some are multiplied side by side.
+FEW_ROWS = 4
+_BESIDE = {64: (8, 8, 8, 4), 32: (4, 2, 2, 1), 16: (2, 1, 1, 1)}[VECTOR_BYTES]
+
+
+def _make_few(rows: int) -> Any:
+    """Return a helper that multiplies `rows` rows of A with panels of B."""
+    beside = _BESIDE[rows - 1]
+    together, alone = make_tile(rows, False, panels=beside), make_tile(rows, False)
+
+    @helper
+    def few(zero, a, jump, b, b_jump, init, c, mode, k, count):
+        width, p = width_of(zero), 0
+        itemsize = PANEL_BYTES // width
+        while p < count:
+            b_at, init_at, c_at = b + p * b_jump * itemsize, init + p * PANEL_BYTES, c + p * jump * itemsize
+            if p + beside <= count:
+                together(zero, a, jump, b_at, b_jump, init_at, 0, c_at, width, mode, c_at, 0, k, b_at, 0)
+                p += beside
+            else:
+                alone(zero, a, jump, b_at, b_jump, init_at, 0, c_at, width, mode, c_at, 0, k, b_at, 0)
+                p += 1
+
+    return few
+
+
+_few1, _few2, _few3, _few4 = (_make_few(rows) for rows in (1, 2, 3, 4))
+
+
+@task
+def few_rows_product(tag, a, jump, b, b_jump, init, c, mode, k, rows, count):
+    """C (rows x count panels) = finish(init + A @ B) for at most FEW_ROWS rows; A and C in panels, `jump` from one to the next."""
+    zero = zero_of(tag)
+    if rows == 1:
+        _few1(zero, a, jump, b, b_jump, init, c, mode, k, count)
+    elif rows == 2:
+        _few2(zero, a, jump, b, b_jump, init, c, mode, k, count)
+    elif rows == 3:
+        _few3(zero, a, jump, b, b_jump, init, c, mode, k, count)
+    else:
+        _few4(zero, a, jump, b, b_jump, init, c, mode, k, count)
 
 
 # The same for callers that know only addresses; the type of `tag`, a null pointer, says the dtype.

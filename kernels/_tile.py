@@ -91,7 +91,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
 
     C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed,
     k x rows inside one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels with `b_row` from row to row
-    if strided, else one panel. init and side have a row stride of 0 (one vector for all rows) or more.
+    if strided, else one panel or some, `b_row` from one to the next, with panels of C that lie as A's do. init and side have a row stride of 0 (one vector for all rows) or more.
     mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the loop runs it asks for the
     cache lines from `ahead` on, `ahead_step` bytes apart, one for four steps of k: what comes next, which the hardware would not
     fetch beyond the end of a page.
@@ -102,7 +102,8 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
         scalar, itemsize, _ = _float_type(zero)
         width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
         vec = ir.VectorType(scalar, lanes)
-        vectors = PANEL_BYTES // VECTOR_BYTES * panels
+        one_panel = PANEL_BYTES // VECTOR_BYTES
+        vectors = one_panel * panels
         unroll = 4 if strided else 8 if rows * vectors > 12 else 16
         unroll = min(unroll, width)
 
@@ -111,12 +112,14 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
             a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
             places = [(i, j) for i in range(rows) for j in range(vectors)]
 
-            def vector_at(base: Any, row_stride: Any, i: int, j: int) -> Any:
+            def vector_at(base: Any, row_stride: Any, i: int, j: int, panel_jump: Any = None) -> Any:
                 row = builder.gep(base, [builder.mul(row_stride, I64(i))])
+                if panel_jump is not None and j >= one_panel:
+                    row, j = builder.gep(row, [builder.mul(panel_jump, I64(j // one_panel))]), j % one_panel
                 return builder.bitcast(builder.gep(row, [I64(j * lanes)]), vec.as_pointer())
 
-            def load(base: Any, row_stride: Any, i: int, j: int) -> Any:
-                return builder.load(vector_at(base, row_stride, i, j), align=itemsize)
+            def load(base: Any, row_stride: Any, i: int, j: int, panel_jump: Any = None) -> Any:
+                return builder.load(vector_at(base, row_stride, i, j, panel_jump), align=itemsize)
 
             acc = {place: cgutils.alloca_once(builder, vec) for place in places}
             for i, j in places:
@@ -135,7 +138,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
                     b_stride = I64(width)
                 b_first = builder.gep(b, [builder.mul(first, b_stride)])
                 for p in range(count):
-                    b_vectors = [load(b_first, b_stride, p, j) for j in range(vectors)]
+                    b_vectors = [load(b_first, b_stride, p, j, None if strided else b_row) for j in range(vectors)]
                     for i in range(rows):
                         if strided:
                             where = builder.gep(a_first, [builder.add(builder.mul(a_jump, I64(i)), I64(p))])
@@ -164,7 +167,7 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
                 for i, j in places:
                     builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, side_row, i, j)), acc[i, j])
             for i, j in places:
-                builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j), align=itemsize)
+                builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, None if strided else a_jump), align=itemsize)
             return context.get_dummy_value()
 
         return types.void(zero, *[types.intp] * 14), codegen

@@ -19,7 +19,7 @@ from numba import carray
 
 from ._activations import IDENTITY, RELU, backward_range, forward_range
 from ._jit import helper, max_threads, task
-from ._product import column_product, panel_product
+from ._product import FEW_ROWS, column_product, few_rows_product, panel_product
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
 from .activations import SAVES_INPUT
 from .panels import panels
@@ -29,7 +29,7 @@ from .records import NOW, OP, F, I, Record
 __all__ = ["Dense", "elements"]
 
 TOGETHER = 4  # panels of W transposed at once: they lie side by side
-FEW_ROWS = 16  # from so many rows a thread on, a layer is cut along its rows
+ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
 
 FORWARD = Record(
     n_in=(I, "inputs"),
@@ -43,6 +43,7 @@ FORWARD = Record(
     panel_parts=(I, "tasks side by side in the outputs"),
     row_parts=(I, "tasks one above the other in the rows"),
     product=(I, "address of panel_product"),
+    few=(I, "address of few_rows_product where rows are few, else 0"),
     then=(I, "address of the operations on what was written"),
     n_then=(I, "how many there are"),
 )
@@ -129,13 +130,16 @@ def dense_forward(tag, t, worker, record, now):
     last = min(rows, first + height)
     if first == last:
         return
-    for p in range(part * P // L.panel_parts, (part + 1) * P // L.panel_parts):
+    first_panel, last_panel = part * P // L.panel_parts, (part + 1) * P // L.panel_parts
+    if L.few != 0:
+        W, b, out = L.W + first_panel * L.n_in * PANEL_BYTES, L.b + first_panel * PANEL_BYTES, L.Z + first_panel * L.jump * itemsize
+        call(L.few, (0, X, L.jump, W, L.n_in * width, b, out, L.mode, L.n_in, rows, last_panel - first_panel))
+    for p in range(first_panel, last_panel):
         out = L.Z + p * L.jump * itemsize + first * PANEL_BYTES
         W, b = L.W + p * L.n_in * PANEL_BYTES, L.b + p * PANEL_BYTES
-        call(
-            L.product,
-            (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.n_in, last - first, W + L.n_in * PANEL_BYTES),
-        )
+        if L.few == 0:
+            ahead = W + L.n_in * PANEL_BYTES
+            call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.n_in, last - first, ahead))
         apply(L.then, L.n_then, first, last, p, now)
 
 
@@ -229,7 +233,7 @@ class Dense:
         work = float(rows * self.n_in * self.n_out)
         P, shares = program.panels(self.n_out), program.shares(work)
         panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1
-        row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // FEW_ROWS))
+        row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
         Z = program.matrix(self.n_out)
         saves = self.training and self.activation in SAVES_INPUT
         A = program.matrix(self.n_out) if saves else Z
@@ -237,12 +241,13 @@ class Dense:
         record["mode"] = FLOOR if self.activation == RELU else NO_FINISH
         record["panel_parts"], record["row_parts"] = panel_parts, row_parts
         record["product"] = task_address(panel_product, program.dtype)
+        record["few"] = task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS else 0
         then: list[Operation] = []
         if self.activation not in (IDENTITY, RELU):
             then.append(Operation(activate, ACTIVATION.new(activation=self.activation, source=Z, out=A, jump=program.jump)))
         program.operations(record, "then", then)
         name = f"A{self.index + 1}"
-        program.phase(dense_forward, panel_parts * row_parts, record, work, f"{name} = f({X.name} W{self.index + 1} + b{self.index + 1})")
+        program.phase(dense_forward, panel_parts * row_parts, record, work, f"{name} = f({X.name} W{self.index + 1} + b{self.index + 1})", True)
         trained = bool(self.dW or self.db)
         out = Value(A, self.n_out, name, epilogue=then, wanted=X.wanted or trained)
         if self.activation == RELU:
@@ -263,7 +268,7 @@ class Dense:
 
     def _emit_backward(self, program: Program, X: Value, dZ: int) -> int:
         rows, width = program.rows, program.width
-        work = 2.0 * rows * self.n_in * self.n_out
+        work = float(rows * self.n_in * self.n_out) * (bool(self.dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
         dX = program.matrix(self.n_in) if X.wanted else 0
         output_parts = shares if not dX and Q < 4 * shares else 1
@@ -280,7 +285,7 @@ class Dense:
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
         i = self.index + 1
         made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", self.dW), (f"db{i}", self.db)) if there]
-        program.phase(dense_backward, input_parts * output_parts, record, work, f"{', '.join(made)} from dA{i}" + (", updated" if self.update else ""))
+        program.phase(dense_backward, input_parts * output_parts, record, work, f"{', '.join(made)} from dA{i}" + (", updated" if self.update else ""), True)
         program.release(dZ)
         return dX
 

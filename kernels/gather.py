@@ -141,7 +141,7 @@ class Gather:
     """
 
     def __init__(self, dtype: str, batch: int, jump: int, n: int, out: Array) -> None:
-        self.dtype, self.out = dtype, out
+        self.dtype, self.out, self.n = dtype, out, n
         stride = -(-n * np.dtype(dtype).itemsize // PANEL_BYTES) * jump
         self.minibatches = out.size // stride
         self.bad = np.empty(-(-self.minibatches * batch // ROWS), np.int64)

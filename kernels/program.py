@@ -24,9 +24,10 @@ from ._jit import jit, max_threads
 from ._tile import PANEL_BYTES
 from .plan import Array, aligned_zeros
 from .records import NOW, OP, PHASE, Record, address, new_array
-from .team import TEAM_WORK, run_tasks
+from .hardware import fma_peak
+from .team import TEAM_WORK, run_tasks, share
 
-__all__ = ["Operation", "Phase", "Program", "Value", "task_address"]
+__all__ = ["Operation", "Phase", "Profile", "Program", "Value", "task_address"]
 
 TYPES = {"float32": types.float32, "float64": types.float64}
 BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
@@ -87,6 +88,7 @@ class Phase:
     record: Any
     work: float
     note: str
+    products: bool  # whether the work is multiplications of matrices
 
     @property
     def name(self) -> str:
@@ -140,6 +142,7 @@ class Program:
         self._lists: list[tuple[Any, str, list[Operation]]] = []
         self._scratch = self._scratch_size = 0
         self._table: Any = None
+        self.sample: Callable[[], None] = lambda: None  # fills in random rows, where there is something to train
 
     # What layers call.
 
@@ -151,6 +154,10 @@ class Program:
         """Keep an array or record alive as long as the program, and return its address."""
         self._kept.append(array)
         return address(array)
+
+    def keep_all(self, *things: Any) -> None:
+        """Keep what the phases' records point to alive as long as the program."""
+        self._kept.extend(things)
 
     def zeros(self, size: int) -> int:
         """Return the address of `size` zeros of the program's dtype, at a cache line."""
@@ -197,9 +204,9 @@ class Program:
             self._scratch = self.zeros(threads * size)
         return self._scratch, self._scratch_size * self.itemsize
 
-    def phase(self, task: Any, tasks: int, record: Any, work: float, note: str) -> None:
-        """Add a phase; `work` is how many multiplications it takes."""
-        self.phases.append(Phase(task, tasks, record, work, note))
+    def phase(self, task: Any, tasks: int, record: Any, work: float, note: str, products: bool = False) -> None:
+        """Add a phase; `work` is how many multiplications it takes, of matrices where it has `products`."""
+        self.phases.append(Phase(task, tasks, record, work, note, products))
 
     def mark(self, name: str) -> None:
         """Name the place before the next phase."""
@@ -232,12 +239,66 @@ class Program:
         """Do the phases from one mark to another, so many times; return how often until a loss was not finite."""
         return int(run(self.where, self.marks[first], self.marks[last], times, team, self._now))
 
+    def profile(self, seconds: float = 1.0) -> Profile:
+        """Measure what each phase of a training step takes, with random rows and a learning rate of 0.
+
+        Parameters
+        ----------
+        seconds : float
+            How long to measure.
+
+        Returns
+        -------
+        profile : Profile
+            Microseconds and the share of the peak of each phase; printed, a table.
+        """
+        self.sample()
+        peak = fma_peak(self.dtype)
+        with share(self.n_threads) as team:
+            spent: list[list[float]] = [[] for _ in self.phases]
+            empty: list[float] = []
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end or len(empty) < 5:
+                self.now["done"], self.now["stop"] = 0, 0
+                for k in range(-1, len(self.phases)):
+                    start = time.perf_counter()
+                    run(self.where, max(k, 0), k + 1, 1, team, self._now)
+                    (empty if k < 0 else spent[k]).append(time.perf_counter() - start)
+        idle = float(np.median(empty))
+        microseconds = [max(0.0, float(np.median(times)) - idle) * 1e6 for times in spent]
+        return Profile(self.phases, microseconds, peak * self.n_threads)
+
     def __str__(self) -> str:
         """Return a line for each phase: its task, how many of them, and on what."""
-        names = {at: name for name, at in reversed(self.marks.items())}
+        names = {at: name for name, at in self.marks.items()}
         lines = []
         for k, phase in enumerate(self.phases):
-            if k in names:
-                lines.append(f"{names[k]}:")
+            lines += [f"{names[k]}:"] if k in names else []
             lines.append(f"{k:4d} {phase.name:<20}{phase.tasks:4d} x  {phase.note}")
         return "\n".join(lines)
+
+
+@dataclass
+class Profile:
+    """What the phases of a program take.
+
+    Attributes
+    ----------
+    phases : list of Phase
+    microseconds : list of float
+        The median of each phase.
+    peak : float
+        GFLOP/s that all threads together could do in fused multiply-adds.
+    """
+
+    phases: list[Phase]
+    microseconds: list[float]
+    peak: float
+
+    def __str__(self) -> str:
+        """Return a line for each phase: microseconds, and for products the share of the peak."""
+        lines = ["      us  of peak"]
+        for phase, spent in zip(self.phases, self.microseconds):
+            share_ = f"{2e-3 * phase.work / spent / self.peak:8.0%}" if phase.products and spent > 0 else " " * 8
+            lines.append(f"{spent:8.2f} {share_}  {phase.name:<20}{phase.note}")
+        return "\n".join([*lines, f"{sum(self.microseconds):8.2f}           all"])

@@ -128,17 +128,17 @@ def emit_step(
                 emit_penalties(program, layer, factors)
             if updater is not None and by_layer and not layer.update:
                 first, end = plan.trained_range(layer.index)
-                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1} updated")
+                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1}")
     else:
         program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
     program.mark("update")
     if updater is not None and not by_layer and not at_once:
-        updater.emit(program, 0, plan.parameters_size, "all parameters updated")
+        updater.emit(program, 0, plan.parameters_size, "all parameters")
     elif updater is not None and not by_layer:
         for layer in layers:
             if not layer.update:
                 first, end = plan.trained_range(layer.index)
-                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1} updated")
+                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1}")
     program.mark("close")
     program.phase(close, 1, NOTHING.new(), 0.0, "the loss written down")
     program.close()

@@ -48,10 +48,13 @@ class Minibatches:
     plan : Plan
     count : int
         How many minibatches there is room for.
+    takes_labels : bool
+        Whether random rows come with labels, or with targets.
     """
 
-    def __init__(self, program: Program, plan: Plan, count: int) -> None:
+    def __init__(self, program: Program, plan: Plan, count: int, takes_labels: bool = True) -> None:
         self.program, self.dtype, self.count, self.n_outputs = program, plan.dtype, count, plan.widths[-1]
+        self.takes_labels = takes_labels
         jump, batch, now = program.jump, program.rows, program.now[0]
         stride = program.panels(plan.widths[0]) * jump
         self.inputs = aligned_zeros(count * stride, plan.dtype)
@@ -60,6 +63,19 @@ class Minibatches:
         now["input_bytes"] = stride * self.inputs.itemsize
         self.targets: Array = self.inputs[:0]
         self.labels = NO_LABELS
+        self.no_rates, self.no_losses = np.zeros(count), np.zeros(count)
+        program.sample = self.sample
+
+    def sample(self) -> None:
+        """Fill in random rows, labels and targets, and a learning rate of 0: for measurements."""
+        rng, rows, now = np.random.default_rng(0), self.program.rows, self.program.now[0]
+        X, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (self.gather_inputs.n, self.n_outputs))
+        objective = Objective(CROSS_ENTROPY)
+        self.fill(X, rng.integers(0, self.n_outputs, rows), NO_ORDER, objective, 0)
+        if not self.takes_labels:
+            self.fill(X, Y, NO_ORDER, objective, 0)
+        now["all_labels"], now["all_rows"], now["all_weights"] = address(self.labels) if self.takes_labels else 0, rows, 0
+        now["rates"], now["losses"] = address(self.no_rates), address(self.no_losses)
 
     def fill(self, X: Array, y: Array, order: NDArray[np.int64], objective: Objective, team: int) -> int:
         """Gather the rows of an order, or where it is empty all as they lie; return one that is not finite, or -1."""
@@ -136,7 +152,8 @@ class Trainer:
         self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
         if not full_batch or plan.dropouts[0] > 0:  # the dropout overwrites what was gathered
             self.chunk = self.buffered
-        self.minibatches = Minibatches(self.program, plan, self.buffered)
+        self.minibatches = Minibatches(self.program, plan, self.buffered, objective.loss == CROSS_ENTROPY)
+        self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches)
         self.now = address(self.program.now)
         self.bad_row = -1
 
