@@ -36,15 +36,9 @@ class Optimizer:
         check_learning_rate(self.learning_rate)
         validation.number("weight_decay", self.weight_decay, 0.0)
 
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(weight_decay=self.weight_decay)
-
-
-def _hyper(
-    memory: float = 0.0, beta2: float = 0.0, eps: float = 0.0, weight_decay: float = 0.0, lr_decay: float = 0.0, dampening: float = 0.0
-) -> tuple[float, ...]:
-    return memory, beta2, eps, weight_decay, lr_decay, 0.0, dampening, 0.0
+    def hyper(self) -> dict[str, float]:
+        """Return the numbers of the rule by name."""
+        return {name: getattr(self, name) for name in kernels.OPTIMIZERS[self.rule].hyper}
 
 
 @dataclass(frozen=True)
@@ -85,10 +79,6 @@ class Momentum(Optimizer):
         validation.number("momentum", self.momentum, 0.0, 1.0)
         validation.number("dampening", self.dampening, 0.0, 1.0)
 
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(self.momentum, weight_decay=self.weight_decay, dampening=self.dampening)
-
 
 @dataclass(frozen=True)
 class Nesterov(Optimizer):
@@ -109,10 +99,6 @@ class Nesterov(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.number("momentum", self.momentum, 0.0, 1.0)
-
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(self.momentum, weight_decay=self.weight_decay)
 
 
 @dataclass(frozen=True)
@@ -144,10 +130,6 @@ class Adagrad(Optimizer):
         validation.number("lr_decay", self.lr_decay, 0.0)
         validation.number("eps", self.eps, 0.0)
 
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(eps=self.eps, weight_decay=self.weight_decay, lr_decay=self.lr_decay)
-
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
@@ -177,10 +159,6 @@ class RMSprop(Optimizer):
         super().__post_init__()
         validation.number("alpha", self.alpha, 0.0, 1.0)
         validation.number("eps", self.eps, 0.0)
-
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(self.alpha, eps=self.eps, weight_decay=self.weight_decay)
 
 
 @dataclass(frozen=True)
@@ -221,10 +199,6 @@ class Adam(Optimizer):
         validation.number("beta1", self.beta1, 0.0, 1.0)
         validation.number("beta2", self.beta2, 0.0, 1.0)
         validation.number("eps", self.eps, 0.0)
-
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(self.beta1, self.beta2, self.eps, self.weight_decay)
 
 
 @dataclass(frozen=True)
@@ -279,10 +253,6 @@ class Rprop(Optimizer):
             raise ValueError("eta_plus must be above 1; got 1.")
         validation.number("min_step", self.min_step, 0.0)
         validation.number("max_step", self.max_step, self.min_step)
-
-    def hyper(self) -> tuple[float, ...]:
-        """Return the numbers of the rule in the order in which the network kernels read them."""
-        return _hyper(self.eta_minus, self.eta_plus, self.min_step, self.weight_decay, self.max_step)
 
 
 @dataclass(frozen=True)

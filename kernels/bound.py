@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from . import network as net
-from ._jit import address, region_work
-from .activations import LOG_SOFTMAX, SAVES_INPUT, SIGMOID, SOFTMAX
+from ._factory import Loss, Rule
+from ._jit import Task, region_work
+from .activations import IDENTITY, LOG_SOFTMAX, SIGMOID, SOFTMAX
 from .gather import ROWS as GATHER_ROWS
 from .gather import gather_rows
-from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY
+from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, LOSSES
+from .optimizers import OPTIMIZERS
 from .plan import Array, Plan, aligned_zeros, lay_out
 
 __all__ = ["Bound", "Objective", "bind"]
@@ -30,8 +31,8 @@ class Objective:
 
     Parameters
     ----------
-    loss : int
-        A code such as `kernels.CROSS_ENTROPY`.
+    loss : int or Loss
+        A code such as `kernels.CROSS_ENTROPY`, or what `custom_loss` returns.
     outputs_scale : float
         What the loss summed over the outputs of a row is multiplied by: 1 / n_outputs for the mean.
     mean_rows : bool
@@ -42,7 +43,7 @@ class Objective:
         X * scale + shift is what the first layer sees.
     """
 
-    loss: int
+    loss: int | Loss
     outputs_scale: float = 1.0
     mean_rows: bool = True
     delta: float = 1.0
@@ -56,15 +57,9 @@ class Objective:
 
 PREDICTION = Objective(CROSS_ENTROPY)  # for plans that only go forward
 
-TYPES = {"float32": types.float32, "float64": types.float64}
-
-
 @functools.cache
-def _task_address(index: int, dtype: str) -> int:
-    """Return the address of one of `network.TASKS`, compiled for a dtype."""
-    function = net.TASKS[index]
-    count = function.py_func.__code__.co_argcount - 1
-    return address(function, types.void(types.CPointer(TYPES[dtype]), *[types.int64] * count))
+def _tasks() -> tuple[Task, ...]:
+    return tuple(Task(function) for function in net.TASKS)
 
 
 class Bound:
@@ -78,8 +73,8 @@ class Bound:
         *,
         training: bool,
         objective: Objective = PREDICTION,
-        rule: int = 0,
-        hyper: Sequence[float] = (),
+        rule: int | Rule = 0,
+        hyper: Mapping[str, float] | Sequence[float] = (),
         gradient: Array | None = None,
         state: Array | None = None,
         logits: bool = False,
@@ -106,19 +101,23 @@ class Bound:
         self.row_losses = np.zeros(rows)
         self.lanes = aligned_zeros(-(-rows // net.LOSS_ROWS) * 3 * width, plan.dtype)
         self.numbers = np.zeros(net.N_NUMBERS)
-        self.numbers[net.LOSS_SCALE], self.numbers[net.DELTA] = objective.outputs_scale, objective.delta
-        self.numbers[net.HYPER : net.HYPER + len(hyper)] = hyper
+        self.numbers[net.LOSS_SCALE] = objective.outputs_scale
 
         self.table = table = np.zeros((1 + plan.n_layers, net.N_FIELDS), np.int64)
         H = table[0]
         H[net.N_LAYERS], H[net.ROWS], H[net.BATCH], H[net.CAPACITY], H[net.JUMP], H[net.PANEL] = plan.n_layers, rows, rows, rows, layout.jump, width
         has_gradient, dropping = gradient is not None, any(plan.dropouts)
         needed = {net.FORWARD: True, net.BACKWARD: has_gradient, net.LOSS: True, net.UPDATE: state is not None, net.ROWS_PRODUCT: True}
-        needed |= {net.COLUMNS_PRODUCT: has_gradient, net.ACTIVATE: True, net.DERIVE: True, net.DROP: dropping, net.RUN: True}
+        needed |= {net.COLUMNS_PRODUCT: has_gradient, net.DROP: dropping, net.RUN: True}
         needed |= {net.PENALIZE: training and bool(np.any(plan.penalties))}
         for index, (field, wanted) in enumerate(needed.items()):
-            H[field] = _task_address(index, plan.dtype) if wanted else 0
-        H[net.SIZE], H[net.SEED], H[net.LOSS_CODE], H[net.RULE], H[net.MEAN_ROWS] = plan.parameters_size, plan.seed, loss, rule, objective.mean_rows
+            H[field] = _tasks()[index].address(plan.dtype) if wanted else 0
+        H[net.SIZE], H[net.SEED], H[net.MEAN_ROWS] = plan.parameters_size, plan.seed, objective.mean_rows
+        if loss != CROSS_ENTROPY:
+            element_loss = loss if isinstance(loss, Loss) else LOSSES[loss]
+            self.loss_values = np.array((objective.delta,) if loss == HUBER else element_loss.parameters, np.float64)
+            H[net.LOSS_CODE], H[net.LOSS_VALUES] = -1, self.loss_values.ctypes.data
+            H[net.ELEMENT_LOSS] = element_loss.task.address(plan.dtype)
         all_trained = all(weights and bias for weights, bias in plan.trained)
         H[net.FUSED], H[net.BY_LAYER] = fused, plan.parameters_size > BY_LAYER_FROM or not all_trained
         lowest = H[net.LOWEST] = next((i for i, parts in enumerate(plan.trained) if any(parts)), plan.n_layers)
@@ -130,7 +129,9 @@ class Bound:
         if gradient is not None:
             H[net.GRADIENT] = gradient.ctypes.data
         if state is not None:
-            H[net.STATE] = state.ctypes.data
+            chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
+            self.hyper = chosen.record(hyper)
+            H[net.STATE], H[net.HYPER], H[net.RULE] = state.ctypes.data, self.hyper.ctypes.data, chosen.task.address(plan.dtype)
         self.penalties = np.array(plan.penalties)
         lines = max(-(-n_out // width) * n_in for n_in, n_out in zip(plan.widths, plan.widths[1:]))
         self.penalty_sums = np.zeros(2 + 2 * lines // net.PENALTY_BLOCK if training and self.penalties.any() else 0)
@@ -140,9 +141,13 @@ class Bound:
         base = self.workspace.ctypes.data
         for i, L in enumerate(table[1:]):
             first, bias, _ = plan.pieces(i)
-            activation = plan.activations[i]
-            plain = i == last and (logits or fused or activation in (SOFTMAX, LOG_SOFTMAX))
-            L[net.K], L[net.N], L[net.INDEX], L[net.ACTIVATION] = plan.widths[i], plan.widths[i + 1], i, 0 if plain else activation
+            activation, record = plan.activations[i], plan.element(i)
+            plain = i == last and (logits or fused or record is None)
+            L[net.K], L[net.N], L[net.INDEX] = plan.widths[i], plan.widths[i + 1], i
+            if record is not None and not plain and activation != IDENTITY:
+                L[net.ACTIVATION] = activation if isinstance(activation, int) else -1
+                L[net.VALUES], L[net.ACTIVATE] = record.values.ctypes.data, record.forward_task.address(plan.dtype)
+                L[net.DERIVE] = record.backward_task.address(plan.dtype) if training else 0
             if gradient is not None:
                 weights_trained, bias_trained = plan.trained[i]
                 L[net.DW] = H[net.GRADIENT] + first * itemsize if weights_trained else 0
@@ -150,7 +155,7 @@ class Bound:
             L[net.X] = self.inputs.ctypes.data if i == 0 else base + layout.X[i] * itemsize
             L[net.Z], L[net.D] = base + layout.Z[i] * itemsize, base + layout.D[i] * itemsize
             L[net.A] = L[net.Z] if plain else base + layout.A[i] * itemsize
-            L[net.SAVED] = L[net.Z] if activation in SAVES_INPUT else L[net.A]
+            L[net.SAVED] = L[net.Z] if record is not None and record.saves_input else L[net.A]
             L[net.THRESHOLD] = round(plan.dropouts[i] * 2**32)
             if i < last:
                 L[net.X_NEXT] = base + layout.X[i + 1] * itemsize
@@ -158,6 +163,7 @@ class Bound:
             if i > lowest:
                 L[net.D_PREVIOUS] = base + layout.D[i - 1] * itemsize
                 L[net.PREVIOUS_ACTIVATION], L[net.PREVIOUS_SAVED] = table[i, net.ACTIVATION], table[i, net.SAVED]
+                L[net.PREVIOUS_DERIVE], L[net.PREVIOUS_VALUES] = table[i, net.DERIVE], table[i, net.VALUES]
 
     def penalize(self, yes: bool) -> None:
         """Add the penalties to losses and gradients, or leave them out."""

@@ -19,32 +19,31 @@ import numba
 import numpy as np
 from numba import carray
 
-from ._activations import IDENTITY, RELU, backward_range, forward_range
 from ._bits import absolute, like
 from ._jit import helper, kernel, parallel_task, task
 from ._math import exp, log
 from ._product import column_product, panel_product
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, address_of, call, pointer, transpose_block, width_of, zero_of
-from .losses import CROSS_ENTROPY, elementwise_loss
-from .optimizers import update_range
+from .activations import RELU
+from .losses import CROSS_ENTROPY
 from .panels import panels
 from .random import PURPOSE_DROPOUT, philox
 
 __all__ = ["network_forward", "network_gradient", "network_loss", "network_output", "network_train", "network_update"]
 
-N_FIELDS = 50
+N_FIELDS = 53
 
 # The first row of a plan: the network.
 (N_LAYERS, ROWS, JUMP, FORWARD, BACKWARD, LOSS, UPDATE, PARAMETERS, GRADIENT, STATE, SIZE, LOSS_CODE, FUSED, LABELS, TARGETS, INPUT_BYTES, TARGET_BYTES,
- RULE, SEED, STEP, THREADS, REGION, NUMBERS, ROW_LOSSES, SCRATCH, SCRATCH_BYTES, LANES, CONSTANTS, UPDATED, PARTS, MEAN_ROWS, CAPACITY, PANEL,
- BATCH, ROWS_PRODUCT, COLUMNS_PRODUCT, ACTIVATE, DERIVE, DROP, RUN, PENALIZE, BY_LAYER, UPDATE_FIRST, UPDATE_COUNT,
- LOWEST, WEIGHTS, SEEN, PENALTY_SUMS, PENALTY_LANES) = range(49)  # fmt: skip
+ RULE, HYPER, SEED, STEP, THREADS, REGION, NUMBERS, ROW_LOSSES, SCRATCH, SCRATCH_BYTES, LANES, CONSTANTS, UPDATED, PARTS, MEAN_ROWS, CAPACITY, PANEL,
+ BATCH, ROWS_PRODUCT, COLUMNS_PRODUCT, ELEMENT_LOSS, LOSS_VALUES, DROP, RUN, PENALIZE, BY_LAYER, UPDATE_FIRST, UPDATE_COUNT,
+ LOWEST, WEIGHTS, SEEN, PENALTY_SUMS, PENALTY_LANES) = range(50)  # fmt: skip
 # The other rows: a layer. Addresses of its matrices, and what its neighbours need to know of each other.
 (K, N, W, B, DW, DB, X, Z, A, X_NEXT, D, D_PREVIOUS, ACTIVATION, THRESHOLD, NEXT_THRESHOLD, PREVIOUS_ACTIVATION, PREVIOUS_SAVED, INDEX,
- PANEL_PARTS, ROW_PARTS, WIDTH_PARTS, SAVED, PENALTIES) = range(23)  # fmt: skip
+ PANEL_PARTS, ROW_PARTS, WIDTH_PARTS, SAVED, PENALTIES, ACTIVATE, DERIVE, VALUES, PREVIOUS_DERIVE, PREVIOUS_VALUES) = range(28)  # fmt: skip
 # The float64 numbers that go with a plan.
-RATE, STEP_COUNT, LOSS_SCALE, DELTA, HYPER = range(5)
-N_NUMBERS = HYPER + 8
+RATE, STEP_COUNT, LOSS_SCALE = range(3)
+N_NUMBERS = 3
 
 LOSS_ROWS, TOGETHER = 32, 4  # rows in a task of the loss; panels of W transposed at once: they lie side by side
 PENALTY_LINES, PENALTY_BLOCK = 4, 1024  # lines added up side by side, and lines in a task
@@ -79,21 +78,6 @@ def _dropout(tag, source, out, first_row, last_row, column, threshold, layer, pl
 
 
 @task
-def _activate(tag, activation, source, out, count):
-    """out = activation(source) for `count` numbers that lie side by side."""
-    zero = zero_of(tag)
-    forward_range(activation, _floats(zero, source, count), _floats(zero, out, count))
-
-
-@task
-def _derive(tag, activation, saved, d, count):
-    """d = d * activation'(saved)."""
-    zero = zero_of(tag)
-    gradient = _floats(zero, d, count)
-    backward_range(activation, _floats(zero, saved, count), gradient, gradient)
-
-
-@task
 def _forward_task(tag, t, layer, plan):
     """A = activation(X W + b) for some rows and panels; then the dropout on what the next layer reads."""
     zero = zero_of(tag)
@@ -114,8 +98,8 @@ def _forward_task(tag, t, layer, plan):
             H[ROWS_PRODUCT],
             (0, L[X] + first * PANEL_BYTES, jump, weights, bias, 0, L[Z] + offset, width, mode, bias, 0, L[K], last - first, weights + L[K] * PANEL_BYTES),
         )
-        if mode == NO_FINISH and activation != IDENTITY:
-            call(H[ACTIVATE], (0, activation, L[Z] + offset, L[A] + offset, (last - first) * width))
+        if mode == NO_FINISH and L[ACTIVATE] != 0:
+            call(L[ACTIVATE], (0, L[VALUES], L[Z] + offset, L[A] + offset, (last - first) * width))
         if L[NEXT_THRESHOLD] > 0:
             at = p * jump * itemsize
             call(H[DROP], (0, L[A] + at, L[X_NEXT] + at, first, last, p * width, L[NEXT_THRESHOLD], L[INDEX] + 1, plan))
@@ -167,8 +151,8 @@ def _backward_task(tag, t, layer, plan):
                 )
                 if L[THRESHOLD] > 0:
                     call(H[DROP], (0, L[D_PREVIOUS] + at, L[D_PREVIOUS] + at, 0, rows, q * width, L[THRESHOLD], L[INDEX], plan))
-                if mode == NO_FINISH and activation != IDENTITY:
-                    call(H[DERIVE], (0, activation, L[PREVIOUS_SAVED] + at, L[D_PREVIOUS] + at, rows * width))
+                if mode == NO_FINISH and L[PREVIOUS_DERIVE] != 0:
+                    call(L[PREVIOUS_DERIVE], (0, L[PREVIOUS_VALUES], L[PREVIOUS_SAVED] + at, L[D_PREVIOUS] + at, rows * width))
         for q in range(q0, q1 if L[DW] != 0 else q0):
             x, height = L[X] + q * jump * itemsize, min(width, n_in - q * width)
             dW = L[DW] + (first_panel * n_in + q * width) * PANEL_BYTES
@@ -203,7 +187,7 @@ def _loss_task(tag, t, layer, plan):
         if H[LOSS_CODE] == CROSS_ENTROPY:
             _cross_entropy(zero, a, d, H[LABELS], targets, jump, n, first, last, scale, lanes, losses)
         else:
-            _elementwise(zero, H[LOSS_CODE], d, targets, jump, n, first, last, scale, numbers[DELTA], lanes, losses)
+            _elementwise(zero, H[ELEMENT_LOSS], H[LOSS_VALUES], d, targets, jump, n, first, last, scale, lanes, losses)
         if H[WEIGHTS] != 0:
             _weigh(zero, d, jump, n, first, last, carray(pointer(0.0, H[WEIGHTS]), last), lanes, losses)
         for j in range(n, P * width):
@@ -212,8 +196,8 @@ def _loss_task(tag, t, layer, plan):
                 beyond[l] = zero
         for p in range(P):
             transpose_block(zero, d + p * jump, width, d + p * jump, width)
-            if not H[FUSED] and L[ACTIVATION] != IDENTITY:
-                call(H[DERIVE], (0, L[ACTIVATION], L[SAVED] + first * PANEL_BYTES + p * jump, d + p * jump, width * width))
+            if not H[FUSED] and L[DERIVE] != 0:
+                call(L[DERIVE], (0, L[VALUES], L[SAVED] + first * PANEL_BYTES + p * jump, d + p * jump, width * width))
 
 
 @helper
@@ -283,19 +267,16 @@ def _cross_entropy(zero, a, d, labels, targets, jump, n, first, last, scale, lan
 
 
 @helper
-def _elementwise(zero, code, d, targets, jump, n, first, last, scale, delta, lanes, losses):
+def _elementwise(zero, loss, values, d, targets, jump, n, first, last, scale, lanes, losses):
     """The loss summed over the outputs of each row, and its derivative times scale in the place of the outputs."""
     width = width_of(zero)
-    total = _floats(zero, lanes, width)
-    factor, limit = like(zero, scale), like(zero, delta)
+    total, factor = _floats(zero, lanes, width), carray(pointer(0.0, lanes + PANEL_BYTES), 1)
+    factor[0] = scale
     for l in range(width):
         total[l] = zero
-    for j in range(n):
-        a, target = _output(zero, d, jump, j), _output(zero, targets, jump, j)
-        for l in range(width):
-            value, derivative = elementwise_loss(code, a[l], target[l], limit)
-            total[l] += value
-            a[l] = derivative * factor
+    for p in range(panels(n, width)):
+        count = min(width, n - p * width) * width
+        call(loss, (0, values, d + p * jump, targets + p * jump, lanes, count, lanes + PANEL_BYTES))
     for l in range(last - first):
         losses[first + l] = np.float64(total[l]) * scale
 
@@ -366,11 +347,9 @@ def _update_task(tag, t, layer, plan):
     lines = H[UPDATE_COUNT] // line
     first = H[UPDATE_FIRST] + t * lines // H[PARTS] * line
     count = H[UPDATE_FIRST] + (t + 1) * lines // H[PARTS] * line - first
-    numbers = carray(pointer(0.0, H[NUMBERS]), N_NUMBERS)
     at = first * itemsize
-    w, g = _floats(zero, H[PARAMETERS] + at, count), _floats(zero, H[GRADIENT] + at, count)
-    s1, s2 = _floats(zero, H[STATE] + at, count), _floats(zero, H[STATE] + H[SIZE] * itemsize + at, count)
-    update_range(H[RULE], w, g, s1, s2, numbers[HYPER:], numbers[RATE], np.int64(numbers[STEP_COUNT]))
+    pace = H[NUMBERS] + RATE * 8  # the rate and then the step
+    call(H[RULE], (0, H[HYPER], H[PARAMETERS] + at, H[GRADIENT] + at, H[STATE] + at, H[SIZE] * itemsize, count, pace))
 
 
 @parallel_task
@@ -385,7 +364,7 @@ def _run_tasks(tag, function, count, layer, plan, parallel):
 
 
 # The functions that a plan names by their address, in the order of its fields.
-TASKS = (_forward_task, _backward_task, _loss_task, _update_task, panel_product, column_product, _activate, _derive, _dropout, _run_tasks, _penalty_task)
+TASKS = (_forward_task, _backward_task, _loss_task, _update_task, panel_product, column_product, _dropout, _run_tasks, _penalty_task)
 
 
 @helper
@@ -600,7 +579,7 @@ def network_update(plan, numbers):
     ----------
     plan : int64 ndarray of shape (1 + n_layers, N_FIELDS)
     numbers : float64 ndarray of shape (N_NUMBERS,)
-        The learning rate, the step (from 1), the scale and delta of the loss, the numbers of the optimizer.
+        The learning rate, the step (from 1), the scale of the loss.
     """
     plan[0, NUMBERS] = address_of(numbers)
     _update_all(plan)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .activations import LOG_SOFTMAX, SAVES_INPUT, SOFTMAX
+from ._factory import Activation
+from .activations import ACTIVATIONS, LOG_SOFTMAX, SOFTMAX
 from .panels import pack, packed_shape, panel_width, unpack
 
 __all__ = ["Array", "Layout", "Plan", "aligned_zeros", "lay_out"]
@@ -36,8 +37,8 @@ class Plan:
     ----------
     widths : tuple of int
         Features, then the outputs of each layer.
-    activations : tuple of int
-        The code of each layer, such as `kernels.RELU`; softmax and log-softmax at the last layer only.
+    activations : tuple of int or Activation
+        The code of each layer, such as `kernels.RELU`, or what `custom_activation` returns; softmax and log-softmax at the last layer only.
     dropouts : tuple of float
         The rate of the dropout on the input of each layer.
     dtype : str
@@ -53,7 +54,7 @@ class Plan:
     """
 
     widths: tuple[int, ...]
-    activations: tuple[int, ...]
+    activations: tuple[int | Activation, ...]
     dropouts: tuple[float, ...]
     dtype: str = "float32"
     seed: int = 0
@@ -90,6 +91,11 @@ class Plan:
     def panel(self) -> int:
         """The number of columns in a panel."""
         return panel_width(self.dtype)
+
+    def element(self, layer: int) -> Activation | None:
+        """Return the elementwise activation of a layer, None for one of rows."""
+        activation = self.activations[layer]
+        return activation if isinstance(activation, Activation) else ACTIVATIONS.get(activation)
 
     def pieces(self, layer: int) -> tuple[int, int, int]:
         """Return where in the flat vector the weights and the bias of a layer start, and where they end."""
@@ -194,7 +200,8 @@ def lay_out(plan: Plan, rows: int, training: bool) -> Layout:
     for i in range(plan.n_layers):
         size = sizes[i + 1]
         Z.append(take(size) if training else pair[i % 2])
-        A.append(take(size) if training and plan.activations[i] in SAVES_INPUT else Z[i])
+        element = plan.element(i)
+        A.append(take(size) if training and element is not None and element.saves_input else Z[i])
         dropout = training and i + 1 < plan.n_layers and plan.dropouts[i + 1] > 0
         X.append(take(size) if dropout else A[i])
         D.append(pair[i % 2])

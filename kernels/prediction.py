@@ -8,15 +8,15 @@ import numpy as np
 
 from . import network as net
 from ._jit import threads
-from .activations import LOG_SOFTMAX, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
+from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
 from .bound import EMPTY_WEIGHTS, Bound, Objective, bind
 from .plan import Array, Plan, aligned_zeros
 
 __all__ = ["evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-ROW_ACTIVATIONS = {SOFTMAX: softmax_forward, LOG_SOFTMAX: log_softmax_forward}
-FUSED_ACTIVATIONS = {**ROW_ACTIVATIONS, SIGMOID: sigmoid_forward}
+ROW_FORWARD = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
+FUSED_FORWARD = {**ROW_FORWARD, SIGMOID: sigmoid_forward}
 
 # Bound plans of predictions of a few rows, for the next call: binding takes longer than the products. Each is taken out while it is used.
 _SPARE: dict[Any, Bound] = {}
@@ -47,8 +47,8 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
                 _SPARE.popitem()
             bound.parameters = _NOTHING  # the network may go
             _SPARE[key] = bound
-    if not logits and plan.activations[-1] in ROW_ACTIVATIONS:
-        ROW_ACTIVATIONS[plan.activations[-1]](out, out)
+    if not logits and plan.activations[-1] in ROW_FORWARD:
+        ROW_FORWARD[plan.activations[-1]](out, out)
     return out
 
 
@@ -67,5 +67,5 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
             total += net.network_loss.compiled(bound.table, bound.numbers, bound.inputs, *batch, EMPTY_WEIGHTS, len(rows))
             net.network_output.compiled(bound.table, out[first : first + len(rows)])
     if bound.table[0, net.FUSED]:
-        FUSED_ACTIVATIONS[plan.activations[-1]](out, out)
+        FUSED_FORWARD[plan.activations[-1]](out, out)
     return total + plan.penalty(parameters), out

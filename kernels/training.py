@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import network as net
+from ._factory import Rule
 from ._jit import threads
 from .bound import EMPTY_WEIGHTS, Objective, bind
 from .losses import CROSS_ENTROPY
-from .optimizers import N_BUFFERS
+from .optimizers import OPTIMIZERS
 from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros, lay_out
 
 __all__ = ["FullBatch", "Trainer", "loss_and_gradient"]
@@ -31,10 +32,10 @@ class Trainer:
         Updated in place.
     batch_size : int
     objective : Objective
-    rule : int
-        A code such as `kernels.ADAM`.
-    hyper : sequence of float
-        The numbers of the rule; see `kernels.optimizers`.
+    rule : int or Rule
+        A code such as `kernels.ADAM`, or what `custom_rule` returns.
+    hyper : dict of str to float, or sequence of float
+        The numbers of the rule, by name or in the order of `kernels.OPTIMIZERS[rule].hyper`.
     n_threads : int
     full_batch : bool
         Whether every step takes the same rows: then a call takes many steps with them.
@@ -53,15 +54,16 @@ class Trainer:
         parameters: Array,
         batch_size: int,
         objective: Objective,
-        rule: int,
-        hyper: Sequence[float],
+        rule: int | Rule,
+        hyper: Mapping[str, float] | Sequence[float],
         *,
         n_threads: int = 1,
         full_batch: bool = False,
     ) -> None:
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
-        self.state = aligned_zeros(N_BUFFERS[rule] * plan.parameters_size, plan.dtype)
+        n_buffers = len((rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).buffers)
+        self.state = aligned_zeros(n_buffers * plan.parameters_size, plan.dtype)
         layout = lay_out(plan, batch_size, training=True)
         seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
         bytes_ = (layout.input_size + (0 if objective.loss == CROSS_ENTROPY else layout.target_size)) * layout.itemsize
