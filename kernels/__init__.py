@@ -59,9 +59,5 @@ __all__ = [
     "threading_layer",
     "threads",
     "unpack",
-    *activations.__all__,
-    *elementary.__all__,
-    *losses.__all__,
-    *optimizers.__all__,
-    *random.__all__,
+    *(name for module in (activations, elementary, losses, optimizers, random) for name in vars(module)["__all__"]),
 ]

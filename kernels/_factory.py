@@ -229,7 +229,7 @@ def _built_in(module: str, table: str, name: str) -> Any:
 def switch(functions: Mapping[int, Any], call: Callable[[Any], Any], otherwise: Any) -> Any:
     """Return a helper f(code, *arrays) that does what `call` makes of the function of a code, and `otherwise` for any other code."""
     chosen = otherwise
-    for code, function in reversed(functions.items()):
+    for code, function in functions.items():
         chosen = _branch(code, call(function), chosen)
     return chosen
 
@@ -546,7 +546,7 @@ def _function(name: str, function: Any, arguments: str, count: int) -> Any:
         inspect.signature(plain).bind(*range(count))
     except TypeError:
         raise ValueError(
-            f"{name} must take {count} numbers: {name}({arguments}); got {name}{inspect.signature(plain)}."
+            f"{name} must take {count} arguments, {arguments}; got {name}{inspect.signature(plain)}."
         ) from None
     return inline(plain)
 
@@ -600,10 +600,9 @@ def custom_activation(f: Any, derivative: Any, parameters: Sequence[float] = (),
     >>> swish.name, swish.parameters
     ('swish', (1.5,))
     """
-    numbers = _parameters(parameters)
-    own = f, derivative, numbers, name or getattr(f, "__name__", "activation")
+    numbers, name = _parameters(parameters), str(name or getattr(f, "__name__", "activation"))
     formula, gradient = _custom_formulas(f, derivative, len(numbers))
-    return Activation(own[-1], formula, gradient, True, parameters=numbers, own=own)
+    return Activation(name, formula, gradient, True, parameters=numbers, own=(f, derivative, numbers, name))
 
 
 @functools.lru_cache(64)
@@ -634,9 +633,8 @@ def custom_loss(f: Any, gradient: Any, parameters: Sequence[float] = (), name: s
     name : str, optional
         Left out, that of f.
     """
-    numbers = _parameters(parameters)
-    own = f, gradient, numbers, name or getattr(f, "__name__", "loss")
-    return Loss(own[-1], _custom_pair(f, gradient, len(numbers)), numbers, own)
+    numbers, name = _parameters(parameters), str(name or getattr(f, "__name__", "loss"))
+    return Loss(name, _custom_pair(f, gradient, len(numbers)), numbers, (f, gradient, numbers, name))
 
 
 def custom_rule(
@@ -657,13 +655,12 @@ def custom_rule(
         Left out, that of f.
     """
     fields = dict(hyper) if isinstance(hyper, Mapping) else dict.fromkeys(hyper, "")
-    buffers = tuple(buffers)
+    buffers, name = tuple(buffers), str(name or getattr(f, "__name__", "rule"))
     if len(buffers) > _MOST_BUFFERS:
         raise ValueError(f"buffers must be at most {_MOST_BUFFERS} names; got {buffers}.")
     arguments = ", ".join(["w", "g", *buffers, "learning_rate", "step", *fields])
-    own = f, buffers, fields, name or getattr(f, "__name__", "rule")
-    step = _function("f", f, arguments, arguments.count(",") + 1)
-    return Rule(own[-1], buffers, fields, _numbers_by_name(tuple(fields)), _custom_element(step, len(buffers)), own=own)
+    numbers, element = _custom_step(f, arguments, tuple(fields), len(buffers))
+    return Rule(name, buffers, fields, numbers, element, own=(f, buffers, fields, name))
 
 
 def _numbers_by_name(names: tuple[str, ...]) -> Any:
@@ -685,15 +682,21 @@ def _numbers_by_name(names: tuple[str, ...]) -> Any:
     return numbers_and_one
 
 
-def _custom_element(step: Any, n_buffers: int) -> Any:
-    """Return a user's rule with its numbers in the dtype of w; what it returns is rounded to that, too."""
+@functools.lru_cache(64)
+def _custom_step(f: Any, arguments: str, names: tuple[str, ...], n_buffers: int) -> tuple[Any, Any]:
+    """Return (numbers, element) of a user's rule; its numbers come in the dtype of w, and what it returns is rounded to that."""
+    step = _function("f", f, arguments, arguments.count(",") + 1)
 
     @inline
     def plain(w, g, *numbers):
         return like(w, step(w, g, *all_like(w, numbers)))
 
     @inline
-    def with_buffers(w, g, *numbers):
-        return all_like(w, step(w, g, *all_like(w, numbers)))
+    def with_one(w, g, s1, *numbers):
+        return all_like(w, step(w, g, s1, *all_like(w, numbers)))
 
-    return with_buffers if n_buffers else plain
+    @inline
+    def with_two(w, g, s1, s2, *numbers):
+        return all_like(w, step(w, g, s1, s2, *all_like(w, numbers)))
+
+    return _numbers_by_name(names), (plain, with_one, with_two)[n_buffers]

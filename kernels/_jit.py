@@ -29,7 +29,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching, errors, types
+from numba import types
+from numba.core import caching, errors
 from numba.extending import typeof_impl
 
 if numba.config.DISABLE_JIT:

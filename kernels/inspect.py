@@ -35,8 +35,10 @@ kernels = importlib.import_module("kernels")
 ROWS, COLUMNS = 96, 256
 NO_LOOP = {"loss_scale"} | {name for name in kernels.__all__ if name.startswith("network_")}  # these call tasks by their address
 PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernels.__all__ and isinstance(value, Kernel) and name not in NO_LOOP}
-TASKS = {"rows_product": panel_product, "columns_product": column_product, "activate": net._activate, "derive": net._derive}
-TASKS |= {"dropout_task": net._dropout, "loss_task": net._loss_task, "update_task": net._update_task}
+GELU, ADAM, HUBER = kernels.ACTIVATIONS[kernels.GELU], kernels.OPTIMIZERS[kernels.ADAM], kernels.LOSSES[kernels.HUBER]
+TASKS = {"rows_product": panel_product, "columns_product": column_product}
+TASKS |= {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
+TASKS |= {"dropout_task": net._dropout, "loss_task": net._loss_task, "update_task": ADAM.task.dispatcher}
 NAMES = sorted([*PUBLIC, *TASKS])
 FLOPS = {"linear_forward": 2, "matmul": 2, "linear_backward": 4, "rows_product": 2, "columns_product": 2}  # for a row, input and output
 
@@ -190,24 +192,26 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
     """Return the arguments of a task, without the tag that says its dtype, and the arrays whose addresses are among them."""
     width, count = kernels.panel_width(dtype), rows * COLUMNS
     arrays = np.random.default_rng(0).random((5, ROWS * COLUMNS)).astype(dtype)
-    zeros, large, labels, numbers = np.zeros(COLUMNS, dtype), np.full(count, 1e3, dtype), np.zeros(ROWS, np.int64), np.zeros((2, max(ROWS, net.N_NUMBERS)))
-    numbers[0, : net.HYPER + 3] = 1e-3, 1, 1, 1, 0.9, 0.999, 1e-8
+    zeros, large, labels, numbers = np.zeros(COLUMNS, dtype), np.full(count, 1e3, dtype), np.zeros(ROWS, np.int64), np.zeros((2, ROWS))
+    numbers[0, :3] = 1e-3, 1, 1
+    hyper = ADAM.record([0.9, 0.999, 1e-8, 0.0])
     table = np.zeros((2, net.N_FIELDS), np.int64)
     X, out, w, m, _ = (array.ctypes.data for array in arrays)
     zero, saved, plan, layer = zeros.ctypes.data, large.ctypes.data, table[0].ctypes.data, table[1].ctypes.data
-    fields = {net.ROWS: rows, net.JUMP: ROWS * width, net.LABELS: labels.ctypes.data, net.NUMBERS: numbers.ctypes.data, net.ROW_LOSSES: numbers[1].ctypes.data}
-    fields |= {net.CAPACITY: ROWS, net.LANES: m, net.FUSED: 1, net.RULE: kernels.ADAM, net.PARTS: 1, net.UPDATE_COUNT: count}
-    fields |= {net.PARAMETERS: w, net.GRADIENT: X, net.STATE: m, net.SIZE: ROWS * COLUMNS}
+    fields = {net.ROWS: rows, net.JUMP: ROWS * width, net.LABELS: labels.ctypes.data, net.NUMBERS: numbers.ctypes.data}
+    fields |= {net.CAPACITY: ROWS, net.LANES: m, net.FUSED: 1, net.ROW_LOSSES: numbers[1].ctypes.data}
     table[0, list(fields)] = list(fields.values())
     table[1, [net.N, net.A, net.D]] = COLUMNS, X, out
     arguments = {
         "rows_product": [X, ROWS * width, w, zero, 0, out, width, 0, zero, 0, COLUMNS, rows, w],
         "columns_product": [X, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width],
-        "activate": [kernels.GELU, X, out, count],
-        "derive": [kernels.GELU, saved, out, count],  # there the derivative is 1: out keeps its size
+        "activate": [0, X, out, count],
+        "derive": [0, saved, out, count],  # there the derivative is 1: out keeps its size
+        "element_loss": [HUBER.values.ctypes.data, out, X, m, count, numbers.ctypes.data + 16],
+        "update_task": [hyper.ctypes.data, w, X, m, arrays[0].nbytes, count, numbers.ctypes.data],
         "dropout_task": [X, out, 0, count // width, 0, 1 << 31, 0, plan],
     }
-    return arguments.get(name, [0, layer, plan]), (arrays, zeros, large, labels, numbers, table)
+    return arguments.get(name, [0, layer, plan]), (arrays, zeros, large, labels, numbers, hyper, table)
 
 
 def _prepare(name: str, dtype: str, rows: int) -> tuple[Callable[[], Any], Any, int]:

@@ -8,6 +8,8 @@ finite logits. Sums are taken in float64, in a fixed order.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._bits import absolute, like
@@ -135,17 +137,20 @@ LOSSES: dict[int, Loss] = {
 }
 CROSS_ENTROPY = 0  # of whole rows
 
-__all__ = [
-    "BINARY_CROSS_ENTROPY",
-    "CROSS_ENTROPY",
-    "LOSSES",
-    "loss_scale",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_dense",
-]
-__all__ += [one.name for one in LOSSES.values()] + [
-    one.name.upper() for code, one in LOSSES.items() if code != BINARY_CROSS_ENTROPY
-]
+if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
+    __all__ = sorted(
+        {
+            "BINARY_CROSS_ENTROPY",
+            "CROSS_ENTROPY",
+            "LOSSES",
+            "loss_scale",
+            "softmax_cross_entropy",
+            "softmax_cross_entropy_dense",
+        }.union(
+            (one.name for one in LOSSES.values()),
+            (one.name.upper() for one in LOSSES.values() if one is not _sigmoid_cross_entropy),
+        )
+    )
 
 
 _check_alike, _check_labels = (

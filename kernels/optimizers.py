@@ -8,6 +8,8 @@ A rule is what it does to one weight, what is the same for all weights of a step
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from ._bits import like
@@ -42,7 +44,7 @@ def _memory(momentum, dampening, step):
     return (0.0, 1.0) if step <= 1 else (momentum, 1.0 - dampening)
 
 
-def _checks(name, *buffers):
+def _checks(name: str, *buffers: str) -> Any:
     """Return a helper check(written, g): 1-D arrays of one dtype and length that do not overlap."""
     alike, alone = check_alike(name, "w", *buffers, "g"), check_apart(name, ("w", *buffers), ("g",))
 
@@ -570,5 +572,7 @@ OPTIMIZERS: dict[int, Rule] = {
 }
 N_BUFFERS = tuple(len(rule.buffers) for rule in OPTIMIZERS.values())
 
-__all__ = ["N_BUFFERS", "OPTIMIZERS"]
-__all__ += [name for rule in OPTIMIZERS.values() for name in (rule.name.upper(), f"{rule.name}_update")]
+if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
+    __all__ = sorted(
+        {"N_BUFFERS", "OPTIMIZERS"}.union(*((rule.name.upper(), f"{rule.name}_update") for rule in OPTIMIZERS.values()))
+    )

@@ -15,8 +15,8 @@ from .plan import Array, Plan, aligned_zeros
 __all__ = ["evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-ROW_FORWARD = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
-FUSED_FORWARD = {**ROW_FORWARD, SIGMOID: sigmoid_forward}
+ROW_FORWARD: dict[Any, Any] = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
+FUSED_FORWARD: dict[Any, Any] = {**ROW_FORWARD, SIGMOID: sigmoid_forward}
 
 # Bound plans of predictions of a few rows, for the next call: binding takes longer than the products. Each is taken out while it is used.
 _SPARE: dict[Any, Bound] = {}
