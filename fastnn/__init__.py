@@ -4,52 +4,39 @@ from .compatibility import check_kernels
 
 check_kernels()
 
+from . import losses, optimizers  # noqa: E402
 from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .initializers import Initializer  # noqa: E402
 from .layers import Dense, Dropout, Scale  # noqa: E402
-from .losses import AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError  # noqa: E402
+from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
-from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, ConjugateGradient, Momentum, Nesterov, RMSprop, Rprop  # noqa: E402
+from .optimizers import *  # noqa: E402
 from .schedules import Constant, Cosine, Exponential, InverseTime, Linear, OneCycle, Step  # noqa: E402
 from .training import DivergedError, History  # noqa: E402
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "LBFGS",
-    "SGD",
-    "AbsoluteError",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "BinaryCrossEntropy",
-    "ConjugateGradient",
     "Constant",
     "Cosine",
-    "CrossEntropy",
     "Dense",
     "DivergedError",
     "Dropout",
     "EarlyStopping",
     "Exponential",
     "History",
-    "Huber",
     "Initializer",
     "InverseTime",
     "Linear",
-    "Momentum",
-    "Nesterov",
     "OneCycle",
-    "RMSprop",
-    "Rprop",
     "Scale",
     "Sequential",
-    "SquaredError",
     "Step",
     "StopWhen",
     "TimeLimit",
     "load_digits",
     "load_fashion_mnist",
     "load_mnist",
+    *(name for module in (losses, optimizers) for name in vars(module)["__all__"]),
 ]

@@ -14,24 +14,10 @@ import numpy as np
 import kernels
 
 from . import validation
+from .layers import ACTIVATIONS
 from .validation import Array
 
-__all__ = [
-    "elu",
-    "gelu",
-    "gelu_tanh",
-    "identity",
-    "leaky_relu",
-    "linear",
-    "log_softmax",
-    "relu",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softmax",
-    "softplus",
-    "tanh",
-]
+__all__ = ["linear", *ACTIVATIONS]
 
 
 def linear(X: Any, W: Any, b: Any = None) -> Array:
@@ -170,6 +156,20 @@ def silu(Z: Any) -> Array:
     Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, arXiv 1702.03118.
     """
     return _activation(kernels.SILU, Z)
+
+
+def mish(Z: Any) -> Array:
+    """Return `Z * tanh(log(1 + e**Z))`.
+
+    Parameters
+    ----------
+    Z : array of any shape
+
+    References
+    ----------
+    Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.
+    """
+    return _activation(kernels.MISH, Z)
 
 
 def softplus(Z: Any) -> Array:

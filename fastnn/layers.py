@@ -13,23 +13,9 @@ import kernels
 from . import validation
 from .initializers import Initializer, check_initializer
 
-ACTIVATIONS: dict[str, int] = {
-    "identity": kernels.IDENTITY,
-    "relu": kernels.RELU,
-    "leaky_relu": kernels.LEAKY_RELU,
-    "elu": kernels.ELU,
-    "selu": kernels.SELU,
-    "gelu": kernels.GELU,
-    "gelu_tanh": kernels.GELU_TANH,
-    "silu": kernels.SILU,
-    "softplus": kernels.SOFTPLUS,
-    "tanh": kernels.TANH,
-    "sigmoid": kernels.SIGMOID,
-    "softmax": kernels.SOFTMAX,
-    "log_softmax": kernels.LOG_SOFTMAX,
-}
+ACTIVATIONS: dict[str, int] = {one.name: code for code, one in (kernels.ACTIVATIONS | kernels.ROW_ACTIVATIONS).items()}
 
-LAST_ONLY = ("softmax", "log_softmax")  # they need whole rows
+LAST_ONLY = tuple(one.name for one in kernels.ROW_ACTIVATIONS.values())  # they need whole rows
 
 
 @dataclass(frozen=True)

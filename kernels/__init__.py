@@ -3,36 +3,39 @@
 Every kernel is callable from Python and from nopython code, where it is serial; `__all__` lists the public names.
 """
 
+from . import activations, elementary, losses, optimizers, random, scalar
+from ._factory import Activation, Loss, Rule, custom_activation, custom_loss, custom_rule
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
-from .activations import __all__ as _activations
 from .elementary import *
-from .elementary import __all__ as _elementary
 from .gather import gather
 from .hardware import cpu_info, fma_peak
 from .linear import linear_backward, linear_forward, matmul
 from .losses import *
-from .losses import __all__ as _losses
 from .objective import Objective
 from .optimizers import *
-from .optimizers import __all__ as _optimizers
 from .panels import pack, packed_shape, panel_width, unpack
 from .plan import Plan
 from .prediction import Predictor, evaluate, predict
 from .program import Program
 from .random import *
-from .random import __all__ as _random
 from .training import FullBatch, Trainer, loss_and_gradient
 
 __all__ = [
+    "Activation",
     "FullBatch",
+    "Loss",
     "Objective",
     "Plan",
     "Predictor",
     "Program",
+    "Rule",
     "Trainer",
     "compilations",
     "cpu_info",
+    "custom_activation",
+    "custom_loss",
+    "custom_rule",
     "default_threads",
     "evaluate",
     "fma_peak",
@@ -47,12 +50,9 @@ __all__ = [
     "packed_shape",
     "panel_width",
     "predict",
+    "scalar",
     "threading_layer",
     "threads",
     "unpack",
-    *_activations,
-    *_elementary,
-    *_losses,
-    *_optimizers,
-    *_random,
+    *(name for module in (activations, elementary, losses, optimizers, random) for name in vars(module)["__all__"]),
 ]

@@ -79,6 +79,20 @@ def like(typingctx: Any, x: Any, value: Any) -> Any:
 
 
 @intrinsic
+def all_like(typingctx: Any, x: Any, values: Any) -> Any:
+    """Return a tuple of numbers in the dtype of x."""
+    if x not in _FORMATS or not isinstance(values, types.BaseTuple):
+        return None
+    kind = types.UniTuple(x, len(values))
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = cgutils.unpack_tuple(builder, args[1])
+        return context.make_tuple(builder, kind, [context.cast(builder, part, one, x) for part, one in zip(parts, values)])
+
+    return kind(x, values), codegen
+
+
+@intrinsic
 def absolute(typingctx: Any, x: Any) -> Any:
     """Return |x|, nan kept."""
     if x not in _FORMATS:

@@ -29,8 +29,12 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core import caching, errors, types
+from numba import types
+from numba.core import caching, errors
 from numba.extending import typeof_impl
+
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT must be 0 or left out; got 1. The kernels work on addresses, which only compiled code can.")
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
@@ -105,6 +109,10 @@ class _Cache(caching.FunctionCache):
 
     _impl_class = _CacheImpl
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Tell functions apart by their names: Numba's own key has what a closure holds, whose bytes differ in every process."""
+        return sig, codegen.magic_tuple(), self._py_func.__module__, self._py_func.__qualname__
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             found = super().load_overload(sig, target_context)
@@ -162,14 +170,22 @@ def helper(function: Callable[..., Any]) -> Any:
     return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
 
 
-def task(function: Callable[..., Any]) -> Any:
-    """Compile a function that kernels call by its `address`: its machine code is made once, not again in each of them."""
-    return _compile(function, no_cpython_wrapper=True)
+def task(function: Callable[..., Any], cached: bool = True) -> Any:
+    """Compile a function that kernels call by its `address`: its machine code is made once, not again in each of them.
+
+    It is kept on the disk unless its sources are a user's, whose changes nobody watches.
+    """
+    return _compile(function, no_cpython_wrapper=True) if cached else numba.njit(function, no_cpython_wrapper=True, **FLAGS)
 
 
 def inline(function: Callable[..., Any]) -> Any:
     """Compile a scalar helper into the loops that call it, so that they vectorize."""
     return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
+
+
+def public_inline(function: Callable[..., Any]) -> Any:
+    """Compile a scalar helper that users call too: from their loops and from Python."""
+    return numba.njit(function, forceinline=True, **FLAGS)
 
 
 def parallel_jit(function: Callable[..., Any]) -> Any:
@@ -192,6 +208,41 @@ def address(dispatcher: Any, signature: Any) -> int:
     dispatcher.compile(signature)
     result = dispatcher.overloads[tuple(signature.args)]
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_cfunc_wrapper_name))
+
+
+DTYPES = {"float32": types.float32, "float64": types.float64}
+
+
+class Task:
+    """A `task` that is compiled for a dtype when its address is first asked for.
+
+    Parameters
+    ----------
+    dispatcher : task (tag, ...)
+        `tag` is a null pointer that says the dtype, the others are int64: sizes and addresses.
+    """
+
+    def __init__(self, dispatcher: Any) -> None:
+        self.dispatcher = dispatcher
+        self._addresses: dict[str, int] = {}
+
+    def signature(self, dtype: Any) -> Any:
+        """Return the types of its arguments."""
+        count = self.dispatcher.py_func.__code__.co_argcount - 1
+        return types.void(types.CPointer(DTYPES[np.dtype(dtype).name]), *[types.int64] * count)
+
+    def address(self, dtype: Any) -> int:
+        """Return where its machine code for a dtype lies."""
+        name = np.dtype(dtype).name
+        if name not in self._addresses:
+            self._addresses[name] = address(self.dispatcher, self.signature(name))
+        return self._addresses[name]
+
+
+def named(function: Callable[..., Any], module: str, name: str, doc: str | None = None) -> Callable[..., Any]:
+    """Return a function made in a closure under the name that it has for users and for the cache, which knows functions by it."""
+    function.__module__, function.__name__, function.__qualname__, function.__doc__ = module, name, name, doc
+    return function
 
 
 class Kernel:
@@ -219,8 +270,10 @@ class Kernel:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return self._face(*args, **kwargs)
-        except ValueError as error:
-            raise ValueError(f"{error}; got {_describe(args, kwargs)}.") from None
+        except (TypeError, ValueError) as error:
+            if isinstance(error, TypeError) and not str(error).startswith(f"{self.__name__}: "):  # type: ignore[attr-defined]
+                raise
+            raise type(error)(f"{error}; got {_describe(args, kwargs)}.") from None
         except errors.NumbaError as error:
             if isinstance(error, (errors.TypingError, errors.UnsupportedError)):
                 raise TypeError(f"{self.__name__} cannot take these arguments: {_describe(args, kwargs)}.") from error  # type: ignore[attr-defined]

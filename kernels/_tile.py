@@ -46,7 +46,15 @@ def _vector_bytes() -> int:
     return 64 if "%zmm" in assembly else 32 if "%ymm" in assembly else 16
 
 
-VECTOR_BYTES = int(os.environ.get("FASTNN_VECTOR_BYTES", 0)) or _vector_bytes()
+def _wished_vector_bytes() -> int:
+    """Return what FASTNN_VECTOR_BYTES asks for, 0 where it is not set."""
+    wish = os.environ.get("FASTNN_VECTOR_BYTES", "0")
+    if wish not in ("0", "16", "32", "64"):
+        raise ImportError(f"FASTNN_VECTOR_BYTES must be 16, 32 or 64, or 0 for what the machine has; got {wish!r}.")
+    return int(wish)
+
+
+VECTOR_BYTES = _wished_vector_bytes() or _vector_bytes()
 _WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or llvm.get_default_triple().startswith(("aarch64", "arm64"))
 # Accumulators fill the registers but for a few: 32 of them on AVX-512 and NEON, 16 elsewhere.
 # 16 = 6 + 6 + 4: a tile of 5 rows runs at 88 % of the peak, one of 4 at 99 % (AVX2, measured).
@@ -217,6 +225,35 @@ def copy_line(typingctx, zero, source, out):
         return context.get_dummy_value()
 
     return types.void(zero, types.intp, types.intp), codegen
+
+
+@intrinsic
+def add_line(typingctx, zero, source, out):
+    """Add the numbers of one line of a panel to those at another address."""
+    scalar, itemsize, _ = _float_type(zero)
+    line = ir.VectorType(scalar, PANEL_BYTES // itemsize).as_pointer()
+
+    def codegen(context, builder, sig, args):
+        source, out = (builder.inttoptr(address, line) for address in args[1:])
+        builder.store(builder.fadd(builder.load(out, align=itemsize), builder.load(source, align=itemsize)), out, align=itemsize)
+        return context.get_dummy_value()
+
+    return types.void(zero, types.intp, types.intp), codegen
+
+
+BUFFER_LINES = 16
+
+
+@intrinsic
+def line_buffer(typingctx, zero):
+    """Return the address of BUFFER_LINES lines on the stack, which are the caller's until it returns."""
+    scalar, itemsize, _ = _float_type(zero)
+
+    def codegen(context, builder, sig, args):
+        room = cgutils.alloca_once(builder, ir.VectorType(scalar, PANEL_BYTES // itemsize), BUFFER_LINES)
+        return builder.ptrtoint(room, I64)
+
+    return types.intp(zero), codegen
 
 
 @intrinsic

@@ -1,78 +1,493 @@
 """Activations and their derivatives: `*_forward` computes out = f(Z), `*_backward` out = dA * f'(Z).
 
 `saved` is what the way back needs of the way forth: the activation's output, but its input for those in `SAVES_INPUT`.
-nan stays nan. Elementwise activations take arrays of any shape, softmax and log_softmax rows of a matrix. `out` may be
-the array that it replaces, `Z` or `dA`.
+nan stays nan: `x if x > 0 else 0` would lose it, `0 if x < 0 else x` keeps it. Elementwise activations take arrays of any shape,
+softmax and log_softmax rows of a matrix. `out` may be the array that it replaces, `Z` or `dA`; otherwise it shares no memory
+with what is read.
+
+An elementwise activation is two functions of one element and a line of `ACTIVATIONS`.
 """
 
 from __future__ import annotations
 
-from . import _activations as formulas
-from ._activations import (
-    ELU,
-    GELU,
-    GELU_TANH,
-    IDENTITY,
-    LEAKY_RELU,
-    LOG_SOFTMAX,
-    RELU,
-    SAVES_INPUT,
-    SELU,
-    SIGMOID,
-    SILU,
-    SOFTMAX,
-    SOFTPLUS,
-    TANH,
-    backward_range,
-    forward_range,
-)
-from ._elements import copy_elements, map_elements, map_pairs
-from ._jit import kernel
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ELU",
-    "GELU",
-    "GELU_TANH",
-    "IDENTITY",
-    "LEAKY_RELU",
-    "LOG_SOFTMAX",
-    "RELU",
-    "SAVES_INPUT",
-    "SELU",
-    "SIGMOID",
-    "SILU",
-    "SOFTMAX",
-    "SOFTPLUS",
-    "TANH",
-    "activation_backward",
-    "activation_forward",
-    "elu_backward",
-    "elu_forward",
-    "gelu_backward",
-    "gelu_forward",
-    "gelu_tanh_backward",
-    "gelu_tanh_forward",
-    "identity_backward",
-    "identity_forward",
-    "leaky_relu_backward",
-    "leaky_relu_forward",
-    "log_softmax_backward",
-    "log_softmax_forward",
-    "relu_backward",
-    "relu_forward",
-    "selu_backward",
-    "selu_forward",
-    "sigmoid_backward",
-    "sigmoid_forward",
-    "silu_backward",
-    "silu_forward",
-    "softmax_backward",
-    "softmax_forward",
-    "softplus_backward",
-    "softplus_forward",
-    "tanh_backward",
-    "tanh_forward",
-]
+import numpy as np
+
+from ._bits import absolute, like
+from ._door import check_alike, check_apart, check_place
+from ._elements import copy_elements, sum_elements
+from ._factory import Activation, in_place, in_place_of_gradient, nothing, switch
+from ._jit import Kernel, helper, inline, jit, kernel, named
+from ._math import erf, exp, expm1, log, log1p, tanh
+
+LEAKY_SLOPE = 0.01
+# Klambauer et al., Self-normalizing neural networks, NeurIPS 2017: these keep mean 0 and variance 1
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+_ROOT_HALF, _ROOT_2_OVER_PI, _GELU_CUBE = 0.7071067811865476, 0.7978845608028654, 0.044715
+_ONE_OVER_ROOT_2PI = 0.3989422804014327
+_FAR = 1000.0  # beyond it a gate is 0 or 1 to the last bit: stops infinity * 0 from being nan
+
+
+# Of one element: forth, and back from what was saved and the gradient d of the output.
+
+
+@inline
+def identity(z):
+    """Return z."""
+    return z
+
+
+@inline
+def identity_gradient(a, d):
+    """Return d."""
+    return d
+
+
+_identity = Activation("identity", identity, identity_gradient)
+IDENTITY, identity_forward, identity_backward = 0, _identity.forward, _identity.backward
+
+
+@inline
+def relu(z):
+    """Return max(z, 0)."""
+    return like(z, 0.0) if z < 0.0 else z
+
+
+@inline
+def relu_gradient(a, d):
+    """Return d where a > 0, else 0."""
+    return d if a > 0.0 else like(d, 0.0)
+
+
+_relu = Activation("relu", relu, relu_gradient)
+RELU, relu_forward, relu_backward = 1, _relu.forward, _relu.backward
+
+
+@inline
+def leaky_relu(z):
+    """Return z where z > 0, else 0.01 z."""
+    return like(z, LEAKY_SLOPE) * z if z < 0.0 else z
+
+
+@inline
+def leaky_relu_gradient(a, d):
+    """Return d where a > 0, else 0.01 d."""
+    return d if a > 0.0 else like(d, LEAKY_SLOPE) * d
+
+
+_leaky_relu = Activation("leaky_relu", leaky_relu, leaky_relu_gradient)
+LEAKY_RELU, leaky_relu_forward, leaky_relu_backward = 2, _leaky_relu.forward, _leaky_relu.backward
+
+
+@inline
+def elu(z):
+    """Return z where z > 0, else e**z - 1."""
+    return z if z > 0.0 else expm1(z)
+
+
+@inline
+def elu_gradient(a, d):
+    """Return d where a > 0, else d * (1 + a)."""
+    return d if a > 0.0 else d * (like(a, 1.0) + a)
+
+
+_elu = Activation(
+    "elu",
+    elu,
+    elu_gradient,
+    reference="Clevert, Unterthiner, Hochreiter, Fast and accurate deep network learning by exponential linear units, arXiv 1511.07289.",
+)
+ELU, elu_forward, elu_backward = 3, _elu.forward, _elu.backward
+
+
+@inline
+def selu(z):
+    """Return scale * z where z > 0, else scale * alpha * (e**z - 1)."""
+    return like(z, SELU_SCALE) * z if z > 0.0 else like(z, SELU_SCALE * SELU_ALPHA) * expm1(z)
+
+
+@inline
+def selu_gradient(a, d):
+    """Return d * scale where a > 0, else d * (a + scale * alpha)."""
+    return d * (like(a, SELU_SCALE) if a > 0.0 else a + like(a, SELU_SCALE * SELU_ALPHA))
+
+
+_selu = Activation(
+    "selu",
+    selu,
+    selu_gradient,
+    reference="Klambauer et al., Self-normalizing neural networks, NeurIPS 2017.",
+)
+SELU, selu_forward, selu_backward = 4, _selu.forward, _selu.backward
+
+
+@inline
+def sigmoid(z):
+    """Return 1 / (1 + e**-z)."""
+    e = exp(-absolute(z))
+    one = like(z, 1.0)
+    return (e if z < 0.0 else one) / (one + e)
+
+
+@inline
+def sigmoid_gradient(a, d):
+    """Return d * a * (1 - a)."""
+    return d * (a * (like(a, 1.0) - a))
+
+
+_sigmoid = Activation("sigmoid", sigmoid, sigmoid_gradient)
+SIGMOID, sigmoid_forward, sigmoid_backward = 10, _sigmoid.forward, _sigmoid.backward
+
+
+@inline
+def tanh_gradient(a, d):
+    """Return d * (1 - a**2)."""
+    return d * ((like(a, 1.0) - a) * (like(a, 1.0) + a))
+
+
+_tanh = Activation("tanh", tanh, tanh_gradient)
+TANH, tanh_forward, tanh_backward = 9, _tanh.forward, _tanh.backward
+
+
+@inline
+def softplus(z):
+    """Return log(1 + e**z)."""
+    return relu(z) + log1p(exp(-absolute(z)))
+
+
+@inline
+def softplus_gradient(a, d):
+    """Return d * (1 - e**-a), which is d * sigmoid(z)."""
+    return d * -expm1(-a)
+
+
+_softplus = Activation("softplus", softplus, softplus_gradient)
+SOFTPLUS, softplus_forward, softplus_backward = 8, _softplus.forward, _softplus.backward
+
+
+@inline
+def _normal_share(z):
+    """Return (1 + erf(z / sqrt(2))) / 2, the share of a normal distribution below z."""
+    return like(z, 0.5) + like(z, 0.5) * erf(z * like(z, _ROOT_HALF))
+
+
+@inline
+def _within(z):
+    """Return z, or -1000 or 1000 where it is farther from 0."""
+    z = like(z, -_FAR) if z < -_FAR else z
+    return like(z, _FAR) if z > _FAR else z
+
+
+@inline
+def gelu(z):
+    """Return z * (1 + erf(z / sqrt(2))) / 2."""
+    z = like(z, -_FAR) if z < -_FAR else z
+    return z * _normal_share(z)
+
+
+@inline
+def gelu_gradient(z, d):
+    """Return d * (share of a normal distribution below z + z * its density at z)."""
+    z = _within(z)
+    density = like(z, _ONE_OVER_ROOT_2PI) * exp(like(z, -0.5) * (z * z))
+    return d * (_normal_share(z) + z * density)
+
+
+_gelu = Activation(
+    "gelu",
+    gelu,
+    gelu_gradient,
+    saves_input=True,
+    reference="Hendrycks, Gimpel, Gaussian error linear units, arXiv 1606.08415.",
+)
+GELU, gelu_forward, gelu_backward = 5, _gelu.forward, _gelu.backward
+
+
+@inline
+def _twice_gelu_inner(z):
+    """Return twice the argument of gelu_tanh's tanh: (1 + tanh(x)) / 2 = sigmoid(2x)."""
+    return like(z, 2.0 * _ROOT_2_OVER_PI) * (z + like(z, _GELU_CUBE) * (z * z * z))
+
+
+@inline
+def gelu_tanh(z):
+    """Return z * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z**3))) / 2."""
+    z = like(z, -_FAR) if z < -_FAR else z
+    return z * sigmoid(_twice_gelu_inner(z))
+
+
+@inline
+def gelu_tanh_gradient(z, d):
+    """Return d * (s + z * s * (1 - s) * u') with s = sigmoid(u), u = 2 sqrt(2 / pi) * (z + 0.044715 z**3)."""
+    z = _within(z)
+    s = sigmoid(_twice_gelu_inner(z))
+    slope = like(z, 2.0 * _ROOT_2_OVER_PI) * (like(z, 1.0) + like(z, 3.0 * _GELU_CUBE) * (z * z))
+    return d * (s + z * (s * (like(z, 1.0) - s)) * slope)
+
+
+_gelu_tanh = Activation(
+    "gelu_tanh",
+    gelu_tanh,
+    gelu_tanh_gradient,
+    saves_input=True,
+    reference="Hendrycks, Gimpel, Gaussian error linear units, arXiv 1606.08415.",
+)
+GELU_TANH, gelu_tanh_forward, gelu_tanh_backward = 6, _gelu_tanh.forward, _gelu_tanh.backward
+
+
+@inline
+def silu(z):
+    """Return z / (1 + e**-z)."""
+    z = like(z, -_FAR) if z < -_FAR else z
+    return z * sigmoid(z)
+
+
+@inline
+def silu_gradient(z, d):
+    """Return d * (s + z * s * (1 - s)) with s = sigmoid(z)."""
+    z = _within(z)
+    s = sigmoid(z)
+    return d * (s + z * (s * (like(z, 1.0) - s)))
+
+
+_silu = Activation(
+    "silu",
+    silu,
+    silu_gradient,
+    saves_input=True,
+    reference="Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, arXiv 1702.03118.",
+)
+SILU, silu_forward, silu_backward = 7, _silu.forward, _silu.backward
+
+
+@inline
+def mish(z):
+    """Return z * tanh(log(1 + e**z))."""
+    z = like(z, -_FAR) if z < -_FAR else z
+    return z * tanh(softplus(z))
+
+
+@inline
+def mish_gradient(z, d):
+    """Return d * (t + z * (1 - t**2) * sigmoid(z)) with t = tanh(log(1 + e**z))."""
+    z = _within(z)
+    t = tanh(softplus(z))
+    return d * (t + z * ((like(z, 1.0) - t) * (like(z, 1.0) + t)) * sigmoid(z))
+
+
+_mish = Activation(
+    "mish",
+    mish,
+    mish_gradient,
+    saves_input=True,
+    reference="Misra, Mish: a self regularized non-monotonic activation function, BMVC 2020.",
+)
+MISH, mish_forward, mish_backward = 13, _mish.forward, _mish.backward
+
+
+@dataclass(frozen=True)
+class RowActivation:
+    """An activation that needs whole rows: its name, its public pair, and helpers that replace rows: rows(out), gradient_rows(saved, out)."""
+
+    name: str
+    forward: Kernel
+    backward: Kernel
+    rows: Any
+    gradient_rows: Any
+
+
+# Of rows.
+
+
+@inline
+def softmax_rows(out):
+    """Replace each row z by e**z / sum(e**z)."""
+    for i in range(out.shape[0]):
+        row = out[i]
+        exp_row(row)
+        total = sum_elements(row)
+        for j in range(row.size):
+            row[j] = row[j] / like(row[j], total)
+
+
+@inline
+def exp_row(row):
+    """Replace a row z by e**(z - max(z)), which cannot overflow; return max(z)."""
+    top = -np.inf
+    for j in range(row.size):
+        top = row[j] if row[j] > top else top
+    for j in range(row.size):
+        row[j] = exp(row[j] - like(row[j], top))
+    return top
+
+
+@inline
+def log_softmax_rows(out):
+    """Replace each row z by z - log(sum(e**z))."""
+    for i in range(out.shape[0]):
+        row = out[i]
+        top = -np.inf
+        for j in range(row.size):
+            top = row[j] if row[j] > top else top
+        total = 0.0
+        for j in range(row.size):
+            row[j] -= like(row[j], top)
+            total += exp(row[j])
+        shift = log(total)
+        for j in range(row.size):
+            row[j] -= like(row[j], shift)
+
+
+@inline
+def softmax_gradient_rows(A, out):
+    """Replace each row d by a * (d - sum(a * d))."""
+    for i in range(out.shape[0]):
+        a, row = A[i], out[i]
+        product = 0.0
+        for j in range(row.size):
+            product += np.float64(a[j]) * row[j]
+        for j in range(row.size):
+            row[j] = a[j] * (row[j] - like(row[j], product))
+
+
+@inline
+def log_softmax_gradient_rows(A, out):
+    """Replace each row d by d - e**a * sum(d)."""
+    for i in range(out.shape[0]):
+        a, row = A[i], out[i]
+        total = sum_elements(row)
+        for j in range(row.size):
+            row[j] -= exp(a[j]) * like(row[j], total)
+
+
+def _row_kernels(name: str, rows: Any, gradient_rows: Any) -> tuple[Kernel, Kernel]:
+    """Return the public pair of an activation of rows."""
+    alike, place = check_alike(f"{name}_forward", "Z", "out"), check_place(f"{name}_forward", "Z")
+    back_alike, back_place = (
+        check_alike(f"{name}_backward", "saved", "dA", "out"),
+        check_place(f"{name}_backward", "dA"),
+    )
+    from_saved = check_apart(f"{name}_backward", ("out",), ("saved",))
+    doc = f"""{rows.__doc__} That is out, of Z.
+
+    The largest of a row is subtracted first, so nothing overflows.
+
+    Parameters
+    ----------
+    Z : float32 or float64 array (n, m)
+    out : array (n, m) of that dtype, overwritten
+        May be Z; otherwise it shares no memory with it.
+    """
+    back_doc = f"""{gradient_rows.__doc__} That is out, of saved and dA.
+
+    Parameters
+    ----------
+    saved : float32 or float64 array (n, m)
+        Output of `{name}_forward`.
+    dA : array (n, m) of that dtype
+        Gradient with respect to the output.
+    out : array (n, m) of that dtype, overwritten
+        Gradient with respect to the input. May be dA; otherwise it shares no memory with the others.
+    """
+
+    def forward(Z, out):
+        alike((Z, out))
+        place(Z, out)
+        copy_elements(Z, out)
+        rows(out)
+
+    def backward(saved, dA, out):
+        back_alike((saved, dA, out))
+        back_place(dA, out)
+        from_saved((out,), (saved,))
+        copy_elements(dA, out)
+        gradient_rows(saved, out)
+
+    return kernel(named(forward, __name__, f"{name}_forward", doc)), kernel(
+        named(backward, __name__, f"{name}_backward", back_doc)
+    )
+
+
+SOFTMAX, LOG_SOFTMAX = 11, 12
+softmax_forward, softmax_backward = _row_kernels("softmax", softmax_rows, softmax_gradient_rows)
+log_softmax_forward, log_softmax_backward = _row_kernels("log_softmax", log_softmax_rows, log_softmax_gradient_rows)
+
+
+ACTIVATIONS: dict[int, Activation] = {
+    IDENTITY: _identity,
+    RELU: _relu,
+    LEAKY_RELU: _leaky_relu,
+    ELU: _elu,
+    SELU: _selu,
+    GELU: _gelu,
+    GELU_TANH: _gelu_tanh,
+    SILU: _silu,
+    SOFTPLUS: _softplus,
+    TANH: _tanh,
+    SIGMOID: _sigmoid,
+    MISH: _mish,
+}
+ROW_ACTIVATIONS: dict[int, RowActivation] = {
+    SOFTMAX: RowActivation("softmax", softmax_forward, softmax_backward, softmax_rows, softmax_gradient_rows),
+    LOG_SOFTMAX: RowActivation(
+        "log_softmax", log_softmax_forward, log_softmax_backward, log_softmax_rows, log_softmax_gradient_rows
+    ),
+}
+ELEMENTWISE = tuple(ACTIVATIONS)
+CODES = (*ACTIVATIONS, *ROW_ACTIVATIONS)
+SAVES_INPUT = tuple(code for code, one in ACTIVATIONS.items() if one.saves_input)
+
+if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
+    __all__ = sorted(
+        {"ACTIVATIONS", "ROW_ACTIVATIONS", "SAVES_INPUT", "activation_backward", "activation_forward"}.union(
+            *(
+                (one.name.upper(), f"{one.name}_backward", f"{one.name}_forward")
+                for one in (ACTIVATIONS | ROW_ACTIVATIONS).values()
+            )
+        )
+    )
+
+
+# Chosen by a code, in whole loops, so that each of them vectorizes.
+
+
+def _of_rows(rows: Any) -> Any:
+    @helper
+    def apply(X, out):
+        rows(out)
+
+    return apply
+
+
+_changing = {code: one for code, one in ACTIVATIONS.items() if code != IDENTITY}
+_forward = switch({code: one.formula for code, one in _changing.items()}, in_place, nothing)
+_backward = switch({code: one.gradient for code, one in _changing.items()}, in_place_of_gradient, nothing)
+_forward_rows = switch({code: one.rows for code, one in ROW_ACTIVATIONS.items()}, _of_rows, nothing)
+_backward_rows = switch({code: one.gradient_rows for code, one in ROW_ACTIVATIONS.items()}, lambda rows: rows, nothing)
+
+
+@jit
+def forward_range(activation, Z, out):
+    """Compute out = f(Z) for an elementwise activation; out may be Z."""
+    copy_elements(Z, out)
+    _forward(activation, Z, out)
+
+
+@jit
+def backward_range(activation, saved, d, out):
+    """Compute out = d * f' for an elementwise activation; out may be d."""
+    copy_elements(d, out)
+    _backward(activation, saved, out)
+
+
+_forward_alike, _forward_place = check_alike("activation_forward", "Z", "out"), check_place("activation_forward", "Z")
+_backward_alike, _backward_place = (
+    check_alike("activation_backward", "saved", "dA", "out"),
+    check_place("activation_backward", "dA"),
+)
+_backward_apart = check_apart("activation_backward", ("out",), ("saved",))
 
 
 @kernel
@@ -84,21 +499,18 @@ def activation_forward(activation, Z, out):
     activation : int
         `RELU`, `SIGMOID` and so on; `SOFTMAX` and `LOG_SOFTMAX` for a matrix only.
     Z : float32 or float64 array
-    out : array of that shape, overwritten
-        May be Z.
+    out : array of that shape and dtype, overwritten
+        May be Z; otherwise it shares no memory with it.
     """
-    if Z.shape != out.shape:
-        raise ValueError("activation_forward: out must have the shape of Z")
-    if activation < IDENTITY or activation > LOG_SOFTMAX:
-        raise ValueError("activation_forward: activation must be one of the codes from IDENTITY to LOG_SOFTMAX")
-    if Z.ndim != 2 and activation >= SOFTMAX:
+    _forward_alike((Z, out))
+    _forward_place(Z, out)
+    if activation not in CODES:
+        raise ValueError("activation_forward: activation must be one of the codes such as RELU")
+    if Z.ndim != 2 and activation not in ELEMENTWISE:
         raise ValueError("activation_forward: Z must be a matrix for softmax and log_softmax")
     forward_range(activation, Z, out)
     if Z.ndim == 2:
-        if activation == SOFTMAX:
-            formulas.softmax_rows(out)
-        elif activation == LOG_SOFTMAX:
-            formulas.log_softmax_rows(out)
+        _forward_rows(activation, Z, out)
 
 
 @kernel
@@ -111,477 +523,18 @@ def activation_backward(activation, saved, dA, out):
         `RELU`, `SIGMOID` and so on; `SOFTMAX` and `LOG_SOFTMAX` for a matrix only.
     saved : float32 or float64 array
         Output of the activation; its input for those in `SAVES_INPUT`.
-    dA : array of that shape
+    dA : array of that shape and dtype
         Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
+    out : array of that shape and dtype, overwritten
+        Gradient with respect to the input. May be dA; otherwise it shares no memory with the others.
     """
-    if saved.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("activation_backward: dA and out must have the shape of saved")
-    if activation < IDENTITY or activation > LOG_SOFTMAX:
-        raise ValueError("activation_backward: activation must be one of the codes from IDENTITY to LOG_SOFTMAX")
-    if out.ndim != 2 and activation >= SOFTMAX:
+    _backward_alike((saved, dA, out))
+    _backward_place(dA, out)
+    _backward_apart((out,), (saved,))
+    if activation not in CODES:
+        raise ValueError("activation_backward: activation must be one of the codes such as RELU")
+    if out.ndim != 2 and activation not in ELEMENTWISE:
         raise ValueError("activation_backward: saved must be a matrix for softmax and log_softmax")
     backward_range(activation, saved, dA, out)
     if out.ndim == 2:
-        if activation == SOFTMAX:
-            formulas.softmax_gradient_rows(saved, out)
-        elif activation == LOG_SOFTMAX:
-            formulas.log_softmax_gradient_rows(saved, out)
-
-
-@kernel
-def identity_forward(Z, out):
-    """Compute out = Z.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("identity_forward: out must have the shape of Z")
-    map_elements(formulas.identity, Z, out)
-
-
-@kernel
-def identity_backward(A, dA, out):
-    """Compute out = dA.
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `identity_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("identity_backward: dA and out must have the shape of A")
-    map_pairs(formulas.identity_gradient, A, dA, out)
-
-
-@kernel
-def relu_forward(Z, out):
-    """Compute out = max(Z, 0).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("relu_forward: out must have the shape of Z")
-    map_elements(formulas.relu, Z, out)
-
-
-@kernel
-def relu_backward(A, dA, out):
-    """Compute out = dA where A > 0, else 0.
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `relu_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("relu_backward: dA and out must have the shape of A")
-    map_pairs(formulas.relu_gradient, A, dA, out)
-
-
-@kernel
-def leaky_relu_forward(Z, out):
-    """Compute out = Z where Z > 0, else 0.01 * Z.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("leaky_relu_forward: out must have the shape of Z")
-    map_elements(formulas.leaky_relu, Z, out)
-
-
-@kernel
-def leaky_relu_backward(A, dA, out):
-    """Compute out = dA where A > 0, else 0.01 * dA.
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `leaky_relu_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("leaky_relu_backward: dA and out must have the shape of A")
-    map_pairs(formulas.leaky_relu_gradient, A, dA, out)
-
-
-@kernel
-def elu_forward(Z, out):
-    """Compute out = Z where Z > 0, else e**Z - 1.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-
-    References
-    ----------
-    Clevert, Unterthiner, Hochreiter, Fast and accurate deep network learning by exponential linear units, arXiv 1511.07289.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("elu_forward: out must have the shape of Z")
-    map_elements(formulas.elu, Z, out)
-
-
-@kernel
-def elu_backward(A, dA, out):
-    """Compute out = dA where A > 0, else dA * (1 + A).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `elu_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("elu_backward: dA and out must have the shape of A")
-    map_pairs(formulas.elu_gradient, A, dA, out)
-
-
-@kernel
-def selu_forward(Z, out):
-    """Compute out = 1.0507 * (Z where Z > 0, else 1.6733 * (e**Z - 1)).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-
-    References
-    ----------
-    Klambauer et al., Self-normalizing neural networks, NeurIPS 2017.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("selu_forward: out must have the shape of Z")
-    map_elements(formulas.selu, Z, out)
-
-
-@kernel
-def selu_backward(A, dA, out):
-    """Compute out = dA * (1.0507 where A > 0, else A + 1.0507 * 1.6733).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `selu_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("selu_backward: dA and out must have the shape of A")
-    map_pairs(formulas.selu_gradient, A, dA, out)
-
-
-@kernel
-def gelu_forward(Z, out):
-    """Compute out = Z * (1 + erf(Z / sqrt(2))) / 2.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-
-    References
-    ----------
-    Hendrycks, Gimpel, Gaussian error linear units, arXiv 1606.08415.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("gelu_forward: out must have the shape of Z")
-    map_elements(formulas.gelu, Z, out)
-
-
-@kernel
-def gelu_backward(Z, dA, out):
-    """Compute out = dA * (P(Z) + Z * p(Z)) with the normal distribution P and its density p.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-        Input of `gelu_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if Z.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("gelu_backward: dA and out must have the shape of Z")
-    map_pairs(formulas.gelu_gradient, Z, dA, out)
-
-
-@kernel
-def gelu_tanh_forward(Z, out):
-    """Compute out = Z * (1 + tanh(sqrt(2 / pi) * (Z + 0.044715 * Z**3))) / 2.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-
-    References
-    ----------
-    Hendrycks, Gimpel, Gaussian error linear units, arXiv 1606.08415.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("gelu_tanh_forward: out must have the shape of Z")
-    map_elements(formulas.gelu_tanh, Z, out)
-
-
-@kernel
-def gelu_tanh_backward(Z, dA, out):
-    """Compute out = dA * d/dZ of the formula of `gelu_tanh_forward`.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-        Input of `gelu_tanh_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if Z.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("gelu_tanh_backward: dA and out must have the shape of Z")
-    map_pairs(formulas.gelu_tanh_gradient, Z, dA, out)
-
-
-@kernel
-def silu_forward(Z, out):
-    """Compute out = Z / (1 + e**-Z).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-
-    References
-    ----------
-    Elfwing, Uchibe, Doya, Sigmoid-weighted linear units, arXiv 1702.03118.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("silu_forward: out must have the shape of Z")
-    map_elements(formulas.silu, Z, out)
-
-
-@kernel
-def silu_backward(Z, dA, out):
-    """Compute out = dA * (s + Z * s * (1 - s)) with s = 1 / (1 + e**-Z).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-        Input of `silu_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if Z.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("silu_backward: dA and out must have the shape of Z")
-    map_pairs(formulas.silu_gradient, Z, dA, out)
-
-
-@kernel
-def softplus_forward(Z, out):
-    """Compute out = log(1 + e**Z).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("softplus_forward: out must have the shape of Z")
-    map_elements(formulas.softplus, Z, out)
-
-
-@kernel
-def softplus_backward(A, dA, out):
-    """Compute out = dA * (1 - e**-A).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `softplus_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("softplus_backward: dA and out must have the shape of A")
-    map_pairs(formulas.softplus_gradient, A, dA, out)
-
-
-@kernel
-def tanh_forward(Z, out):
-    """Compute out = tanh(Z).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("tanh_forward: out must have the shape of Z")
-    map_elements(formulas.tanh, Z, out)
-
-
-@kernel
-def tanh_backward(A, dA, out):
-    """Compute out = dA * (1 - A**2).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `tanh_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("tanh_backward: dA and out must have the shape of A")
-    map_pairs(formulas.tanh_gradient, A, dA, out)
-
-
-@kernel
-def sigmoid_forward(Z, out):
-    """Compute out = 1 / (1 + e**-Z).
-
-    Parameters
-    ----------
-    Z : float32 or float64 array of any shape
-    out : array of that shape, overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("sigmoid_forward: out must have the shape of Z")
-    map_elements(formulas.sigmoid, Z, out)
-
-
-@kernel
-def sigmoid_backward(A, dA, out):
-    """Compute out = dA * A * (1 - A).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Output of `sigmoid_forward`.
-    dA : array of that shape
-        Gradient with respect to the output.
-    out : array of that shape, overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("sigmoid_backward: dA and out must have the shape of A")
-    map_pairs(formulas.sigmoid_gradient, A, dA, out)
-
-
-@kernel
-def softmax_forward(Z, out):
-    """Compute out = e**Z / sum(e**Z), row by row.
-
-    The largest of a row is subtracted first, so nothing overflows.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array (n, m)
-    out : array (n, m), overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("softmax_forward: out must have the shape of Z")
-    copy_elements(Z, out)
-    formulas.softmax_rows(out)
-
-
-@kernel
-def softmax_backward(A, dA, out):
-    """Compute out = A * (dA - sum(A * dA)), row by row.
-
-    Parameters
-    ----------
-    A : float32 or float64 array (n, m)
-        Output of `softmax_forward`.
-    dA : array (n, m)
-        Gradient with respect to the output.
-    out : array (n, m), overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("softmax_backward: dA and out must have the shape of A")
-    copy_elements(dA, out)
-    formulas.softmax_gradient_rows(A, out)
-
-
-@kernel
-def log_softmax_forward(Z, out):
-    """Compute out = Z - log(sum(e**Z)), row by row.
-
-    The largest of a row is subtracted first, so nothing overflows.
-
-    Parameters
-    ----------
-    Z : float32 or float64 array (n, m)
-    out : array (n, m), overwritten
-        May be Z.
-    """
-    if Z.shape != out.shape:
-        raise ValueError("log_softmax_forward: out must have the shape of Z")
-    copy_elements(Z, out)
-    formulas.log_softmax_rows(out)
-
-
-@kernel
-def log_softmax_backward(A, dA, out):
-    """Compute out = dA - e**A * sum(dA), row by row.
-
-    Parameters
-    ----------
-    A : float32 or float64 array (n, m)
-        Output of `log_softmax_forward`.
-    dA : array (n, m)
-        Gradient with respect to the output.
-    out : array (n, m), overwritten
-        Gradient with respect to the input. May be dA.
-    """
-    if A.shape != dA.shape or dA.shape != out.shape:
-        raise ValueError("log_softmax_backward: dA and out must have the shape of A")
-    copy_elements(dA, out)
-    formulas.log_softmax_gradient_rows(A, out)
+        _backward_rows(activation, saved, out)

@@ -14,19 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numba import carray
 
-from ._activations import IDENTITY, RELU, backward_range, forward_range
-from ._jit import helper, max_threads, task
+from ._factory import Activation
+from ._jit import helper, task
 from ._product import FEW_ROWS, column_product, few_rows_product, panel_product
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
-from .activations import SAVES_INPUT
+from .activations import ACTIVATIONS, IDENTITY, RELU
 from .panels import panels
 from .program import Operation, Program, Value, task_address
-from .records import NOW, OP, F, I, Record
+from .records import NOW, OP, I, Record
 
-__all__ = ["Dense", "elements"]
+__all__ = ["Dense", "activation_back", "apply", "elements", "place_gradient"]
 
 TOGETHER = 4  # panels of W transposed at once: they lie side by side
 ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
@@ -74,9 +73,10 @@ BACKWARD = Record(
 )
 
 ACTIVATION = Record(
-    activation=(I, "its code"),
-    source=(I, "address of what it is applied to; for a gradient of what the way back needs"),
-    out=(I, "address of where it is written"),
+    element=(I, "address of its task, forth or back"),
+    values=(I, "address of its parameters"),
+    source=(I, "address of what it is applied to, or of what the way back needs"),
+    out=(I, "address of where it is written, or of the gradient"),
     jump=(I, "numbers from one panel to the next"),
 )
 
@@ -89,21 +89,11 @@ def elements(zero, where, count):
 
 @task
 def activate(tag, record, first, last, panel, now):
-    """out = activation(source) for rows of a panel."""
+    """out = f(source), or on the way back out = out * f'(source), for rows of a panel."""
     zero, A = zero_of(tag), ACTIVATION(record)
     width = width_of(zero)
     at = (panel * A.jump + first * width) * (PANEL_BYTES // width)
-    forward_range(A.activation, elements(zero, A.source + at, (last - first) * width), elements(zero, A.out + at, (last - first) * width))
-
-
-@task
-def derive(tag, record, first, last, panel, now):
-    """d = d * activation'(what was saved) for rows of a panel."""
-    zero, A = zero_of(tag), ACTIVATION(record)
-    width = width_of(zero)
-    at = (panel * A.jump + first * width) * (PANEL_BYTES // width)
-    d = elements(zero, A.out + at, (last - first) * width)
-    backward_range(A.activation, elements(zero, A.source + at, d.size), d, d)
+    call(A.element, (0, A.values, A.source + at, A.out + at, (last - first) * width))
 
 
 @helper
@@ -208,8 +198,8 @@ class Dense:
     index : int
         Its place among the layers with parameters.
     n_in, n_out : int
-    activation : int
-        A code such as `kernels.RELU`; IDENTITY where the activation is left out.
+    activation : Activation
+        IDENTITY's where it is left out.
     W, b : int
         Addresses of the packed weights and the bias.
     dW, db : int
@@ -219,7 +209,7 @@ class Dense:
     index: int
     n_in: int
     n_out: int
-    activation: int
+    activation: Activation
     W: int
     b: int
     dW: int = 0
@@ -235,25 +225,26 @@ class Dense:
         panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1
         row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
         Z = program.matrix(self.n_out)
-        saves = self.training and self.activation in SAVES_INPUT
+        relu, plain = self.activation is ACTIVATIONS[RELU], self.activation is ACTIVATIONS[IDENTITY]
+        saves = self.training and self.activation.saves_input
         A = program.matrix(self.n_out) if saves else Z
         record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=self.W, b=self.b, Z=Z, jump=program.jump)
-        record["mode"] = FLOOR if self.activation == RELU else NO_FINISH
+        record["mode"] = FLOOR if relu else NO_FINISH
         record["panel_parts"], record["row_parts"] = panel_parts, row_parts
         record["product"] = task_address(panel_product, program.dtype)
         record["few"] = task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS else 0
         then: list[Operation] = []
-        if self.activation not in (IDENTITY, RELU):
-            then.append(Operation(activate, ACTIVATION.new(activation=self.activation, source=Z, out=A, jump=program.jump)))
+        if not relu and not plain:
+            then.append(activation_forth(self.activation, program, Z, A))
         program.operations(record, "then", then)
         name = f"A{self.index + 1}"
         program.phase(dense_forward, panel_parts * row_parts, record, work, f"{name} = f({X.name} W{self.index + 1} + b{self.index + 1})", True)
         trained = bool(self.dW or self.db)
         out = Value(A, self.n_out, name, epilogue=then, wanted=X.wanted or trained)
-        if self.activation == RELU:
+        if relu:
             out.mask = A
-        elif self.activation != IDENTITY:
-            out.finish = [self.derivative(Z if saves else A, program)]
+        elif not plain and self.training:
+            out.finish = [activation_back(self.activation, program, Z if saves else A)]
 
         def backward(dZ: int) -> int:
             if not trained and not X.wanted:
@@ -261,10 +252,6 @@ class Dense:
             return self._emit_backward(program, X, dZ)
 
         return out, backward
-
-    def derivative(self, saved: int, program: Program) -> Operation:
-        """Return the operation that takes a gradient through the activation; the gradient's place is filled in by who writes it."""
-        return Operation(derive, ACTIVATION.new(activation=self.activation, source=saved, jump=program.jump))
 
     def _emit_backward(self, program: Program, X: Value, dZ: int) -> int:
         rows, width = program.rows, program.width
@@ -288,6 +275,18 @@ class Dense:
         program.phase(dense_backward, input_parts * output_parts, record, work, f"{', '.join(made)} from dA{i}" + (", updated" if self.update else ""), True)
         program.release(dZ)
         return dX
+
+
+def activation_forth(activation: Activation, program: Program, source: int, out: int) -> Operation:
+    """Return the operation out = f(source)."""
+    task_, values = activation.forward_task.address(program.dtype), program.keep(activation.values)
+    return Operation(activate, ACTIVATION.new(element=task_, values=values, source=source, out=out, jump=program.jump))
+
+
+def activation_back(activation: Activation, program: Program, saved: int) -> Operation:
+    """Return the operation that takes a gradient through an activation; who writes the gradient fills in its place."""
+    task_, values = activation.backward_task.address(program.dtype), program.keep(activation.values)
+    return Operation(activate, ACTIVATION.new(element=task_, values=values, source=saved, jump=program.jump))
 
 
 def place_gradient(operation: Operation, where: int) -> Operation:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ._bits import like
 from ._jit import address as address_of_function
-from ._jit import helper, jit, kernel, task
+from ._jit import DTYPES, helper, jit, kernel, task
 from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of
 from .plan import Array
-from .program import TYPES, task_address
+from .program import task_address
 from .records import F, I, Record, address
 from .team import TEAM_WORK, run_tasks
 
@@ -167,7 +167,7 @@ class Gather:
 def _convert_address(source: np.dtype[Any], dtype: str) -> int:
     """Return the address of `gather_converted` from one dtype to another."""
     kind = types.CPointer(numba.from_dtype(source))
-    return address_of_function(gather_converted, types.void(kind, types.CPointer(TYPES[dtype]), types.int64, types.int64))
+    return address_of_function(gather_converted, types.void(kind, types.CPointer(DTYPES[dtype]), types.int64, types.int64))
 
 
 @kernel

@@ -26,17 +26,22 @@ import numba
 import numpy as np
 from numba import types
 
-from . import network as net
 from ._jit import Kernel, address
 from ._product import column_product, panel_product
 from ._tile import PANEL_BYTES, VECTOR_BYTES, cpu_name
+from .dropout import DROPOUT, drop
+from .objective import LOSS, LOSS_ROWS, loss_rows
+from .records import NOW
+from .records import address as address_of_record
 
 kernels = importlib.import_module("kernels")
 ROWS, COLUMNS = 96, 256
-NO_LOOP = {"loss_scale"} | {name for name in kernels.__all__ if name.startswith("network_")}  # these call tasks by their address
+NO_LOOP = {"loss_scale"}
 PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernels.__all__ and isinstance(value, Kernel) and name not in NO_LOOP}
-TASKS = {"rows_product": panel_product, "columns_product": column_product, "activate": net._activate, "derive": net._derive}
-TASKS |= {"dropout_task": net._dropout, "loss_task": net._loss_task, "update_task": net._update_task}
+GELU, ADAM, HUBER = kernels.ACTIVATIONS[kernels.GELU], kernels.OPTIMIZERS[kernels.ADAM], kernels.LOSSES[kernels.HUBER]
+TASKS = {"rows_product": panel_product, "columns_product": column_product}
+TASKS |= {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
+TASKS |= {"dropout_task": drop, "loss_task": loss_rows, "update_task": ADAM.task.dispatcher}
 NAMES = sorted([*PUBLIC, *TASKS])
 FLOPS = {"linear_forward": 2, "matmul": 2, "linear_backward": 4, "rows_product": 2, "columns_product": 2}  # for a row, input and output
 
@@ -190,24 +195,25 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
     """Return the arguments of a task, without the tag that says its dtype, and the arrays whose addresses are among them."""
     width, count = kernels.panel_width(dtype), rows * COLUMNS
     arrays = np.random.default_rng(0).random((5, ROWS * COLUMNS)).astype(dtype)
-    zeros, large, labels, numbers = np.zeros(COLUMNS, dtype), np.full(count, 1e3, dtype), np.zeros(ROWS, np.int64), np.zeros((2, max(ROWS, net.N_NUMBERS)))
-    numbers[0, : net.HYPER + 3] = 1e-3, 1, 1, 1, 0.9, 0.999, 1e-8
-    table = np.zeros((2, net.N_FIELDS), np.int64)
+    zeros, large, labels, numbers = np.zeros(COLUMNS, dtype), np.full(count, 1e3, dtype), np.zeros(ROWS, np.int64), np.zeros((2, ROWS))
+    numbers[0, :3] = 1e-3, 1, 1
+    hyper = ADAM.record([0.9, 0.999, 1e-8, 0.0])
     X, out, w, m, _ = (array.ctypes.data for array in arrays)
-    zero, saved, plan, layer = zeros.ctypes.data, large.ctypes.data, table[0].ctypes.data, table[1].ctypes.data
-    fields = {net.ROWS: rows, net.JUMP: ROWS * width, net.LABELS: labels.ctypes.data, net.NUMBERS: numbers.ctypes.data, net.ROW_LOSSES: numbers[1].ctypes.data}
-    fields |= {net.CAPACITY: ROWS, net.LANES: m, net.FUSED: 1, net.RULE: kernels.ADAM, net.PARTS: 1, net.UPDATE_COUNT: count}
-    fields |= {net.PARAMETERS: w, net.GRADIENT: X, net.STATE: m, net.SIZE: ROWS * COLUMNS}
-    table[0, list(fields)] = list(fields.values())
-    table[1, [net.N, net.A, net.D]] = COLUMNS, X, out
+    zero, saved = zeros.ctypes.data, large.ctypes.data
+    now = NOW.new(rows=rows, batch=rows, labels=labels.ctypes.data)
+    loss = LOSS.new(n=COLUMNS, A=X, dA=out, jump=ROWS * width, scale=1.0, row_losses=numbers[1].ctypes.data, lanes=m)
+    dropout = DROPOUT.new(source=X, out=out, jump=ROWS * width, threshold=1 << 31)
     arguments = {
         "rows_product": [X, ROWS * width, w, zero, 0, out, width, 0, zero, 0, COLUMNS, rows, w],
         "columns_product": [X, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width],
-        "activate": [kernels.GELU, X, out, count],
-        "derive": [kernels.GELU, saved, out, count],  # there the derivative is 1: out keeps its size
-        "dropout_task": [X, out, 0, count // width, 0, 1 << 31, 0, plan],
+        "activate": [0, X, out, count],
+        "derive": [0, saved, out, count],  # there the derivative is 1: out keeps its size
+        "element_loss": [HUBER.values.ctypes.data, out, X, m, count, numbers.ctypes.data + 16],
+        "update_task": [hyper.ctypes.data, w, X, m, arrays[0].nbytes, count, numbers.ctypes.data],
+        "dropout_task": [address_of_record(dropout), 0, count // width, 0, address_of_record(now)],
+        "loss_task": [0, 0, address_of_record(loss), address_of_record(now)],
     }
-    return arguments.get(name, [0, layer, plan]), (arrays, zeros, large, labels, numbers, table)
+    return arguments[name], (arrays, zeros, large, labels, numbers, hyper, now, loss, dropout)
 
 
 def _prepare(name: str, dtype: str, rows: int) -> tuple[Callable[[], Any], Any, int]:
@@ -238,7 +244,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def measure(name: str, dtype: str = "float32") -> str:
     """Return a line that says how fast a kernel is, and which share of the machine's peak that is."""
-    rows = net.LOSS_ROWS if name == "loss_task" else ROWS  # of one task
+    rows = LOSS_ROWS if name == "loss_task" else ROWS  # of one task
     run, _, n_bytes = _prepare(name, dtype, rows)
     seconds = max(_seconds(run) - _seconds(_prepare(name, dtype, 0)[0]), 1e-9)
     if name in FLOPS:

@@ -12,12 +12,11 @@ from typing import Any
 import numba
 import numpy as np
 
-from ._activations import IDENTITY, RELU, SIGMOID, forward_range
 from ._bits import like
 from ._jit import OMP_REGION, default_threads, helper, jit, kernel, parallel_helper, region_work, threads
 from ._product import columns_product, rows_product
 from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block
-from .activations import activation_backward
+from .activations import ELEMENTWISE, IDENTITY, RELU, activation_backward, forward_range
 from .panels import panels
 
 __all__ = ["linear_backward", "linear_forward", "matmul"]
@@ -216,7 +215,7 @@ def _few_rows_task(t, parts, X, W, b, activation, out):
 
 @helper
 def _check_forward(X, W, b, activation, out):
-    if activation < IDENTITY or activation > SIGMOID:
+    if activation not in ELEMENTWISE:
         raise ValueError("linear_forward: activation must be elementwise")
     width = PANEL_BYTES // out.itemsize
     if W.ndim == 3:
@@ -325,7 +324,7 @@ def linear_forward(X, W, b, activation, out):
         A packed W (see `pack`) saves the packing, a few percent of the time from a hundred rows on.
     b : ndarray of shape (n_out,)
     activation : int
-        An elementwise activation: `kernels.IDENTITY`, `kernels.RELU`, ... `kernels.SIGMOID`.
+        An elementwise activation: `kernels.IDENTITY`, `kernels.RELU` and so on.
     out : ndarray of shape (n, n_out), overwritten
 
     Raises
@@ -405,7 +404,7 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
     """
     n, n_in = X.shape
     n_out = W.shape[1]
-    if activation < IDENTITY or activation > SIGMOID:
+    if activation not in ELEMENTWISE:
         raise ValueError("linear_backward: activation must be elementwise")
     if W.shape[0] != n_in:
         raise ValueError("linear_backward: W must have the shape (n_in, n_out) to match X")

@@ -8,32 +8,17 @@ finite logits. Sums are taken in float64, in a fixed order.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from . import _math
-from ._activations import exp_row
 from ._bits import absolute, like
+from ._door import check_alike, check_apart, check_place, is_integer
 from ._elements import sum_elements
+from ._factory import Loss, loss_checks, sum_and_gradient
 from ._jit import inline, kernel
-
-__all__ = [
-    "ABSOLUTE_ERROR",
-    "BINARY_CROSS_ENTROPY",
-    "CROSS_ENTROPY",
-    "HUBER",
-    "SQUARED_ERROR",
-    "absolute_error",
-    "huber",
-    "loss_scale",
-    "sigmoid_cross_entropy",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_dense",
-    "squared_error",
-]
-
-CROSS_ENTROPY, BINARY_CROSS_ENTROPY, SQUARED_ERROR, ABSOLUTE_ERROR, HUBER = range(5)
-
-exp, log, log1p = _math.exp, _math.log, _math.log1p
+from ._math import exp, log, log1p, tanh
+from .activations import exp_row
 
 
 @kernel
@@ -50,6 +35,8 @@ def loss_scale(n_rows, n_outputs, mean_rows, mean_outputs):
     return scale / n_outputs if mean_outputs else scale
 
 
+_LOG_2 = 0.6931471805599453
+
 # One element: (value, derivative with respect to a).
 
 
@@ -62,11 +49,19 @@ def sigmoid_cross_entropy_pair(a, t):
     return (above - a * t) + log1p(e), (e if a < zero else one) / (one + e) - t
 
 
+_sigmoid_cross_entropy = Loss("sigmoid_cross_entropy", sigmoid_cross_entropy_pair)
+BINARY_CROSS_ENTROPY, sigmoid_cross_entropy = 1, _sigmoid_cross_entropy.kernel
+
+
 @inline
 def squared_error_pair(a, t):
     """Return ((a - t)**2, 2 * (a - t))."""
     d = a - t
     return d * d, d + d
+
+
+_squared_error = Loss("squared_error", squared_error_pair)
+SQUARED_ERROR, squared_error = 2, _squared_error.kernel
 
 
 @inline
@@ -75,6 +70,10 @@ def absolute_error_pair(a, t):
     d = a - t
     zero, one = like(a, 0.0), like(a, 1.0)
     return absolute(d), one if d > zero else (-one if d < zero else d)
+
+
+_absolute_error = Loss("absolute_error", absolute_error_pair)
+ABSOLUTE_ERROR, absolute_error = 3, _absolute_error.kernel
 
 
 @inline
@@ -87,16 +86,79 @@ def huber_pair(a, t, delta):
     return delta * (size - half * delta) if size > delta else half * (d * d), slope
 
 
+_huber = Loss("huber", huber_pair, parameters=(1.0,))
+HUBER, _check_huber = 4, loss_checks("huber", "A", "T", "dA")
+
+
+@kernel
+def huber(A, T, delta, scale, dA):
+    """Return scale * sum(d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2)), d = A - T, with dA = scale * clip(d, -delta, delta).
+
+    Parameters
+    ----------
+    A : float32 or float64 array of any shape
+        Outputs.
+    T : array of that shape and dtype
+        Targets.
+    delta : float
+        Where the parabola goes over into lines; 1 in PyTorch.
+    scale : float
+    dA : array of that shape and dtype, overwritten
+        Shares no memory with A and T.
+
+    References
+    ----------
+    Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35 (1964).
+    """
+    _check_huber(A, T, dA)
+    return sum_and_gradient(huber_pair, A, T, (delta,), scale, dA)
+
+
 @inline
-def elementwise_loss(loss, a, t, delta):
-    """Return the (value, derivative) of a loss known at run time only; for BINARY_CROSS_ENTROPY a is a logit."""
-    if loss == BINARY_CROSS_ENTROPY:
-        return sigmoid_cross_entropy_pair(a, t)
-    if loss == SQUARED_ERROR:
-        return squared_error_pair(a, t)
-    if loss == ABSOLUTE_ERROR:
-        return absolute_error_pair(a, t)
-    return huber_pair(a, t, delta)
+def log_cosh_pair(a, t):
+    """Return (log(cosh(a - t)), tanh(a - t))."""
+    d = a - t
+    size, slope, one = absolute(d), tanh(d), like(d, 1.0)
+    near = size < one  # where |d| + log(1 + e**-2|d|) - log(2) would lose digits
+    part = log1p(-(slope * slope) if near else exp(-(size + size)))
+    return like(d, -0.5) * part if near else (size - like(d, _LOG_2)) + part, slope
+
+
+_log_cosh = Loss("log_cosh", log_cosh_pair)
+LOG_COSH, log_cosh = 5, _log_cosh.kernel
+
+
+LOSSES: dict[int, Loss] = {
+    BINARY_CROSS_ENTROPY: _sigmoid_cross_entropy,
+    SQUARED_ERROR: _squared_error,
+    ABSOLUTE_ERROR: _absolute_error,
+    HUBER: _huber,
+    LOG_COSH: _log_cosh,
+}
+CROSS_ENTROPY = 0  # of whole rows
+
+if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
+    __all__ = sorted(
+        {
+            "BINARY_CROSS_ENTROPY",
+            "CROSS_ENTROPY",
+            "LOSSES",
+            "loss_scale",
+            "softmax_cross_entropy",
+            "softmax_cross_entropy_dense",
+        }.union(
+            (one.name for one in LOSSES.values()),
+            (one.name.upper() for one in LOSSES.values() if one is not _sigmoid_cross_entropy),
+        )
+    )
+
+
+_check_alike, _check_labels = (
+    check_alike("softmax_cross_entropy", "logits", "dlogits"),
+    check_apart("softmax_cross_entropy", ("dlogits",), ("labels",)),
+)
+_check_place = check_place("softmax_cross_entropy", "logits", "dlogits")
+_check_dense = loss_checks("softmax_cross_entropy_dense", "logits", "targets", "dlogits")
 
 
 @kernel
@@ -109,22 +171,27 @@ def softmax_cross_entropy(logits, labels, scale, dlogits):
     labels : integer array (n,)
         0 <= label < m.
     scale : float
-    dlogits : array (n, m), overwritten
-        May be logits.
+    dlogits : array (n, m) of that dtype, overwritten
+        May be logits; otherwise it shares no memory with the others.
 
     Raises
     ------
     ValueError
         Before anything is written, if a label is out of range or the shapes don't fit.
     """
-    if logits.shape != dlogits.shape:
-        raise ValueError("softmax_cross_entropy: dlogits must have the shape of logits")
+    _check_alike((logits, dlogits))
+    _check_place(logits, dlogits)
+    if not is_integer(labels):
+        raise TypeError("softmax_cross_entropy: labels must be integers")
+    _check_labels((dlogits,), (labels,))
     if labels.shape[0] != logits.shape[0]:
         raise ValueError("softmax_cross_entropy: labels must be one for each row of logits")
     n, m = logits.shape
     for i in range(n):
         if labels[i] < 0 or labels[i] >= m:
-            raise ValueError("softmax_cross_entropy: labels must be at least 0 and less than the number of columns of logits")
+            raise ValueError(
+                "softmax_cross_entropy: labels must be at least 0 and less than the number of columns of logits"
+            )
     loss = 0.0
     for i in range(n):
         z, row, label = logits[i], dlogits[i], labels[i]
@@ -153,10 +220,7 @@ def softmax_cross_entropy_dense(logits, targets, scale, dlogits):
     dlogits : array (n, m), overwritten
         Shares no memory with logits and targets.
     """
-    if logits.shape != dlogits.shape or logits.shape != targets.shape:
-        raise ValueError("softmax_cross_entropy_dense: targets and dlogits must have the shape of logits")
-    if _is_one_of(dlogits, logits, targets):
-        raise ValueError("softmax_cross_entropy_dense: dlogits must be another array than logits and targets")
+    _check_dense(logits, targets, dlogits)
     n, m = logits.shape
     loss = 0.0
     for i in range(n):
@@ -172,114 +236,3 @@ def softmax_cross_entropy_dense(logits, targets, scale, dlogits):
         for j in range(m):
             row[j] = like(row[j], scale) * (row[j] * like(row[j], share) - t[j])
     return scale * loss
-
-
-@inline
-def _is_one_of(out, A, T):
-    """Whether out is A or T."""
-    return out.size > 0 and (out.ctypes.data == A.ctypes.data or out.ctypes.data == T.ctypes.data)
-
-
-# The gradient's place takes the values first: so both loops vectorize, where a sum inside would keep them from it.
-
-
-@inline
-def _sum_and_gradient(loss, A, T, delta, scale, dA):
-    """Return scale * sum(values) of an elementwise loss, with dA = scale * derivatives."""
-    a, t, d = A.flat, T.flat, dA.flat
-    for i in range(dA.size):
-        d[i], _ = elementwise_loss(loss, a[i], t[i], delta)
-    total = sum_elements(dA)
-    for i in range(dA.size):
-        _, slope = elementwise_loss(loss, a[i], t[i], delta)
-        d[i] = like(slope, scale) * slope
-    return scale * total
-
-
-@kernel
-def sigmoid_cross_entropy(logits, targets, scale, dlogits):
-    """Return scale * sum(log(1 + e**logits) - logits * targets), with dlogits = scale * (sigmoid(logits) - targets).
-
-    Parameters
-    ----------
-    logits : float32 or float64 array of any shape
-    targets : array of that shape and dtype
-        Probabilities, such as 0 and 1; with several columns, of several labels each.
-    scale : float
-    dlogits : array of that shape, overwritten
-        Shares no memory with logits and targets.
-    """
-    if logits.shape != targets.shape or logits.shape != dlogits.shape:
-        raise ValueError("sigmoid_cross_entropy: targets and dlogits must have the shape of logits")
-    if _is_one_of(dlogits, logits, targets):
-        raise ValueError("sigmoid_cross_entropy: dlogits must be another array than logits and targets")
-    return _sum_and_gradient(BINARY_CROSS_ENTROPY, logits, targets, 0.0, scale, dlogits)
-
-
-@kernel
-def squared_error(A, T, scale, dA):
-    """Return scale * sum((A - T)**2), with dA = 2 * scale * (A - T).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Outputs.
-    T : array of that shape and dtype
-        Targets.
-    scale : float
-    dA : array of that shape, overwritten
-        Shares no memory with A and T.
-    """
-    if A.shape != T.shape or A.shape != dA.shape:
-        raise ValueError("squared_error: T and dA must have the shape of A")
-    if _is_one_of(dA, A, T):
-        raise ValueError("squared_error: dA must be another array than A and T")
-    return _sum_and_gradient(SQUARED_ERROR, A, T, 0.0, scale, dA)
-
-
-@kernel
-def absolute_error(A, T, scale, dA):
-    """Return scale * sum(|A - T|), with dA = scale * sign(A - T), 0 where they are equal.
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Outputs.
-    T : array of that shape and dtype
-        Targets.
-    scale : float
-    dA : array of that shape, overwritten
-        Shares no memory with A and T.
-    """
-    if A.shape != T.shape or A.shape != dA.shape:
-        raise ValueError("absolute_error: T and dA must have the shape of A")
-    if _is_one_of(dA, A, T):
-        raise ValueError("absolute_error: dA must be another array than A and T")
-    return _sum_and_gradient(ABSOLUTE_ERROR, A, T, 0.0, scale, dA)
-
-
-@kernel
-def huber(A, T, delta, scale, dA):
-    """Return scale * sum(d**2 / 2 where |d| <= delta, else delta * (|d| - delta / 2)), d = A - T, with dA = scale * clip(d, -delta, delta).
-
-    Parameters
-    ----------
-    A : float32 or float64 array of any shape
-        Outputs.
-    T : array of that shape and dtype
-        Targets.
-    delta : float
-        Where the parabola goes over into lines; 1 in PyTorch.
-    scale : float
-    dA : array of that shape, overwritten
-        Shares no memory with A and T.
-
-    References
-    ----------
-    Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35 (1964).
-    """
-    if A.shape != T.shape or A.shape != dA.shape:
-        raise ValueError("huber: T and dA must have the shape of A")
-    if _is_one_of(dA, A, T):
-        raise ValueError("huber: dA must be another array than A and T")
-    return _sum_and_gradient(HUBER, A, T, delta, scale, dA)

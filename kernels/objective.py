@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ._activations import LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX
 from ._bits import like
 from ._jit import helper, task
 from ._math import exp, log
-from ._tile import PANEL_BYTES, pointer, transpose_block, width_of, zero_of
-from .dense import ACTIVATION, apply, derive, elements, place_gradient
-from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, elementwise_loss
+from ._tile import PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
+from ._factory import Activation, Loss
+from .activations import ACTIVATIONS, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX
+from .dense import activation_back, apply, elements, place_gradient
+from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, LOSSES
 from .panels import panels
-from .program import Operation, Program, Value
+from .program import Program, Value
 from .records import NOW, F, I, Record
 
 __all__ = ["Objective", "fuses"]
@@ -29,14 +30,14 @@ __all__ = ["Objective", "fuses"]
 LOSS_ROWS = 32  # rows in a task
 
 LOSS = Record(
-    loss=(I, "its code"),
+    element=(I, "address of the elementwise loss's task, 0: cross-entropy over rows"),
+    values=(I, "address of its parameters"),
     n=(I, "outputs"),
     A=(I, "address of the outputs"),
     dA=(I, "address of where the gradient is written"),
     jump=(I, "numbers from one panel to the next"),
     scale=(F, "what the loss summed over the outputs of a row is multiplied by"),
     mean_rows=(I, "whether it is divided by the rows of the minibatch"),
-    delta=(F, "of the Huber loss"),
     row_losses=(I, "address of where the loss of each row is written"),
     lanes=(I, "address of three lines for each task"),
     finish=(I, "address of the operations on the gradient"),
@@ -55,8 +56,8 @@ class Objective:
 
     Parameters
     ----------
-    loss : int
-        A code such as `kernels.CROSS_ENTROPY`.
+    loss : int or Loss
+        A code such as `kernels.CROSS_ENTROPY`, or what `custom_loss` returns.
     outputs_scale : float
         What the loss summed over the outputs of a row is multiplied by: 1 / n_outputs for the mean.
     mean_rows : bool
@@ -67,7 +68,7 @@ class Objective:
         X * scale + shift is what the first layer sees.
     """
 
-    loss: int
+    loss: int | Loss
     outputs_scale: float = 1.0
     mean_rows: bool = True
     delta: float = 1.0
@@ -82,18 +83,22 @@ class Objective:
         """Add the losses of the rows and their sum, which may end the run; return where the gradient of X lies."""
         tasks = -(-program.rows // LOSS_ROWS)
         dA, row_losses = program.matrix(X.n), program.keep(np.zeros(program.rows))
-        record = LOSS.new(loss=self.loss, n=X.n, A=X.where, dA=dA, jump=program.jump, scale=self.outputs_scale, mean_rows=self.mean_rows)
-        record["delta"], record["row_losses"], record["lanes"] = self.delta, row_losses, program.zeros(tasks * 3 * program.width)
+        record = LOSS.new(n=X.n, A=X.where, dA=dA, jump=program.jump, scale=self.outputs_scale, mean_rows=self.mean_rows)
+        record["row_losses"], record["lanes"] = row_losses, program.zeros(tasks * 3 * program.width)
+        if self.loss != CROSS_ENTROPY:
+            loss = self.loss if isinstance(self.loss, Loss) else LOSSES[self.loss]
+            values = np.array((self.delta,)) if self.loss == HUBER else loss.values
+            record["element"], record["values"] = loss.task.address(program.dtype), program.keep(values)
         finish = list(X.finish)
         if X.mask:
-            finish.append(Operation(derive, ACTIVATION.new(activation=RELU, source=X.mask, jump=program.jump)))
+            finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
         program.operations(record, "finish", [place_gradient(one, dA) for one in finish])
         program.phase(loss_rows, tasks, record, 32.0 * program.rows * X.n, f"loss of {X.name}, d{X.name}")
         program.phase(loss_sum, 1, SUM.new(row_losses=row_losses, stops=stops), 0.0, "loss, looked at")
         return dA
 
 
-def fuses(loss: int, activation: int) -> bool:
+def fuses(loss: int | Loss, activation: int | Activation) -> bool:
     """Return whether a loss takes what stands before the last activation."""
     return (loss == CROSS_ENTROPY and activation in (SOFTMAX, LOG_SOFTMAX)) or (loss == BINARY_CROSS_ENTROPY and activation == SIGMOID)
 
@@ -114,10 +119,10 @@ def loss_rows(tag, t, worker, record, now):
             transpose_block(zero, a + p * jump, width, d + p * jump, width)
             if S.labels == 0 and S.seen == 0:
                 transpose_block(zero, targets + p * jump, width, targets + p * jump, width)
-        if L.loss == CROSS_ENTROPY:
+        if L.element == 0:
             _cross_entropy(zero, a, d, S.labels, targets, jump, n, first, last, scale, lanes, losses)
         else:
-            _elementwise(zero, L.loss, d, targets, jump, n, first, last, scale, L.delta, lanes, losses)
+            _elementwise(zero, L.element, L.values, d, targets, jump, n, first, last, scale, lanes, losses)
         if S.weights != 0:
             _weigh(zero, d, jump, n, first, last, carray(pointer(0.0, S.weights), last), lanes, losses)
         for j in range(n, P * width):
@@ -211,19 +216,16 @@ def _cross_entropy(zero, a, d, labels, targets, jump, n, first, last, scale, lan
 
 
 @helper
-def _elementwise(zero, code, d, targets, jump, n, first, last, scale, delta, lanes, losses):
+def _elementwise(zero, element, values, d, targets, jump, n, first, last, scale, lanes, losses):
     """The loss summed over the outputs of each row, and its derivative times scale in the place of the outputs."""
     width = width_of(zero)
-    total = elements(zero, lanes, width)
-    factor, limit = like(zero, scale), like(zero, delta)
+    total, factor = elements(zero, lanes, width), carray(pointer(0.0, lanes + PANEL_BYTES), 1)
+    factor[0] = scale
     for l in range(width):
         total[l] = zero
-    for j in range(n):
-        a, target = _output(zero, d, jump, j), _output(zero, targets, jump, j)
-        for l in range(width):
-            value, derivative = elementwise_loss(code, a[l], target[l], limit)
-            total[l] += value
-            a[l] = derivative * factor
+    for p in range(panels(n, width)):
+        count = min(width, n - p * width) * width
+        call(element, (0, values, d + p * jump, targets + p * jump, lanes, count, lanes + PANEL_BYTES))
     for l in range(last - first):
         losses[first + l] = np.float64(total[l]) * scale
 

@@ -1,110 +1,21 @@
-"""Optimizer updates over flat arrays, in place: SGD, momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW and Rprop.
+"""Optimizer updates over flat arrays, in place: SGD, momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW, Rprop and Lion.
 
-The formulas are PyTorch's. Steps count from 1; buffers start as zeros. Arrays are 1-D of one dtype and must not
+The formulas are PyTorch's, Lion's its paper's. Steps count from 1; buffers start as zeros. Arrays are 1-D of one dtype and must not
 overlap.
+
+A rule is what it does to one weight, what is the same for all weights of a step, a public kernel, and a line of `OPTIMIZERS`.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from ._bits import absolute, choose, like
-from ._jit import inline, jit, kernel
-from ._tile import PANEL_BYTES, address_of, prefetch
-
-__all__ = [
-    "ADAGRAD",
-    "ADAM",
-    "ADAMW",
-    "MOMENTUM",
-    "NESTEROV",
-    "N_BUFFERS",
-    "RMSPROP",
-    "RPROP",
-    "SGD",
-    "adagrad_update",
-    "adam_update",
-    "adamw_update",
-    "momentum_update",
-    "nesterov_update",
-    "rmsprop_update",
-    "rprop_update",
-    "sgd_update",
-]
-
-SGD, MOMENTUM, NESTEROV, ADAGRAD, RMSPROP, ADAM, ADAMW, RPROP = range(8)
-N_BUFFERS = (0, 1, 1, 1, 1, 2, 2, 2)  # state arrays of each rule
-
-# What stands in `hyper`, the settings of a rule as one float64 array.
-MEMORY, BETA2, EPS, WEIGHT_DECAY, LR_DECAY, _, DAMPENING = range(7)  # MEMORY: momentum, beta1 or alpha
-ETA_MINUS, ETA_PLUS, MIN_STEP, MAX_STEP = MEMORY, BETA2, EPS, LR_DECAY  # what Rprop has there
-N_HYPER = 8
-
-
-# What a rule does to one weight. Scalars come as float64 and are narrowed to the dtype of w outside the loop.
-
-
-@inline
-def _sgd(w, g, learning_rate, weight_decay):
-    """Return the new w."""
-    return w - like(w, learning_rate) * (g + like(w, weight_decay) * w)
-
-
-@inline
-def _momentum(w, g, velocity, learning_rate, memory, gain, weight_decay):
-    """Return the new w and velocity."""
-    velocity = like(w, memory) * velocity + like(w, gain) * (g + like(w, weight_decay) * w)
-    return w - like(w, learning_rate) * velocity, velocity
-
-
-@inline
-def _nesterov(w, g, velocity, learning_rate, momentum, memory, weight_decay):
-    """Return the new w and velocity."""
-    g = g + like(w, weight_decay) * w
-    velocity = like(w, memory) * velocity + g
-    return w - like(w, learning_rate) * (g + like(w, momentum) * velocity), velocity
-
-
-@inline
-def _adagrad(w, g, total, learning_rate, eps, weight_decay):
-    """Return the new w and sum of squares."""
-    g = g + like(w, weight_decay) * w
-    total = total + g * g
-    return w - like(w, learning_rate) * (g / (np.sqrt(total) + like(w, eps))), total
-
-
-@inline
-def _rmsprop(w, g, v, learning_rate, alpha, eps, weight_decay):
-    """Return the new w and v."""
-    g = g + like(w, weight_decay) * w
-    v = like(w, alpha) * v + like(w, 1.0 - alpha) * (g * g)
-    return w - like(w, learning_rate) * (g / (np.sqrt(v) + like(w, eps))), v
-
-
-@inline
-def _adam(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
-    """Return the new w, m and v; `rate` and `root` are those of `_adam_rates`, `shrink` is AdamW's decay."""
-    w = w * like(w, shrink)
-    g = g + like(w, weight_decay) * w
-    m = m + like(w, 1.0 - beta1) * (g - m)
-    v = like(w, beta2) * v + like(w, 1.0 - beta2) * (g * g)
-    return w - like(w, rate) * (m / (np.sqrt(v) * like(w, root) + like(w, eps))), m, v
-
-
-@inline
-def _rprop(w, g, before, size, eta_minus, eta_plus, min_step, max_step, weight_decay):
-    """Return the new w, the gradient to compare with next time, and the new step size; where the sign turned, w stays."""
-    zero, largest, smallest = like(w, 0.0), like(w, max_step), like(w, min_step)
-    g = g + like(w, weight_decay) * w
-    agreement = g * before
-    factor = like(w, eta_plus) if agreement > zero else (like(w, eta_minus) if agreement < zero else like(w, 1.0))
-    size = size * factor
-    size = largest if size > largest else size
-    size = smallest if size < smallest else size
-    g = zero if agreement < zero else g
-    step = size if g > zero else (-size if g < zero else g)  # NaN stays NaN
-    return w - step, g, size
-
+from ._bits import like
+from ._door import check_alike, check_apart
+from ._factory import Rule
+from ._jit import helper, inline, kernel
 
 # What changes from step to step, the same for all weights.
 
@@ -133,6 +44,36 @@ def _memory(momentum, dampening, step):
     return (0.0, 1.0) if step <= 1 else (momentum, 1.0 - dampening)
 
 
+def _checks(name: str, *buffers: str) -> Any:
+    """Return a helper check(written, g): 1-D arrays of one dtype and length that do not overlap."""
+    alike, alone = check_alike(name, "w", *buffers, "g"), check_apart(name, ("w", *buffers), ("g",))
+
+    @helper
+    def check(written, g):
+        alike((*written, g))
+        alone(written, (g,))
+
+    return check
+
+
+# What a rule does to one weight, and its numbers in the order in which that takes them. Numbers are float64 and narrowed to the dtype of w
+# outside the loop.
+
+
+@inline
+def _sgd(w, g, learning_rate, weight_decay):
+    """Return the new w."""
+    return w - like(w, learning_rate) * (g + like(w, weight_decay) * w)
+
+
+@inline
+def _sgd_numbers(h, learning_rate, step):
+    return learning_rate, h.weight_decay
+
+
+_check_sgd = _checks("sgd_update")
+
+
 @kernel
 def sgd_update(w, g, learning_rate, weight_decay):
     """Update w -= learning_rate * (g + weight_decay * w).
@@ -145,10 +86,28 @@ def sgd_update(w, g, learning_rate, weight_decay):
         Gradient.
     learning_rate, weight_decay : float
     """
-    if w.shape != g.shape:
-        raise ValueError("sgd_update: g must have the shape of w")
+    _check_sgd((w,), g)
     for i in range(w.size):
         w[i] = _sgd(w[i], g[i], learning_rate, weight_decay)
+
+
+SGD = 0
+_sgd_rule = Rule("sgd", (), {"weight_decay": "what of w is added to the gradient"}, _sgd_numbers, _sgd, flushes=False)
+
+
+@inline
+def _momentum(w, g, velocity, learning_rate, memory, gain, weight_decay):
+    """Return the new w and velocity."""
+    velocity = like(w, memory) * velocity + like(w, gain) * (g + like(w, weight_decay) * w)
+    return w - like(w, learning_rate) * velocity, velocity
+
+
+@inline
+def _momentum_numbers(h, learning_rate, step):
+    return learning_rate, *_memory(h.momentum, h.dampening, step), h.weight_decay
+
+
+_check_momentum = _checks("momentum_update", "velocity")
 
 
 @kernel
@@ -168,11 +127,40 @@ def momentum_update(w, g, velocity, learning_rate, momentum, dampening, weight_d
     step : int
         Number of this step, from 1.
     """
-    if w.shape != g.shape or w.shape != velocity.shape:
-        raise ValueError("momentum_update: g and velocity must have the shape of w")
+    _check_momentum((w, velocity), g)
     memory, gain = _memory(momentum, dampening, step)
     for i in range(w.size):
         w[i], velocity[i] = _momentum(w[i], g[i], velocity[i], learning_rate, memory, gain, weight_decay)
+
+
+MOMENTUM = 1
+_momentum_rule = Rule(
+    "momentum",
+    ("velocity",),
+    {
+        "momentum": "what stays of the velocity",
+        "dampening": "what of a gradient is left out after the first step",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _momentum_numbers,
+    _momentum,
+)
+
+
+@inline
+def _nesterov(w, g, velocity, learning_rate, momentum, memory, weight_decay):
+    """Return the new w and velocity."""
+    g = g + like(w, weight_decay) * w
+    velocity = like(w, memory) * velocity + g
+    return w - like(w, learning_rate) * (g + like(w, momentum) * velocity), velocity
+
+
+@inline
+def _nesterov_numbers(h, learning_rate, step):
+    return learning_rate, h.momentum, _memory(h.momentum, 0.0, step)[0], h.weight_decay
+
+
+_check_nesterov = _checks("nesterov_update", "velocity")
 
 
 @kernel
@@ -194,11 +182,36 @@ def nesterov_update(w, g, velocity, learning_rate, momentum, weight_decay, step)
     ----------
     Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013, as PyTorch has it.
     """
-    if w.shape != g.shape or w.shape != velocity.shape:
-        raise ValueError("nesterov_update: g and velocity must have the shape of w")
+    _check_nesterov((w, velocity), g)
     memory, _ = _memory(momentum, 0.0, step)
     for i in range(w.size):
         w[i], velocity[i] = _nesterov(w[i], g[i], velocity[i], learning_rate, momentum, memory, weight_decay)
+
+
+NESTEROV = 2
+_nesterov_rule = Rule(
+    "nesterov",
+    ("velocity",),
+    {"momentum": "what stays of the velocity", "weight_decay": "what of w is added to the gradient"},
+    _nesterov_numbers,
+    _nesterov,
+)
+
+
+@inline
+def _adagrad(w, g, total, learning_rate, eps, weight_decay):
+    """Return the new w and sum of squares."""
+    g = g + like(w, weight_decay) * w
+    total = total + g * g
+    return w - like(w, learning_rate) * (g / (np.sqrt(total) + like(w, eps))), total
+
+
+@inline
+def _adagrad_numbers(h, learning_rate, step):
+    return learning_rate / (1.0 + (step - 1) * h.lr_decay), h.eps, h.weight_decay
+
+
+_check_adagrad = _checks("adagrad_update", "sum")
 
 
 @kernel
@@ -221,11 +234,40 @@ def adagrad_update(w, g, sum, learning_rate, lr_decay, eps, weight_decay, step):
     ----------
     Duchi, Hazan, Singer, Adaptive subgradient methods, JMLR 12 (2011).
     """
-    if w.shape != g.shape or w.shape != sum.shape:
-        raise ValueError("adagrad_update: g and sum must have the shape of w")
+    _check_adagrad((w, sum), g)
     rate = learning_rate / (1.0 + (step - 1) * lr_decay)
     for i in range(w.size):
         w[i], sum[i] = _adagrad(w[i], g[i], sum[i], rate, eps, weight_decay)
+
+
+ADAGRAD = 3
+_adagrad_rule = Rule(
+    "adagrad",
+    ("sum",),
+    {
+        "lr_decay": "how fast the rate shrinks with the steps",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _adagrad_numbers,
+    _adagrad,
+)
+
+
+@inline
+def _rmsprop(w, g, v, learning_rate, alpha, eps, weight_decay):
+    """Return the new w and v."""
+    g = g + like(w, weight_decay) * w
+    v = like(w, alpha) * v + like(w, 1.0 - alpha) * (g * g)
+    return w - like(w, learning_rate) * (g / (np.sqrt(v) + like(w, eps))), v
+
+
+@inline
+def _rmsprop_numbers(h, learning_rate, step):
+    return learning_rate, h.alpha, h.eps, h.weight_decay
+
+
+_check_rmsprop = _checks("rmsprop_update", "v")
 
 
 @kernel
@@ -246,10 +288,41 @@ def rmsprop_update(w, g, v, learning_rate, alpha, eps, weight_decay):
     ----------
     Tieleman, Hinton, Lecture 6.5 of Neural networks for machine learning, 2012.
     """
-    if w.shape != g.shape or w.shape != v.shape:
-        raise ValueError("rmsprop_update: g and v must have the shape of w")
+    _check_rmsprop((w, v), g)
     for i in range(w.size):
         w[i], v[i] = _rmsprop(w[i], g[i], v[i], learning_rate, alpha, eps, weight_decay)
+
+
+RMSPROP = 4
+_rmsprop_rule = Rule(
+    "rmsprop",
+    ("v",),
+    {
+        "alpha": "what stays of v",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _rmsprop_numbers,
+    _rmsprop,
+)
+
+
+@inline
+def _adam(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
+    """Return the new w, m and v; `rate` and `root` are those of `_adam_rates`, `shrink` is AdamW's decay."""
+    w = w * like(w, shrink)
+    g = g + like(w, weight_decay) * w
+    m = m + like(w, 1.0 - beta1) * (g - m)
+    v = like(w, beta2) * v + like(w, 1.0 - beta2) * (g * g)
+    return w - like(w, rate) * (m / (np.sqrt(v) * like(w, root) + like(w, eps))), m, v
+
+
+@inline
+def _adam_numbers(h, learning_rate, step):
+    return *_adam_rates(learning_rate, h.beta1, h.beta2, step), h.beta1, h.beta2, h.eps, h.weight_decay, 1.0
+
+
+_check_adam = _checks("adam_update", "m", "v")
 
 
 @kernel
@@ -274,11 +347,40 @@ def adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step
     ----------
     Kingma, Ba, Adam: a method for stochastic optimization, arXiv 1412.6980.
     """
-    if w.shape != g.shape or w.shape != m.shape or w.shape != v.shape:
-        raise ValueError("adam_update: g, m and v must have the shape of w")
+    _check_adam((w, m, v), g)
     rate, root = _adam_rates(learning_rate, beta1, beta2, step)
     for i in range(w.size):
         w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, weight_decay, 1.0)
+
+
+ADAM = 5
+_adam_rule = Rule(
+    "adam",
+    ("m", "v"),
+    {
+        "beta1": "what stays of m",
+        "beta2": "what stays of v",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _adam_numbers,
+    _adam,
+)
+
+
+@inline
+def _adamw_numbers(h, learning_rate, step):
+    return (
+        *_adam_rates(learning_rate, h.beta1, h.beta2, step),
+        h.beta1,
+        h.beta2,
+        h.eps,
+        0.0,
+        1.0 - learning_rate * h.weight_decay,
+    )
+
+
+_check_adamw = _checks("adamw_update", "m", "v")
 
 
 @kernel
@@ -301,12 +403,53 @@ def adamw_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, ste
     ----------
     Loshchilov, Hutter, Decoupled weight decay regularization, arXiv 1711.05101.
     """
-    if w.shape != g.shape or w.shape != m.shape or w.shape != v.shape:
-        raise ValueError("adamw_update: g, m and v must have the shape of w")
+    _check_adamw((w, m, v), g)
     rate, root = _adam_rates(learning_rate, beta1, beta2, step)
     shrink = 1.0 - learning_rate * weight_decay
     for i in range(w.size):
         w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, 0.0, shrink)
+
+
+ADAMW = 6
+_adamw_rule = Rule(
+    "adamw",
+    ("m", "v"),
+    {
+        "beta1": "what stays of m",
+        "beta2": "what stays of v",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is taken away, times the rate",
+    },
+    _adamw_numbers,
+    _adam,
+)
+
+
+@inline
+def _rprop(w, g, before, size, start, eta_minus, eta_plus, min_step, max_step, weight_decay):
+    """Return the new w, the gradient to compare with next time, and the new step size; where the sign turned, w stays.
+
+    A `start` of at least 0, that of the first step, is the step size.
+    """
+    zero, largest, smallest = like(w, 0.0), like(w, max_step), like(w, min_step)
+    g = g + like(w, weight_decay) * w
+    size = like(w, start) if start >= 0.0 else size
+    agreement = g * before
+    factor = like(w, eta_plus) if agreement > zero else (like(w, eta_minus) if agreement < zero else like(w, 1.0))
+    size = size * factor
+    size = largest if size > largest else size
+    size = smallest if size < smallest else size
+    g = zero if agreement < zero else g
+    step = size if g > zero else (-size if g < zero else g)  # NaN stays NaN
+    return w - step, g, size
+
+
+@inline
+def _rprop_numbers(h, learning_rate, step):
+    return learning_rate if step <= 1 else -1.0, h.eta_minus, h.eta_plus, h.min_step, h.max_step, h.weight_decay
+
+
+_check_rprop = _checks("rprop_update", "before", "sizes")
 
 
 @kernel
@@ -334,106 +477,102 @@ def rprop_update(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_st
     ----------
     Igel, Huesken, Improving the Rprop learning algorithm, ICSC Symposium on Neural Computation 2000.
     """
-    if w.shape != g.shape or w.shape != before.shape or w.shape != sizes.shape:
-        raise ValueError("rprop_update: g, before and sizes must have the shape of w")
-    for i in range(w.size if step <= 1 else 0):
-        sizes[i] = learning_rate
+    _check_rprop((w, before, sizes), g)
+    start = learning_rate if step <= 1 else -1.0
     for i in range(w.size):
-        w[i], before[i], sizes[i] = _rprop(w[i], g[i], before[i], sizes[i], eta_minus, eta_plus, min_step, max_step, weight_decay)
+        w[i], before[i], sizes[i] = _rprop(
+            w[i], g[i], before[i], sizes[i], start, eta_minus, eta_plus, min_step, max_step, weight_decay
+        )
 
 
-_FLUSH_EVERY = 64
-_FLUSH_BELOW = (np.float32(2.0**-116), 2.0**-1012)  # falls to the smallest normal number in 64 steps at 0.9
+RPROP = 7
+_rprop_rule = Rule(
+    "rprop",
+    ("before", "sizes"),
+    {
+        "eta_minus": "factor of a step size where the sign turned",
+        "eta_plus": "factor where it stayed",
+        "min_step": "the smallest step size",
+        "max_step": "the largest step size",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _rprop_numbers,
+    _rprop,
+    flushes=False,
+)
 
 
 @inline
-def _flush(buffer):
-    """Set to 0 what would soon be a denormal number.
+def _lion(w, g, m, learning_rate, beta1, beta2, shrink):
+    """Return the new w and m; `shrink` is the decoupled decay."""
+    zero, rate = like(w, 0.0), like(w, learning_rate)
+    way = like(w, beta1) * m + like(w, 1.0 - beta1) * g
+    step = rate if way > zero else (-rate if way < zero else way)  # NaN stays NaN
+    return w * like(w, shrink) - step, like(w, beta2) * m + like(w, 1.0 - beta2) * g
 
-    The running means of a weight that gets no more gradient end as denormal numbers and stay there for ever, with
-    which CPUs calculate 2 to 100 times slower. A test in every step would cost a tenth of the update.
+
+@inline
+def _lion_numbers(h, learning_rate, step):
+    return learning_rate, h.beta1, h.beta2, 1.0 - learning_rate * h.weight_decay
+
+
+_check_lion = _checks("lion_update", "m")
+
+
+@kernel
+def lion_update(w, g, m, learning_rate, beta1, beta2, weight_decay):
+    """Update w = w * (1 - learning_rate * weight_decay) - learning_rate * sign(beta1 * m + (1 - beta1) * g).
+
+    Then m = beta2 * m + (1 - beta2) * g.
+
+    Parameters
+    ----------
+    w : array (n,), overwritten
+        Weights.
+    g : array (n,)
+        Gradient.
+    m : array (n,), overwritten
+        Running mean of the gradient.
+    learning_rate, beta1, beta2, weight_decay : float
+
+    References
+    ----------
+    Chen et al., Symbolic discovery of optimization algorithms, arXiv 2302.06675.
     """
-    for i in range(buffer.size):
-        x = buffer[i]
-        buffer[i] = like(x, 0.0) if absolute(x) < choose(x, _FLUSH_BELOW) else x
-
-
-_BLOCK = 256  # weights that are updated between two looks ahead: the hardware does not fetch beyond the end of a page
-
-
-@inline
-def _prefetch_block(w, g, s1, s2, first):
-    for byte in range(first * w.itemsize, (first + _BLOCK) * w.itemsize, PANEL_BYTES):
-        prefetch(address_of(w) + byte)
-        prefetch(address_of(g) + byte)
-        prefetch(address_of(s1) + byte)
-        prefetch(address_of(s2) + byte)
-
-
-@inline
-def _adam_block(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
+    _check_lion((w, m), g)
+    shrink = 1.0 - learning_rate * weight_decay
     for i in range(w.size):
-        old = w[i]
-        w[i], m[i], v[i] = _adam(old, g[i], m[i], v[i], rate, root, beta1, beta2, eps, weight_decay, shrink)
-        g[i] = old
+        w[i], m[i] = _lion(w[i], g[i], m[i], learning_rate, beta1, beta2, shrink)
 
 
-@jit
-def update_range(rule, w, g, s1, s2, hyper, learning_rate, step):
-    """Update w, s1 and s2 (contiguous, 1-D) by a rule, and leave the old w in g: the way back from a step that went wrong.
+LION = 8
+_lion_rule = Rule(
+    "lion",
+    ("m",),
+    {
+        "beta1": "share of m in the step",
+        "beta2": "what stays of m",
+        "weight_decay": "what of w is taken away, times the rate",
+    },
+    _lion_numbers,
+    _lion,
+)
 
-    s1 and s2 are the rule's buffers, of any size where it has none; `hyper` are its settings, at the places named above.
-    Unlike the public kernels it sets buffers to 0, every 64 steps, where they come near the denormal numbers.
-    """
-    n = w.size
-    eps, weight_decay = hyper[EPS], hyper[WEIGHT_DECAY]
-    if rule == SGD:
-        for i in range(n):
-            old = w[i]
-            w[i] = _sgd(old, g[i], learning_rate, weight_decay)
-            g[i] = old
-    elif rule == MOMENTUM:
-        memory, gain = _memory(hyper[MEMORY], hyper[DAMPENING], step)
-        for i in range(n):
-            old = w[i]
-            w[i], s1[i] = _momentum(old, g[i], s1[i], learning_rate, memory, gain, weight_decay)
-            g[i] = old
-    elif rule == NESTEROV:
-        momentum = hyper[MEMORY]
-        memory, _ = _memory(momentum, 0.0, step)
-        for i in range(n):
-            old = w[i]
-            w[i], s1[i] = _nesterov(old, g[i], s1[i], learning_rate, momentum, memory, weight_decay)
-            g[i] = old
-    elif rule == ADAGRAD:
-        rate = learning_rate / (1.0 + (step - 1) * hyper[LR_DECAY])
-        for i in range(n):
-            old = w[i]
-            w[i], s1[i] = _adagrad(old, g[i], s1[i], rate, eps, weight_decay)
-            g[i] = old
-    elif rule == RMSPROP:
-        alpha = hyper[MEMORY]
-        for i in range(n):
-            old = w[i]
-            w[i], s1[i] = _rmsprop(old, g[i], s1[i], learning_rate, alpha, eps, weight_decay)
-            g[i] = old
-    elif rule == RPROP:
-        for i in range(n if step <= 1 else 0):
-            s2[i] = learning_rate
-        for i in range(n):
-            old = w[i]
-            w[i], s1[i], s2[i] = _rprop(old, g[i], s1[i], s2[i], hyper[ETA_MINUS], hyper[ETA_PLUS], hyper[MIN_STEP], hyper[MAX_STEP], weight_decay)
-            g[i] = old
-    else:
-        beta1, beta2 = hyper[MEMORY], hyper[BETA2]
-        rate, root = _adam_rates(learning_rate, beta1, beta2, step)
-        shrink = 1.0 - learning_rate * weight_decay if rule == ADAMW else 1.0
-        weight_decay = 0.0 if rule == ADAMW else weight_decay
-        for first in range(0, n, _BLOCK):
-            _prefetch_block(w, g, s1, s2, first + 3 * _BLOCK)
-            part = slice(first, first + _BLOCK)
-            _adam_block(w[part], g[part], s1[part], s2[part], rate, root, beta1, beta2, eps, weight_decay, shrink)
-    if step % _FLUSH_EVERY == 0 and rule != SGD and rule != RPROP:
-        _flush(s1)
-        if rule == ADAM or rule == ADAMW:
-            _flush(s2)
+
+OPTIMIZERS: dict[int, Rule] = {
+    SGD: _sgd_rule,
+    MOMENTUM: _momentum_rule,
+    NESTEROV: _nesterov_rule,
+    ADAGRAD: _adagrad_rule,
+    RMSPROP: _rmsprop_rule,
+    ADAM: _adam_rule,
+    ADAMW: _adamw_rule,
+    RPROP: _rprop_rule,
+    LION: _lion_rule,
+}
+N_BUFFERS = tuple(len(rule.buffers) for rule in OPTIMIZERS.values())
+
+if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
+    __all__ = sorted(
+        {"N_BUFFERS", "OPTIMIZERS"}.union(*((rule.name.upper(), f"{rule.name}_update") for rule in OPTIMIZERS.values()))
+    )

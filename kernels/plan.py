@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .activations import LOG_SOFTMAX, SAVES_INPUT, SOFTMAX
+from ._factory import Activation
+from .activations import ACTIVATIONS, LOG_SOFTMAX, SOFTMAX
 from .panels import pack, packed_shape, panel_width, unpack
 
 __all__ = ["CHUNK_BYTES", "Array", "Plan", "aligned_zeros"]
@@ -36,8 +37,8 @@ class Plan:
     ----------
     widths : tuple of int
         Features, then the outputs of each layer.
-    activations : tuple of int
-        The code of each layer, such as `kernels.RELU`; softmax and log-softmax at the last layer only.
+    activations : tuple of int or Activation
+        The code of each layer, such as `kernels.RELU`, or what `custom_activation` returns; softmax and log-softmax at the last layer only.
     dropouts : tuple of float
         The rate of the dropout on the input of each layer.
     dtype : str
@@ -53,7 +54,7 @@ class Plan:
     """
 
     widths: tuple[int, ...]
-    activations: tuple[int, ...]
+    activations: tuple[int | Activation, ...]
     dropouts: tuple[float, ...]
     dtype: str = "float32"
     seed: int = 0
@@ -90,6 +91,11 @@ class Plan:
     def panel(self) -> int:
         """The number of columns in a panel."""
         return panel_width(self.dtype)
+
+    def element(self, layer: int) -> Activation | None:
+        """Return the elementwise activation of a layer, None for one of rows."""
+        activation = self.activations[layer]
+        return activation if isinstance(activation, Activation) else ACTIVATIONS.get(activation)
 
     def pieces(self, layer: int) -> tuple[int, int, int]:
         """Return where in the flat vector the weights and the bias of a layer start, and where they end."""
@@ -161,7 +167,9 @@ class Plan:
         """Return the bytes of the gathered minibatches, activations and gradients of a fit."""
         width, itemsize = self.panel, np.dtype(self.dtype).itemsize
         row = [-(-n // width) * width * itemsize for n in self.widths]
-        copies = [1 + (code in SAVES_INPUT) + (rate > 0) for code, rate in zip(self.activations, (*self.dropouts[1:], 0.0))]
+        elements = [self.element(i) for i in range(self.n_layers)]
+        saved = [element is not None and element.saves_input for element in elements]
+        copies = [1 + twice + (rate > 0) for twice, rate in zip(saved, (*self.dropouts[1:], 0.0))]
         rows = -(-batch_size // width) * width + 1
         activations = rows * (2 * max(row[1:]) + sum(size * n for size, n in zip(row[1:], copies)))
         return activations + max(rows * row[0], CHUNK_BYTES)

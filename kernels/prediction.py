@@ -8,7 +8,7 @@ import numpy as np
 
 from ._jit import jit
 from ._tile import address_of
-from .activations import LOG_SOFTMAX, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
+from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
 from .gather import NO_ORDER, Gather, gather_some
 from .objective import Objective, fuses
 from .plan import Array, Plan, aligned_zeros
@@ -21,8 +21,8 @@ from .training import Minibatches
 __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-ROW_ACTIVATIONS = {SOFTMAX: softmax_forward.compiled, LOG_SOFTMAX: log_softmax_forward.compiled}
-FUSED_ACTIVATIONS = {**ROW_ACTIVATIONS, SIGMOID: sigmoid_forward.compiled}
+ROW_FORWARD: dict[Any, Any] = {code: one.forward.compiled for code, one in ROW_ACTIVATIONS.items()}
+FUSED_FORWARD: dict[Any, Any] = {**ROW_FORWARD, SIGMOID: sigmoid_forward.compiled}
 
 
 @jit
@@ -99,8 +99,8 @@ class Predictor:
             with share(n_threads) as team:
                 bad_row = bound(X, out, scale, shift, team)
         spare.append(bound)
-        if not logits and plan.activations[-1] in ROW_ACTIVATIONS:
-            ROW_ACTIVATIONS[plan.activations[-1]](out, out)
+        if not logits and plan.activations[-1] in ROW_FORWARD:
+            ROW_FORWARD[plan.activations[-1]](out, out)
         return out, bad_row
 
 
@@ -140,5 +140,5 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
             program.run("forward", "close", team=team)
         total += float(now["loss"])
     if fuses(objective.loss, plan.activations[-1]):
-        FUSED_ACTIVATIONS[plan.activations[-1]](out, out)
+        FUSED_FORWARD[plan.activations[-1]](out, out)
     return total + plan.penalty(parameters), out

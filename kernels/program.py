@@ -20,7 +20,7 @@ import numpy as np
 from numba import types
 
 from ._jit import address as address_of_function
-from ._jit import jit, max_threads
+from ._jit import DTYPES, jit, max_threads
 from ._tile import PANEL_BYTES
 from .plan import Array, aligned_zeros
 from .records import NOW, OP, PHASE, Record, address, new_array
@@ -29,7 +29,6 @@ from .team import TEAM_WORK, run_tasks, share
 
 __all__ = ["Operation", "Phase", "Profile", "Program", "Value", "task_address"]
 
-TYPES = {"float32": types.float32, "float64": types.float64}
 BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
 
 
@@ -37,7 +36,7 @@ BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
 def task_address(function: Any, dtype: str) -> int:
     """Return the address of a task, compiled for a dtype."""
     count = function.py_func.__code__.co_argcount - 1
-    return address_of_function(function, types.void(types.CPointer(TYPES[dtype]), *[types.int64] * count))
+    return address_of_function(function, types.void(types.CPointer(DTYPES[dtype]), *[types.int64] * count))
 
 
 @dataclass

@@ -10,11 +10,14 @@ Salmon, Moraes, Dror, Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ._bits import like, polynomial
+from ._door import check_alike, check_place, is_integer, one_dtype
 from ._elements import copy_elements
-from ._jit import inline, kernel
+from ._jit import helper, inline, kernel
 from ._math import log
 
 __all__ = ["dropout_backward", "dropout_forward", "permutation", "random_normal", "random_uniform"]
@@ -64,6 +67,32 @@ def dropout_threshold(rate):
     return np.uint32(min(rate * 4294967296.0 + 0.5, 4294967295.0))
 
 
+def _check_numbers(name: str, *names: str) -> Any:
+    """Return a helper check(numbers): a seed, a position and what else counts are integers, the seed and the last one in range."""
+    kinds, seeds = f"{name}: {', '.join(names[:-1])} and {names[-1]} must be integers", f"{name}: seed must be at least 0"
+    ranges = f"{name}: {names[-1]} must be at least 0 and below 2**28"
+
+    @helper
+    def check(seed, middle, last):
+        if not (is_integer(seed) and is_integer(middle) and is_integer(last)):
+            raise TypeError(kinds)
+        if seed < 0:
+            raise ValueError(seeds)
+        if last < 0 or last >= 1 << 28:
+            raise ValueError(ranges)
+
+    return check
+
+
+_check_permutation = _check_numbers("permutation", "seed", "epoch")
+_check_uniform = _check_numbers("random_uniform", "seed", "stream")
+_check_normal = _check_numbers("random_normal", "seed", "stream")
+_check_forward = _check_numbers("dropout_forward", "seed", "step", "layer")
+_check_backward = _check_numbers("dropout_backward", "seed", "step", "layer")
+_forward_alike, _forward_place = check_alike("dropout_forward", "X", "out"), check_place("dropout_forward", "X")
+_backward_alike, _backward_place = check_alike("dropout_backward", "dA", "out"), check_place("dropout_backward", "dA")
+
+
 @kernel
 def permutation(seed, epoch, out):
     """Fill out with the whole numbers below its size in random order, another one for every epoch.
@@ -76,6 +105,9 @@ def permutation(seed, epoch, out):
         0 <= seed < 2**63, of the epoch the lowest 32 bits count.
     out : int64 array (n,), overwritten
     """
+    _check_permutation(seed, epoch, 0)
+    if out.itemsize != 8 or not is_integer(out):
+        raise TypeError("permutation: out must be int64")
     if out.size > 1 << 32:
         raise ValueError("permutation: out must have at most 2**32 elements")
     k0, k1 = seed_key(seed)
@@ -102,8 +134,11 @@ def random_uniform(seed, stream, low, high, out):
     seed, stream : int
         0 <= seed < 2**63, 0 <= stream < 2**28: such as the number of a layer.
     low, high : float
-    out : array of any shape, overwritten
+    out : float32 or float64 array of any shape, overwritten
     """
+    _check_uniform(seed, 0, stream)
+    if not one_dtype((out,)):
+        raise TypeError("random_uniform: out must be float32 or float64")
     k0, k1 = seed_key(seed)
     flat = out.flat
     for e in range(out.size):
@@ -124,8 +159,11 @@ def random_normal(seed, stream, mean, std, out):
     seed, stream : int
         0 <= seed < 2**63, 0 <= stream < 2**28: such as the number of a layer.
     mean, std : float
-    out : array of any shape, overwritten
+    out : float32 or float64 array of any shape, overwritten
     """
+    _check_normal(seed, 0, stream)
+    if not one_dtype((out,)):
+        raise TypeError("random_normal: out must be float32 or float64")
     k0, k1 = seed_key(seed)
     flat = out.flat
     for e in range(out.size):
@@ -205,20 +243,21 @@ def dropout_forward(X, rate, seed, step, layer, out):
 
     Parameters
     ----------
-    X : array (n, m)
+    X : float32 or float64 array (n, m)
     rate : float
         0 <= rate < 1.
     seed, step, layer : int
         0 <= seed < 2**63, 0 <= layer < 2**28, of the step the lowest 32 bits count.
-    out : array (n, m), overwritten
-        May be X.
+    out : array (n, m) of that dtype, overwritten
+        May be X; otherwise it shares no memory with it.
 
     References
     ----------
     Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 15 (2014).
     """
-    if X.shape != out.shape:
-        raise ValueError("dropout_forward: out must have the shape of X")
+    _forward_alike((X, out))
+    _forward_place(X, out)
+    _check_forward(seed, step, layer)
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_forward: rate must be at least 0 and less than 1")
     copy_elements(X, out)
@@ -231,17 +270,18 @@ def dropout_backward(dA, rate, seed, step, layer, out):
 
     Parameters
     ----------
-    dA : array (n, m)
+    dA : float32 or float64 array (n, m)
         Gradient with respect to the output of `dropout_forward`.
     rate : float
         0 <= rate < 1.
     seed, step, layer : int
         As in `dropout_forward`.
-    out : array (n, m), overwritten
-        Gradient with respect to its input. May be dA.
+    out : array (n, m) of that dtype, overwritten
+        Gradient with respect to its input. May be dA; otherwise it shares no memory with it.
     """
-    if dA.shape != out.shape:
-        raise ValueError("dropout_backward: out must have the shape of dA")
+    _backward_alike((dA, out))
+    _backward_place(dA, out)
+    _check_backward(seed, step, layer)
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_backward: rate must be at least 0 and less than 1")
     copy_elements(dA, out)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from ._activations import IDENTITY, LOG_SOFTMAX, SOFTMAX
 from ._jit import task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from .activations import ACTIVATIONS, IDENTITY
 from .dense import Dense, elements
 from .dropout import Dropout
 from .objective import Objective, fuses
@@ -76,9 +76,10 @@ def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool) 
     """Return the dense layers bound to their parameters; with `plain` the last one without its activation."""
     itemsize, last = parameters.itemsize, plan.n_layers - 1
     layers = []
-    for i, (activation, (weights, bias)) in enumerate(zip(plan.activations, plan.trained)):
+    for i, (weights, bias) in enumerate(plan.trained):
         first, middle, _ = (place_ * itemsize for place_ in plan.pieces(i))
-        activation = IDENTITY if i == last and (plain or activation in (SOFTMAX, LOG_SOFTMAX)) else activation
+        element = plan.element(i)
+        activation = ACTIVATIONS[IDENTITY] if element is None or (i == last and plain) else element
         layer = Dense(i, plan.widths[i], plan.widths[i + 1], activation, address(parameters) + first, address(parameters) + middle)
         if gradient is not None:
             layer.training = True

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
 from .gather import NO_ORDER, Gather
 from .losses import CROSS_ENTROPY
 from .objective import Objective
-from .optimizers import N_BUFFERS
+from .optimizers import OPTIMIZERS
 from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros
 from .program import Program, run
 from .records import NOW, address
@@ -108,10 +109,10 @@ class Trainer:
         Updated in place.
     batch_size : int
     objective : Objective
-    rule : int
-        A code such as `kernels.ADAM`.
-    hyper : sequence of float
-        The numbers of the rule; see `kernels.optimizers`.
+    rule : int or Rule
+        A code such as `kernels.ADAM`, or what `custom_rule` returns.
+    hyper : dict of str to float, or sequence of float
+        The numbers of the rule, by name or in the order of `kernels.OPTIMIZERS[rule].hyper`.
     n_threads : int
     full_batch : bool
         Whether every step takes the same rows: then a call takes many steps with them.
@@ -134,8 +135,8 @@ class Trainer:
         parameters: Array,
         batch_size: int,
         objective: Objective,
-        rule: int,
-        hyper: Sequence[float],
+        rule: int | Rule,
+        hyper: Mapping[str, float] | Sequence[float],
         *,
         n_threads: int = 1,
         full_batch: bool = False,
@@ -143,7 +144,8 @@ class Trainer:
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.parameters = parameters
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
-        self.state = aligned_zeros(N_BUFFERS[rule] * plan.parameters_size, plan.dtype)
+        n_buffers = len((rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).buffers)
+        self.state = aligned_zeros(n_buffers * plan.parameters_size, plan.dtype)
         updater = Updater(parameters, self.gradient, self.state, rule, hyper)
         self.program = emit_step(plan, parameters, batch_size, objective, gradient=self.gradient, updater=updater, n_threads=n_threads)
         seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numba import carray
-
 from ._jit import task
-from ._tile import PANEL_BYTES, pointer, width_of, zero_of
-from .dense import elements
-from .optimizers import N_HYPER, update_range
+from ._factory import Rule
+from ._tile import PANEL_BYTES, call, width_of, zero_of
+from .optimizers import OPTIMIZERS
 from .program import Program, task_address
-from .records import NOW, F, I, Record, address
+from .records import NOW, I, Record, address
 
 __all__ = ["Updater"]
 
 OPTIMIZER = Record(
-    rule=(I, "its code"),
+    rule=(I, "address of the rule's task"),
     parameters=(I, "address of the flat parameters"),
     gradient=(I, "address of the flat gradient; after an update the parameters from before it"),
     state=(I, "address of the first buffer"),
     state_bytes=(I, "from one buffer to the next"),
-    hyper=(I, "address of the rule's numbers"),
+    hyper=(I, "address of the record of the rule's numbers"),
 )
 
 RANGE = Record(
@@ -34,15 +31,16 @@ RANGE = Record(
 )
 
 
+PACE = NOW.offset("rate")  # the learning rate, and behind it the number of the step
+
+
 @task
 def update_some(tag, optimizer, gradient, count, now):
     """One step of the optimizer for the parameters whose gradient lies at an address; the old ones are left in its place."""
-    zero, O, S = zero_of(tag), OPTIMIZER(optimizer), NOW(now)
+    O = OPTIMIZER(optimizer)
     at = gradient - O.gradient
-    w, g = elements(zero, O.parameters + at, count), elements(zero, gradient, count)
-    s1, s2 = elements(zero, O.state + at, count), elements(zero, O.state + O.state_bytes + at, count)
-    update_range(O.rule, w, g, s1, s2, carray(pointer(0.0, O.hyper), N_HYPER), S.rate, np.int64(S.count))
-    S.updated = 1
+    call(O.rule, (0, O.hyper, O.parameters + at, gradient, O.state + at, O.state_bytes, count, now + PACE))
+    NOW(now).updated = 1
 
 
 @task
@@ -62,17 +60,20 @@ class Updater:
     ----------
     parameters, gradient, state : ndarray
         Flat, of one dtype; the state has the rule's buffers one after the other.
-    rule : int
-        A code such as `kernels.ADAM`.
-    hyper : sequence of float
-        The numbers of the rule; see `kernels.optimizers`.
+    rule : int or Rule
+        A code such as `kernels.ADAM`, or what `custom_rule` returns.
+    hyper : dict of str to float, or sequence of float
+        The numbers of the rule, by name or in order.
     """
 
-    def __init__(self, parameters: Any, gradient: Any, state: Any, rule: int, hyper: Sequence[float]) -> None:
-        self.hyper = np.zeros(N_HYPER)
-        self.hyper[: len(hyper)] = hyper
-        self.record = OPTIMIZER.new(rule=rule, parameters=address(parameters), gradient=address(gradient), state=address(state))
-        self.record["state_bytes"], self.record["hyper"] = parameters.nbytes, address(self.hyper)
+    def __init__(
+        self, parameters: Any, gradient: Any, state: Any, rule: int | Rule, hyper: Mapping[str, float] | Sequence[float]
+    ) -> None:
+        chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
+        self.hyper = chosen.record(hyper)
+        self.record = OPTIMIZER.new(parameters=address(parameters), gradient=address(gradient), state=address(state))
+        self.record["rule"], self.record["hyper"] = chosen.task.address(parameters.dtype), address(self.hyper)
+        self.record["state_bytes"] = parameters.nbytes
 
     def at_once(self, program: Program) -> tuple[int, int]:
         """Return the addresses of the task that updates some parameters and of its record, for who has just written their gradient."""

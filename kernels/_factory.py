@@ -1,0 +1,702 @@
+"""One factory for elementwise kernels: from the formula of one element to the public kernel, the task and the line of a table.
+
+What is made, from functions of one element that LLVM puts into the loop around them:
+
+    elementwise    out = f(Z), a public kernel
+    Activation     `forward`, `backward`: the public pair; `forward_task`, `backward_task`
+    Loss           `kernel`, public; `task`
+    Rule           `task`; `record`: the numbers of an optimizer under their names
+
+Tasks are what a network calls by address: their arguments are a null pointer that says the dtype, and int64 sizes and addresses.
+A user's functions take the same road: `custom_activation`, `custom_loss`, `custom_rule`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from ._bits import absolute, all_like, choose, like
+from ._door import check_alike, check_apart, check_place
+from ._elements import map_elements, map_pairs, sum_elements
+from ._jit import Kernel, Task, helper, inline, kernel, named, task
+from ._tile import (
+    BUFFER_LINES,
+    PANEL_BYTES,
+    add_line,
+    address_of,
+    array_pointer,
+    line_buffer,
+    pointer,
+    prefetch,
+    width_of,
+    zero_of,
+)
+
+__all__ = ["Activation", "Loss", "Rule", "custom_activation", "custom_loss", "custom_rule"]
+
+
+def _makes(function: Any) -> str:
+    """Return what a formula gives, from its docstring: "Return max(z, 0)." is max(z, 0)."""
+    first = (function.__doc__ or "").splitlines()[0]
+    return first.removeprefix("Return ").removesuffix(".")
+
+
+def _floats_reader(count: int) -> Any:
+    """Return an intrinsic read(zero, address): `count` float64 numbers as a tuple in the dtype of zero."""
+
+    @intrinsic
+    def read(typingctx, zero, address):
+        kind = types.UniTuple(zero, count) if count else types.Tuple(())
+
+        def codegen(context, builder, sig, args):
+            first = builder.inttoptr(args[1], context.get_value_type(types.CPointer(types.float64)))
+            places = [builder.gep(first, [context.get_constant(types.intp, k)]) for k in range(count)]
+            return context.make_tuple(
+                builder, kind, [context.cast(builder, builder.load(place), types.float64, zero) for place in places]
+            )
+
+        return kind(zero, types.intp), codegen
+
+    return read
+
+
+@helper
+def _numbers(zero, address, count):
+    return carray(pointer(zero, address), count)
+
+
+# Functions of arrays.
+
+
+def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Kernel:
+    """Return the public kernel out = formula(Z)."""
+    alike, place = check_alike(name, "Z", "out"), check_place(name, "Z")
+    doc = f"""Compute out = {_makes(formula)}, element by element.
+
+    Parameters
+    ----------
+    Z : float32 or float64 array of any shape
+    out : array of that shape and dtype, overwritten
+        May be Z; otherwise it shares no memory with it.
+    {reference}"""
+
+    def forward(Z, out):
+        alike((Z, out))
+        place(Z, out)
+        map_elements(formula, Z, out)
+
+    return kernel(named(forward, module, name, doc))
+
+
+def _backward_kernel(module: str, name: str, gradient: Any, what: str) -> Kernel:
+    """Return the public kernel out = gradient(saved, dA)."""
+    alike, place, from_saved = (
+        check_alike(name, "saved", "dA", "out"),
+        check_place(name, "dA"),
+        check_apart(name, ("out",), ("saved",)),
+    )
+    doc = f"""Compute out = {_makes(gradient)}, element by element: a or z of saved, d of dA.
+
+    Parameters
+    ----------
+    saved : float32 or float64 array of any shape
+        {what}.
+    dA : array of that shape and dtype
+        Gradient with respect to the output.
+    out : array of that shape and dtype, overwritten
+        Gradient with respect to the input. May be dA; otherwise it shares no memory with the others.
+    """
+
+    def backward(saved, dA, out):
+        alike((saved, dA, out))
+        place(dA, out)
+        from_saved((out,), (saved,))
+        map_pairs(gradient, saved, dA, out)
+
+    return kernel(named(backward, module, name, doc))
+
+
+@functools.lru_cache(64)
+def _forward_task(name: str, formula: Any, n_parameters: int, cached: bool) -> Task:
+    """Return the task (tag, parameters, source, out, count): out = formula(source, *parameters) for numbers side by side; out may be the source."""
+    read = _floats_reader(n_parameters)
+
+    def forward(tag, parameters, source, out, count):
+        zero = zero_of(tag)
+        p, x, y = read(zero, parameters), _numbers(zero, source, count), _numbers(zero, out, count)
+        if source != out:
+            for i in range(count):
+                y[i] = formula(x[i], *p)
+        else:
+            for i in range(count):
+                y[i] = formula(y[i], *p)
+
+    return Task(task(named(forward, __name__, f"{name}_forward_task"), cached))
+
+
+@functools.lru_cache(64)
+def _backward_task(name: str, gradient: Any, n_parameters: int, cached: bool) -> Task:
+    """Return the task (tag, parameters, saved, d, count): d = gradient(saved, d, *parameters) for numbers side by side."""
+    read = _floats_reader(n_parameters)
+
+    def backward(tag, parameters, saved, d, count):
+        zero = zero_of(tag)
+        p, x, y = read(zero, parameters), _numbers(zero, saved, count), _numbers(zero, d, count)
+        for i in range(count):
+            y[i] = gradient(x[i], y[i], *p)
+
+    return Task(task(named(backward, __name__, f"{name}_backward_task"), cached))
+
+
+def _parameter_values(parameters: Sequence[float]) -> NDArray[np.float64]:
+    return np.array(parameters, np.float64)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise activation: its formula and what is made of it.
+
+    Attributes
+    ----------
+    name : str
+    formula, gradient : function
+        f(z, *parameters), and d * f' from what was saved: gradient(saved, d, *parameters).
+    saves_input : bool
+        Whether the way back needs the input; otherwise it needs the output.
+    parameters : tuple of float
+        Numbers of the function.
+    values : ndarray
+        The parameters, at the address that tasks are given.
+    forward_task, backward_task : Task
+        (tag, parameters, source, out, count), where out may be the source, and (tag, parameters, saved, d, count), in place.
+    """
+
+    name: str
+    formula: Any
+    gradient: Any
+    saves_input: bool = False
+    reference: str = ""
+    parameters: tuple[float, ...] = ()
+    own: tuple[Any, ...] = field(default=(), repr=False)  # a user's functions and settings, from which it is made again
+
+    @functools.cached_property
+    def forward(self) -> Kernel:
+        """The public kernel out = f(Z)."""
+        return elementwise("kernels.activations", f"{self.name}_forward", self.formula, self.reference)
+
+    @functools.cached_property
+    def backward(self) -> Kernel:
+        """The public kernel out = dA * f'."""
+        what = ("In" if self.saves_input else "Out") + f"put of `{self.name}_forward`"
+        return _backward_kernel("kernels.activations", f"{self.name}_backward", self.gradient, what)
+
+    @functools.cached_property
+    def forward_task(self) -> Task:
+        """The way forth as a task."""
+        return _forward_task(self.name, self.formula, len(self.parameters), not self.own)
+
+    @functools.cached_property
+    def backward_task(self) -> Task:
+        """The way back as a task."""
+        return _backward_task(self.name, self.gradient, len(self.parameters), not self.own)
+
+    @functools.cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The parameters as an array, whose address tasks are given."""
+        return _parameter_values(self.parameters)
+
+    def __reduce__(self) -> Any:
+        return (custom_activation, self.own) if self.own else (_built_in, ("activations", "ACTIVATIONS", self.name))
+
+
+def _built_in(module: str, table: str, name: str) -> Any:
+    """Return the line of a table that has a name."""
+    import importlib
+
+    records = getattr(importlib.import_module(f"kernels.{module}"), table).values()
+    return next(record for record in records if record.name == name)
+
+
+def switch(functions: Mapping[int, Any], call: Callable[[Any], Any], otherwise: Any) -> Any:
+    """Return a helper f(code, *arrays) that does what `call` makes of the function of a code, and `otherwise` for any other code."""
+    chosen = otherwise
+    for code, function in functions.items():
+        chosen = _branch(code, call(function), chosen)
+    return chosen
+
+
+def _branch(code: int, function: Any, others: Any) -> Any:
+    @helper
+    def branch(chosen, X, out):
+        if chosen == code:
+            function(X, out)
+        else:
+            others(chosen, X, out)
+
+    return branch
+
+
+@helper
+def nothing(chosen, X, out):
+    """Do nothing, for the codes that a switch does not know."""
+
+
+def in_place(formula: Any) -> Any:
+    """Return a helper out = formula(out)."""
+
+    @helper
+    def apply(X, out):
+        y = out.flat
+        for i in range(out.size):
+            y[i] = formula(y[i])
+
+    return apply
+
+
+def in_place_of_gradient(gradient: Any) -> Any:
+    """Return a helper out = gradient(X, out)."""
+
+    @helper
+    def apply(X, out):
+        x, y = X.flat, out.flat
+        for i in range(out.size):
+            y[i] = gradient(x[i], y[i])
+
+    return apply
+
+
+# Losses.
+
+
+@inline
+def sum_and_gradient(pair, A, T, parameters, scale, dA):
+    """Return scale * sum(values) of a pair (value, derivative), with dA = scale * derivatives.
+
+    The gradient's place takes the values first: so both loops vectorize, where a sum inside would keep them from it.
+    """
+    a, t, d = A.flat, T.flat, dA.flat
+    for i in range(dA.size):
+        d[i], _ = pair(a[i], t[i], *parameters)
+    total = sum_elements(dA)
+    for i in range(dA.size):
+        _, slope = pair(a[i], t[i], *parameters)
+        d[i] = like(slope, scale) * slope
+    return scale * total
+
+
+@functools.lru_cache(64)
+def _loss_task(name: str, pair: Any, n_parameters: int, cached: bool) -> Task:
+    """Return the task (tag, parameters, a, t, total, count, scale) for whole lines of a panel, side by side.
+
+    total += the values, line after line; a = derivative * scale, which stands at an address as one float64. The values wait in
+    lines on the stack: so the loop over the elements has no sum in it, and vectorizes.
+    """
+    read = _floats_reader(n_parameters)
+
+    def loss(tag, parameters, a, t, total, count, scale):
+        zero = zero_of(tag)
+        width, p, factor = width_of(zero), read(zero, parameters), like(zero, carray(pointer(0.0, scale), 1)[0])
+        values = line_buffer(zero)
+        for first in range(0, count, BUFFER_LINES * width):
+            at, n = first * (PANEL_BYTES // width), min(count - first, BUFFER_LINES * width)
+            x, y, v = _numbers(zero, a + at, n), _numbers(zero, t + at, n), _numbers(zero, values, n)
+            for i in range(n):
+                v[i], slope = pair(x[i], y[i], *p)
+                x[i] = slope * factor
+            for line in range(n // width):
+                add_line(zero, values + line * PANEL_BYTES, total)
+
+    return Task(task(named(loss, __name__, f"{name}_loss_task"), cached))
+
+
+def loss_checks(name: str, *names: str) -> Any:
+    """Return a helper check(A, T, dA) of a loss of arrays of one dtype and shape, called by these names."""
+    alike, alone = check_alike(name, *names), check_apart(name, names[2:], names[:2])
+
+    @helper
+    def check(A, T, dA):
+        alike((A, T, dA))
+        alone((dA,), (A, T))
+
+    return check
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss that is a sum over elements: its formula and what is made of it.
+
+    Attributes
+    ----------
+    name : str
+    pair : function
+        (value, derivative with respect to a) = pair(a, t, *parameters).
+    parameters : tuple of float
+        Numbers of the function, as in its default.
+    values : ndarray
+        The parameters, at the address that the task is given.
+    task : Task
+        (tag, parameters, a, t, total, count, scale): see `_loss_task`.
+    """
+
+    name: str
+    pair: Any
+    parameters: tuple[float, ...] = ()
+    own: tuple[Any, ...] = field(default=(), repr=False)
+
+    @functools.cached_property
+    def kernel(self) -> Kernel:
+        """The public kernel of a loss without parameters."""
+        pair, check = self.pair, loss_checks(self.name, "A", "T", "dA")
+        doc = f"""Return scale * sum(value), with dA = scale * derivative; of each element (value, derivative) = {_makes(pair)}.
+
+    Parameters
+    ----------
+    A : float32 or float64 array of any shape
+        Outputs; logits, where the loss is a cross-entropy.
+    T : array of that shape and dtype
+        Targets.
+    scale : float
+    dA : array of that shape and dtype, overwritten
+        Shares no memory with A and T.
+    """
+
+        def loss(A, T, scale, dA):
+            check(A, T, dA)
+            return sum_and_gradient(pair, A, T, (), scale, dA)
+
+        return kernel(named(loss, "kernels.losses", self.name, doc))
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """The loss as a task."""
+        return _loss_task(self.name, self.pair, len(self.parameters), not self.own)
+
+    @functools.cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The parameters as an array, whose address the task is given."""
+        return _parameter_values(self.parameters)
+
+    def __reduce__(self) -> Any:
+        return (custom_loss, self.own) if self.own else (_built_in, ("losses", "LOSSES", self.name))
+
+
+# Optimizers.
+
+_FLUSH_EVERY = 64
+_FLUSH_BELOW = (np.float32(2.0**-116), 2.0**-1012)  # falls to the smallest normal number in 64 steps at 0.9
+_BLOCK = 256  # weights that are updated between two looks ahead: the hardware does not fetch beyond the end of a page
+_MOST_BUFFERS = 2  # LLVM compares the places of so many arrays before a loop of vectors, and not of more
+
+
+@inline
+def _flush(buffer):
+    """Set to 0 what would soon be a denormal number.
+
+    The running means of a weight that gets no more gradient end as denormal numbers and stay there for ever, with
+    which CPUs calculate 2 to 100 times slower. A test in every step would cost a tenth of the update.
+    """
+    for i in range(buffer.size):
+        x = buffer[i]
+        buffer[i] = like(x, 0.0) if absolute(x) < choose(x, _FLUSH_BELOW) else x
+
+
+@inline
+def _prefetch_block(w, g, s1, s2, first):
+    for byte in range(first * w.itemsize, (first + _BLOCK) * w.itemsize, PANEL_BYTES):
+        prefetch(address_of(w) + byte)
+        prefetch(address_of(g) + byte)
+        prefetch(address_of(s1) + byte)
+        prefetch(address_of(s2) + byte)
+
+
+def _update_loop(element: Any, n_buffers: int) -> Any:
+    """Return a helper that updates w and the buffers and leaves the old w in g."""
+
+    def plain(w, g, s1, s2, numbers):
+        for i in range(w.size):
+            old = w[i]
+            w[i] = element(old, g[i], *numbers)
+            g[i] = old
+
+    def with_one(w, g, s1, s2, numbers):
+        for i in range(w.size):
+            old = w[i]
+            w[i], s1[i] = element(old, g[i], s1[i], *numbers)
+            g[i] = old
+
+    def with_two(w, g, s1, s2, numbers):
+        for i in range(w.size):
+            old = w[i]
+            w[i], s1[i], s2[i] = element(old, g[i], s1[i], s2[i], *numbers)
+            g[i] = old
+
+    return inline((plain, with_one, with_two)[n_buffers])
+
+
+def _rule_task(
+    name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: Any, flushes: bool, cached: bool
+) -> Task:
+    """Return the task (tag, hyper, w, g, state, stride, count, pace) of `Rule`."""
+    update, record, looks_ahead = _update_loop(element, n_buffers), np.zeros(1, dtype), n_buffers > 1
+
+    def rule(tag, hyper, w, g, state, stride, count, pace):
+        zero, now = zero_of(tag), carray(pointer(0.0, pace), 2)
+        step = np.int64(now[1])
+        numbers = numbers_of(carray(array_pointer(record, hyper), 1)[0], now[0], step)
+        W, G = _numbers(zero, w, count), _numbers(zero, g, count)
+        S1, S2 = _numbers(zero, state, count), _numbers(zero, state + stride, count)
+        length = _BLOCK if looks_ahead else max(count, 1)
+        for first in range(0, count, length):
+            if looks_ahead:
+                _prefetch_block(W, G, S1, S2, first + 3 * _BLOCK)
+            part = slice(first, first + length)
+            update(W[part], G[part], S1[part], S2[part], numbers)
+        if flushes and step % _FLUSH_EVERY == 0:
+            if n_buffers > 0:
+                _flush(S1)
+            if n_buffers > 1:
+                _flush(S2)
+
+    return Task(task(named(rule, __name__, f"{name}_rule_task"), cached))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An optimizer's rule: what it does to one weight, and what is made of it.
+
+    Attributes
+    ----------
+    name : str
+    buffers : tuple of str
+        Its arrays of the size of the weights, zeros at first.
+    hyper : dict of str to str
+        Its numbers, and what each is.
+    numbers : function
+        From (record of hyper, learning rate, step) to what is the same for all weights of a step: a tuple of float64.
+    element : function
+        (new w, new buffers ...) = element(w, g, *buffers, *numbers).
+    flushes : bool
+        Whether buffers are set to 0, every 64 steps, where they come near the denormal numbers.
+    task : Task
+        (tag, hyper, w, g, state, stride, count, pace): one step with `count` weights that lie side by side. hyper: the record;
+        state: the first buffer's part, `stride` bytes from one buffer to the next; pace: learning rate and step, from 1, as
+        float64. It leaves the old w in g: the way back from a step that went wrong.
+    """
+
+    name: str
+    buffers: tuple[str, ...]
+    hyper: Mapping[str, str] = field(hash=False)
+    numbers: Any
+    element: Any
+    flushes: bool = True
+    own: tuple[Any, ...] = field(default=(), repr=False, hash=False)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the record of its numbers."""
+        return np.dtype([(name, np.float64) for name in self.hyper] or [("none", np.float64)])
+
+    def record(self, hyper: Mapping[str, float] | Sequence[float]) -> NDArray[Any]:
+        """Return the numbers as the record that the task reads, an array of one.
+
+        Parameters
+        ----------
+        hyper : dict of str to float, or sequence of float
+            By name, or in the order of `self.hyper`.
+        """
+        values = hyper if isinstance(hyper, Mapping) else dict(zip(self.hyper, hyper))
+        if set(values) != set(self.hyper) or len(hyper) != len(self.hyper):
+            raise ValueError(
+                f"hyper must have the numbers {', '.join(self.hyper) or '(none)'} of {self.name}; got {hyper!r}."
+            )
+        record = np.zeros(1, self.dtype)
+        for name, value in values.items():
+            record[name] = value
+        return record
+
+    @functools.cached_property
+    def task(self) -> Task:
+        """The rule as a task."""
+        return _rule_task(
+            self.name, self.dtype, len(self.buffers), self.numbers, self.element, self.flushes, not self.own
+        )
+
+    def __reduce__(self) -> Any:
+        return (custom_rule, self.own) if self.own else (_built_in, ("optimizers", "OPTIMIZERS", self.name))
+
+
+# A user's functions.
+
+
+def _function(name: str, function: Any, arguments: str, count: int) -> Any:
+    """Return a user's function, compiled to become part of a loop, if it takes `count` arguments."""
+    plain = getattr(function, "py_func", function)
+    if not inspect.isfunction(plain):
+        raise TypeError(f"{name} must be a function {name}({arguments}); got {function!r}.")
+    try:
+        inspect.signature(plain).bind(*range(count))
+    except TypeError:
+        raise ValueError(
+            f"{name} must take {count} arguments, {arguments}; got {name}{inspect.signature(plain)}."
+        ) from None
+    return inline(plain)
+
+
+def _parameters(parameters: Any) -> tuple[float, ...]:
+    values = tuple(float(value) for value in parameters)
+    if not np.isfinite(values).all():
+        raise ValueError(f"parameters must be finite; got {values}.")
+    return values
+
+
+@functools.lru_cache(64)
+def _custom_formulas(f: Any, derivative: Any, n_parameters: int) -> tuple[Any, Any]:
+    """Return (formula, gradient) of a user's activation."""
+    value, slope = (
+        _function(name, one, "z, *parameters", 1 + n_parameters) for name, one in (("f", f), ("derivative", derivative))
+    )
+
+    @inline
+    def formula(z, *parameters):
+        return like(z, value(z, *parameters))
+
+    @inline
+    def gradient(z, d, *parameters):
+        return d * like(d, slope(z, *parameters))
+
+    return formula, gradient
+
+
+def custom_activation(f: Any, derivative: Any, parameters: Sequence[float] = (), name: str | None = None) -> Activation:
+    """Return an activation made of functions of one number, for `Plan`.
+
+    They are compiled for themselves, vectorized, and called by their address: no kernel is compiled anew.
+
+    Parameters
+    ----------
+    f : function (z, *parameters)
+        A plain function or an `@njit` one, of what Numba can compile; `kernels.scalar` has fast exp, tanh and others for it.
+        What it returns is rounded to the dtype of z.
+    derivative : function (z, *parameters)
+        Of f at z, the input.
+    parameters : sequence of float
+        Numbers that both are given, in the dtype of z. Other numbers compile nothing anew.
+    name : str, optional
+        Left out, that of f.
+
+    Examples
+    --------
+    >>> from kernels import scalar
+    >>> swish = custom_activation(lambda z, b: z / (1 + scalar.exp(-b * z)), lambda z, b: 1.0, parameters=[1.5], name="swish")
+    >>> swish.name, swish.parameters
+    ('swish', (1.5,))
+    """
+    numbers, name = _parameters(parameters), str(name or getattr(f, "__name__", "activation"))
+    formula, gradient = _custom_formulas(f, derivative, len(numbers))
+    return Activation(name, formula, gradient, True, parameters=numbers, own=(f, derivative, numbers, name))
+
+
+@functools.lru_cache(64)
+def _custom_pair(f: Any, gradient: Any, n_parameters: int) -> Any:
+    """Return the (value, derivative) of a user's loss."""
+    value, slope = (
+        _function(name, one, "a, t, *parameters", 2 + n_parameters) for name, one in (("f", f), ("gradient", gradient))
+    )
+
+    @inline
+    def pair(a, t, *parameters):
+        return like(a, value(a, t, *parameters)), like(a, slope(a, t, *parameters))
+
+    return pair
+
+
+def custom_loss(f: Any, gradient: Any, parameters: Sequence[float] = (), name: str | None = None) -> Loss:
+    """Return a loss made of functions of an output and a target, for `Objective`.
+
+    Parameters
+    ----------
+    f : function (a, t, *parameters)
+        What an output a adds where the target is t; as for `custom_activation`.
+    gradient : function (a, t, *parameters)
+        Its derivative with respect to a.
+    parameters : sequence of float
+        Numbers that both are given.
+    name : str, optional
+        Left out, that of f.
+    """
+    numbers, name = _parameters(parameters), str(name or getattr(f, "__name__", "loss"))
+    return Loss(name, _custom_pair(f, gradient, len(numbers)), numbers, (f, gradient, numbers, name))
+
+
+def custom_rule(
+    f: Any, buffers: Sequence[str] = (), hyper: Mapping[str, str] | Sequence[str] = (), name: str | None = None
+) -> Rule:
+    """Return an optimizer's rule made of a function of one weight, for `Trainer`.
+
+    Parameters
+    ----------
+    f : function (w, g, *buffers, learning_rate, step, *hyper)
+        Return the new w, with buffers a tuple of the new w and the new buffers. Numbers come in the dtype of w, the step
+        counted from 1. Where w, g and the buffers are 0 it must leave 0: so is the padding of a network.
+    buffers : sequence of str
+        At most two arrays of the size of the weights, zeros at first.
+    hyper : dict of str to str, or sequence of str
+        The rule's numbers, and what each is.
+    name : str, optional
+        Left out, that of f.
+    """
+    fields = dict(hyper) if isinstance(hyper, Mapping) else dict.fromkeys(hyper, "")
+    buffers, name = tuple(buffers), str(name or getattr(f, "__name__", "rule"))
+    if len(buffers) > _MOST_BUFFERS:
+        raise ValueError(f"buffers must be at most {_MOST_BUFFERS} names; got {buffers}.")
+    arguments = ", ".join(["w", "g", *buffers, "learning_rate", "step", *fields])
+    numbers, element = _custom_step(f, arguments, tuple(fields), len(buffers))
+    return Rule(name, buffers, fields, numbers, element, own=(f, buffers, fields, name))
+
+
+def _numbers_by_name(names: tuple[str, ...]) -> Any:
+    """Return a helper numbers(h, learning_rate, step): these two, then the fields of the record in their order."""
+    if not names:
+
+        @helper
+        def numbers(h, learning_rate, step):
+            return (learning_rate, np.float64(step))
+
+        return numbers
+    *before, name = names
+    earlier = _numbers_by_name(tuple(before))
+
+    @helper
+    def numbers_and_one(h, learning_rate, step):
+        return (*earlier(h, learning_rate, step), h[name])
+
+    return numbers_and_one
+
+
+@functools.lru_cache(64)
+def _custom_step(f: Any, arguments: str, names: tuple[str, ...], n_buffers: int) -> tuple[Any, Any]:
+    """Return (numbers, element) of a user's rule; its numbers come in the dtype of w, and what it returns is rounded to that."""
+    step = _function("f", f, arguments, arguments.count(",") + 1)
+
+    @inline
+    def plain(w, g, *numbers):
+        return like(w, step(w, g, *all_like(w, numbers)))
+
+    @inline
+    def with_one(w, g, s1, *numbers):
+        return all_like(w, step(w, g, s1, *all_like(w, numbers)))
+
+    @inline
+    def with_two(w, g, s1, s2, *numbers):
+        return all_like(w, step(w, g, s1, s2, *all_like(w, numbers)))
+
+    return _numbers_by_name(names), (plain, with_one, with_two)[n_buffers]
