@@ -159,7 +159,7 @@ def test_without_a_name_the_names_are_listed(capsys):
     assert capsys.readouterr().out.split() == inspect.NAMES
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("tanh_foward", "tanh_forward"), ("network_train", "rows_product")])
+@pytest.mark.parametrize(("name", "nearest"), [("tanh_foward", "tanh_forward"), ("rows_produkt", "rows_product")])
 def test_a_wrong_name_gets_the_nearest(name, nearest, capsys):
     with pytest.raises(SystemExit) as stop:
         inspect.main([name])
