@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._bits import absolute, like
-from ._door import check_alike, check_apart, check_place
+from ._arrays import check_alike, check_apart, check_place
 from ._elements import copy_elements, sum_elements
 from ._factory import Activation, in_place, in_place_of_gradient, nothing, switch
 from ._jit import Kernel, helper, inline, jit, kernel, named

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._bits import like
-from ._door import check_alike, check_apart
+from ._arrays import check_alike, check_apart
 from ._factory import Rule
 from ._jit import helper, inline, kernel
 
