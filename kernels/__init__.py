@@ -6,7 +6,7 @@ Every kernel is callable from Python and from nopython code, where it is serial;
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
 from .activations import __all__ as _activations
-from .bound import Objective, bind
+from .bound import Objective
 from .elementary import *
 from .elementary import __all__ as _elementary
 from .gather import gather
@@ -14,7 +14,6 @@ from .hardware import cpu_info, fma_peak
 from .linear import linear_backward, linear_forward, matmul
 from .losses import *
 from .losses import __all__ as _losses
-from .network import network_forward, network_gradient, network_loss, network_output, network_train, network_update
 from .optimizers import *
 from .optimizers import __all__ as _optimizers
 from .panels import pack, packed_shape, panel_width, unpack
@@ -29,7 +28,6 @@ __all__ = [
     "Objective",
     "Plan",
     "Trainer",
-    "bind",
     "compilations",
     "cpu_info",
     "default_threads",
@@ -41,12 +39,6 @@ __all__ = [
     "loss_and_gradient",
     "matmul",
     "max_threads",
-    "network_forward",
-    "network_gradient",
-    "network_loss",
-    "network_output",
-    "network_train",
-    "network_update",
     "on_compile",
     "pack",
     "packed_shape",

@@ -11,6 +11,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from . import _door
 from . import network as net
 from ._jit import address, region_work
 from .activations import LOG_SOFTMAX, SAVES_INPUT, SIGMOID, SOFTMAX
@@ -40,6 +41,11 @@ class Objective:
         Of the Huber loss.
     scale, shift : float
         X * scale + shift is what the first layer sees.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of another kind or out of range. Numbers become Python's.
     """
 
     loss: int
@@ -48,6 +54,10 @@ class Objective:
     delta: float = 1.0
     scale: float = 1.0
     shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in _door.objective_fields(self).items():
+            object.__setattr__(self, name, value)
 
     def sum_over_rows(self, n_rows: int) -> Objective:
         """Return the objective whose sum over parts of `n_rows` rows is this one over all of them."""
@@ -86,8 +96,6 @@ class Bound:
         chunk: int = 1,
         dropout: bool = True,
     ) -> None:
-        if parameters.shape != (plan.parameters_size,) or parameters.dtype != plan.dtype or not parameters.flags.c_contiguous:
-            raise ValueError(f"parameters must be a flat {plan.dtype} array of {plan.parameters_size}; got {parameters.dtype} {parameters.shape}.")
         if not (training and dropout):
             plan = replace(plan, dropouts=(0.0,) * plan.n_layers)
         layout, loss = lay_out(plan, rows, training), objective.loss

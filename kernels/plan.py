@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .activations import LOG_SOFTMAX, SAVES_INPUT, SOFTMAX
+from . import _door
+from .activations import SAVES_INPUT
 from .panels import pack, packed_shape, panel_width, unpack
 
 __all__ = ["Array", "Layout", "Plan", "aligned_zeros", "lay_out"]
@@ -16,7 +18,6 @@ __all__ = ["Array", "Layout", "Plan", "aligned_zeros", "lay_out"]
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
 HUGE_PAGE = 1 << 21
-DTYPES = ("float32", "float64")
 
 
 def aligned_zeros(size: int, dtype: Any) -> Array:
@@ -50,6 +51,11 @@ class Plan:
     penalties : tuple of (float, float, float, float)
         (l1, l2, bias_l1, bias_l2) of each layer; empty: none. l1 * sum(abs(W)) + l2 * sum(W**2), and so for the bias, is
         added to the loss of every minibatch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of another kind, has not one entry a layer, or an entry is out of range. Numbers become Python's.
     """
 
     widths: tuple[int, ...]
@@ -61,25 +67,8 @@ class Plan:
     penalties: tuple[tuple[float, float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("widths", "activations", "dropouts"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
-        n_layers = len(self.widths) - 1
-        if n_layers < 1 or len(self.activations) != n_layers or len(self.dropouts) != n_layers:
-            raise ValueError(f"activations and dropouts must have one entry a layer; got {self.activations} and {self.dropouts} for widths {self.widths}.")
-        if min(self.widths) < 1:
-            raise ValueError(f"widths must be at least 1; got {self.widths}.")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be 'float32' or 'float64'; got {self.dtype!r}.")
-        if any(code in (SOFTMAX, LOG_SOFTMAX) for code in self.activations[:-1]):
-            raise ValueError("softmax must be the activation of the last layer only.")
-        if not all(0 <= rate < 1 for rate in self.dropouts):
-            raise ValueError(f"dropouts must lie in [0, 1); got {self.dropouts}.")
-        for name, default in (("trained", (True, True)), ("penalties", (0.0,) * 4)):
-            entries = tuple(tuple(entry) for entry in getattr(self, name)) or (default,) * n_layers
-            if len(entries) != n_layers or any(len(entry) != len(default) for entry in entries):
-                raise ValueError(f"{name} must have an entry such as {default} for each of {n_layers} layers; got {entries}.")
-            object.__setattr__(self, name, entries)
+        for name, value in _door.plan_fields(self).items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_layers(self) -> int:
@@ -94,19 +83,20 @@ class Plan:
     def pieces(self, layer: int) -> tuple[int, int, int]:
         """Return where in the flat vector the weights and the bias of a layer start, and where they end."""
         start = 0
-        for i in range(layer + 1):
+        for i in range(_door.check_layer(self, layer) + 1):
             panels = -(-self.widths[i + 1] // self.panel)
             bias = start + panels * self.widths[i] * self.panel
             start, first = bias + panels * self.panel, start
         return first, bias, start
 
-    @property
+    @cached_property
     def parameters_size(self) -> int:
         """The length of the flat vector, padding included."""
         return self.pieces(self.n_layers - 1)[2]
 
     def weight_panels(self, parameters: Array, layer: int) -> tuple[Array, Array]:
         """Return views of a layer in the flat vector: weights (panels, n_in, width) and bias (panels * width,)."""
+        _door.check_parameters(self, parameters)
         first, bias, end = self.pieces(layer)
         return parameters[first:bias].reshape(packed_shape(self.widths[layer], self.widths[layer + 1], self.dtype)), parameters[bias:end]
 
@@ -120,6 +110,7 @@ class Plan:
     def set_weight(self, parameters: Array, layer: int, W: Array, b: Array) -> None:
         """Write the weights (n_in, n_out) and the bias (n_out,) of a layer into the flat vector."""
         packed, bias = self.weight_panels(parameters, layer)
+        _door.check_layer_weights(self, layer, W, b)
         pack(np.ascontiguousarray(W, self.dtype), packed)
         bias[: self.widths[layer + 1]] = b
 
@@ -157,7 +148,7 @@ class Plan:
 
     def workspace_bytes(self, batch_size: int) -> int:
         """Return the bytes of the gathered minibatches, activations and gradients of a fit."""
-        bound = lay_out(self, batch_size, training=True)
+        bound = lay_out(self, _door.whole("batch_size", batch_size, 1), training=True)
         inputs = max(1, min(CHUNK_BYTES // max(bound.input_size * bound.itemsize, 1), 1 << 20)) * bound.input_size
         return (bound.size + inputs) * bound.itemsize
 

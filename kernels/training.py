@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _door
 from . import network as net
 from ._jit import threads
 from .bound import EMPTY_WEIGHTS, Objective, bind
@@ -39,6 +40,11 @@ class Trainer:
     full_batch : bool
         Whether every step takes the same rows: then a call takes many steps with them.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan; see `kernels.evaluate` for the losses that fit.
+
     Attributes
     ----------
     chunk : int
@@ -59,6 +65,7 @@ class Trainer:
         n_threads: int = 1,
         full_batch: bool = False,
     ) -> None:
+        _door.check_trainer(plan, parameters, batch_size, objective, rule, hyper, n_threads)
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
         self.state = aligned_zeros(N_BUFFERS[rule] * plan.parameters_size, plan.dtype)
@@ -112,7 +119,15 @@ class Trainer:
             What the loss of each row of X is multiplied by.
         repeats : int
             How often to go through these rows.
+
+        Raises
+        ------
+        IndexError
+            If order names a row that X does not have.
+        TypeError, ValueError
+            If an argument is of another kind, does not fit the plan or the others, or a label is out of range. Nothing was done.
         """
+        _door.check_chunk(self.plan, self.objective, X, y, order, first_step, rates, weights, repeats, self.batch_size)
         bound = self.bound
         minibatches = -(-order.size // self.batch_size)
         steps = minibatches * repeats
@@ -127,6 +142,7 @@ class Trainer:
             if y.ndim > 1 and not self.targets.size:
                 self.targets = aligned_zeros(self.buffered * bound.layout.target_size, self.plan.dtype)
             labels, targets = bound.gather_targets(y, order, self.targets, n_threads)
+            _door.check_labels(self.plan, labels)
             row_weights = EMPTY_WEIGHTS if weights is None else weights[order]
             bound.numbers[net.STEP_COUNT] = first_step
             done = net.network_train.compiled(bound.table, bound.numbers, bound.inputs, labels, targets, row_weights, rates, losses, order.size, steps)
@@ -157,9 +173,15 @@ class FullBatch:
     n_threads : int
     weights : float64 ndarray, optional
         What the loss of each row is multiplied by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan; see `kernels.evaluate` for the losses that fit.
     """
 
     def __init__(self, plan: Plan, X: Array, y: Array, objective: Objective, *, n_threads: int = 1, weights: NDArray[np.float64] | None = None) -> None:
+        _door.check_data(plan, objective, X, y, n_threads, weights)
         self.plan, self.n_threads = plan, n_threads
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
         self.rows = min(len(X), ROWS)
@@ -189,6 +211,7 @@ class FullBatch:
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         """Return the loss and the flat gradient, which the next call overwrites."""
+        _door.check_point(self.plan, parameters)
         self.parameters[:] = parameters
         loss = 0.0
         with threads(self.n_threads) as used:

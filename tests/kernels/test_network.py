@@ -322,17 +322,17 @@ def test_another_network_compiles_nothing():
 
 @numba.njit
 def train_in_nopython(table, numbers, inputs, labels, targets, weights, rates, losses, n):
-    done = kernels.network_train(table, numbers, inputs, labels, targets, weights, rates, losses, n, 1)
-    loss = kernels.network_gradient(table, numbers, inputs, labels, targets, weights, n)
-    kernels.network_update(table, numbers)
-    return done, loss, kernels.network_loss(table, numbers, inputs, labels, targets, weights, n)
+    done = kernels.network.network_train(table, numbers, inputs, labels, targets, weights, rates, losses, n, 1)
+    loss = kernels.network.network_gradient(table, numbers, inputs, labels, targets, weights, n)
+    kernels.network.network_update(table, numbers)
+    return done, loss, kernels.network.network_loss(table, numbers, inputs, labels, targets, weights, n)
 
 
 def test_network_kernels_are_callable_from_nopython_code():
     plan, parameters = network([5, 8, 3], [kernels.RELU, kernels.SOFTMAX], np.float64)
     X, y = data(12, plan)
     gradient, state = np.zeros_like(parameters), np.zeros(2 * parameters.size)
-    bound = kernels.bind(plan, parameters, 12, training=True, rule=kernels.ADAM, hyper=ADAM, gradient=gradient, state=state)
+    bound = kernels.bound.bind(plan, parameters, 12, training=True, rule=kernels.ADAM, hyper=ADAM, gradient=gradient, state=state)
     bound.use_threads(1)
     kernels.gather(X, np.arange(12), 12, 1.0, 0.0, bound.inputs, bound.layout.input_size, bound.layout.jump)
     losses = np.zeros(1)
