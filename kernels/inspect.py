@@ -33,7 +33,7 @@ from ._tile import PANEL_BYTES, VECTOR_BYTES, cpu_name
 
 kernels = importlib.import_module("kernels")
 ROWS, COLUMNS = 96, 256
-NO_LOOP = {"loss_scale"}
+NO_LOOP = {"loss_scale", *net.__all__}  # these call tasks by their address
 PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernels.__all__ and isinstance(value, Kernel) and name not in NO_LOOP}
 TASKS = {"rows_product": panel_product, "columns_product": column_product, "activate": net._activate, "derive": net._derive}
 TASKS |= {"dropout_task": net._dropout, "loss_task": net._loss_task, "update_task": net._update_task}

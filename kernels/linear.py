@@ -235,7 +235,7 @@ def _make_check_product(kernel: str, x: str, w: str) -> Any:
         n_out = out.shape[1]
         if W.ndim == 3:
             width = PANEL_BYTES // out.itemsize
-            if W.dtype != out.dtype or W.shape[2] != width or W.shape[0] != panels(n_out, width):
+            if not (W.dtype == out.dtype and W.shape[2] == width and W.shape[0] == panels(n_out, width)):
                 raise ValueError(packed)
             if W.size > 0 and (W.strides[2] != W.itemsize or W.strides[1] != PANEL_BYTES or W.strides[0] != W.shape[1] * PANEL_BYTES):
                 raise ValueError(packed)
