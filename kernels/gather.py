@@ -15,6 +15,7 @@ from numba import carray, types
 from numpy.typing import NDArray
 
 from ._bits import like
+from ._checks import check_read, check_whole, check_written, overlap
 from ._jit import address as address_of_function
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of
@@ -177,13 +178,13 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     Parameters
     ----------
     X : ndarray of shape (n, m), any real dtype and layout
-    order : int64 ndarray
+    order : integer ndarray
         Rows of X, in the order in which they are used.
     batch : int
-        Rows in a minibatch.
+        Rows in a minibatch, at least 1.
     scale, shift : float
-    out : ndarray of shape (size,), float32 or float64, overwritten
-        Element (i, j) of minibatch s lies at [s * stride + j // width * jump + i * width + j % width].
+    out : ndarray of shape (size,), float32 or float64, contiguous, overwritten
+        Element (i, j) of minibatch s lies at [s * stride + j // width * jump + i * width + j % width]. Shares no memory with X and order.
     stride, jump : int
         From one minibatch to the next, from one panel to the next.
 
@@ -191,23 +192,47 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     ------
     IndexError
         If order names a row that X does not have.
+    TypeError
+        If an argument is of another kind.
     ValueError
-        If out is too small.
+        If out is too small, not contiguous, or shares memory with X or order, or batch is below 1.
     """
+    check_read("gather: X", X)
+    check_written("gather: out", out)
+    check_whole("gather: order", order)
+    check_whole("gather: batch", batch)
+    check_whole("gather: stride", stride)
+    check_whole("gather: jump", jump)
+    batch, stride, jump = np.int64(batch), np.int64(stride), np.int64(jump)
+    if batch < 1:
+        raise ValueError("gather: batch must be at least 1")
     width = PANEL_BYTES // out.itemsize
-    minibatches = (order.size + batch - 1) // batch
-    if minibatches * stride > out.size or (X.shape[1] + width - 1) // width * jump > stride or batch * width > jump:
+    minibatches, n_panels = (order.size - 1) // batch + 1, (X.shape[1] + width - 1) // width
+    # divided, not multiplied: products of large numbers would wrap around
+    if minibatches > 0 and (jump // width < batch or stride // max(n_panels, 1) < jump or out.size // minibatches < stride):
         raise ValueError("gather: out must hold every minibatch")
+    if out.size > 1 and out.strides[0] != out.itemsize:
+        raise ValueError("gather: out must be contiguous")
+    if overlap(out, X) or overlap(out, order):
+        raise ValueError("gather: out must share no memory with X and order")
     for i in range(order.size):
         if order[i] < 0 or order[i] >= X.shape[0]:
             raise IndexError("gather: order must name rows of X")
-    room = np.zeros(SOURCE_WORDS, np.int64)
+    rows, room, first = order.astype(np.int64), np.zeros(SOURCE_WORDS, np.int64), np.int64(-1)
     S = SOURCE(address_of(room))
     S.X, S.row_bytes, S.column_bytes, S.n = address_of(X), X.strides[0], X.strides[1], X.shape[1]
-    S.order, S.rows, S.batch, S.scale, S.shift = address_of(order), order.size, batch, scale, shift
+    S.order, S.rows, S.batch, S.scale, S.shift = address_of(rows), rows.size, batch, scale, shift
     S.out, S.stride, S.jump = address_of(out), stride, jump
-    first = np.int64(-1)
-    for t in range((order.size + ROWS - 1) // ROWS):
+    for t in range((rows.size + ROWS - 1) // ROWS):
         bad = _gather_task(array_pointer(X, 0), like(out[0], 0), t, S)
         first = bad if first < 0 else first
     return first
+
+
+@gather.from_python
+def _gather(X, order, batch, scale, shift, out, stride, jump):
+    try:
+        return gather.compiled(X, order, batch, scale, shift, out, stride, jump)
+    except IndexError as error:
+        position = int(((order < 0) | (order >= len(X))).argmax())
+        raise IndexError(f"{error}, 0 to {len(X) - 1}; got {order[position]} at position {position}.") from None

@@ -13,6 +13,7 @@ import numba
 import numpy as np
 
 from ._bits import like
+from ._checks import check_read, check_whole, check_written, overlap
 from ._jit import OMP_REGION, default_threads, helper, jit, kernel, parallel_helper, region_work, threads
 from ._product import columns_product, rows_product
 from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block
@@ -78,7 +79,7 @@ def _few(zero, rows, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, 
 def _pack_rows(X, first, last, out, jump):
     """Rows first ... last - 1 of X into panels: out[k // width * jump + i * width + k % width] = X[i, k]."""
     zero, width, n = like(out[0], 0), PANEL_BYTES // out.itemsize, X.shape[1]
-    whole = n // width if X.strides[1] == X.itemsize and X.itemsize == out.itemsize else 0
+    whole = n // width if X.strides[1] == X.itemsize and X.dtype == out.dtype else 0
     for i in range(first, last):
         source, target = address_of(X) + i * X.strides[0], address_of(out) + i * PANEL_BYTES
         for p in range(whole):
@@ -92,7 +93,7 @@ def _pack_panels(W, first, last, out):
     """Panels first ... last - 1 of a plain W, one after the other; zeros beyond the last column."""
     zero, width, n_in = like(out[0], 0), PANEL_BYTES // out.itemsize, W.shape[0]
     block = n_in * width
-    whole = min(last, W.shape[1] // width) if W.strides[1] == W.itemsize and W.itemsize == out.itemsize else first
+    whole = min(last, W.shape[1] // width) if W.strides[1] == W.itemsize and W.dtype == out.dtype else first
     for k in range(n_in):
         source, target = address_of(W) + k * W.strides[0], address_of(out) + k * PANEL_BYTES
         for p in range(first, whole):
@@ -108,11 +109,17 @@ def _pack_panels(W, first, last, out):
 
 
 @helper
+def _has_plain_rows(A, out):
+    """Whether a matrix can be read as numbers of the dtype of `out` with whole numbers of them from row to row: a field of a structure may not."""
+    return A.dtype == out.dtype and A.strides[1] == A.itemsize and A.strides[0] % A.itemsize == 0
+
+
+@helper
 def _pack_transposed(W, q, out):
     """Panel q of the transpose: out[n * width + i] = W[q * width + i, n], zeros beyond the last row of W."""
     zero, width = like(out[0], 0), PANEL_BYTES // out.itemsize
     height = min(width, W.shape[0] - q * width)
-    whole = W.shape[1] // width * width if height == width and W.strides[1] == W.itemsize else 0
+    whole = W.shape[1] // width * width if height == width and _has_plain_rows(W, out) else 0
     for n in range(0, whole, width):
         block = address_of(W) + q * width * W.strides[0] + n * W.itemsize
         transpose_block(zero, block, W.strides[0] // W.itemsize, address_of(out) + n * PANEL_BYTES, width)
@@ -146,7 +153,7 @@ def _product_task(t, parts, blocks, A, jump, n_rows, W, b, activation, out):
     part, block = t // blocks, t % blocks
     first, last = block * n_rows // blocks, (block + 1) * n_rows // blocks
     fused = activation == RELU or activation == IDENTITY
-    direct = fused and out.strides[1] == itemsize
+    direct = fused and _has_plain_rows(out, out)
     scratch = np.empty(TOGETHER * n_in * width, b.dtype)
     rows = np.empty((last - first) * width, b.dtype)
     mode, a = FLOOR if activation == RELU else NO_FINISH, address_of(A) + first * PANEL_BYTES
@@ -173,7 +180,7 @@ def _few_rows_task(t, parts, X, W, b, activation, out):
     """Some columns of out = activation(X @ W + b) for few rows and a plain W, read where it lies, in the order in which it lies.
 
     A block of inputs is multiplied with all columns before the next: the sums wait in the cache, W streams through. A last panel
-    that W does not fill is read into the next row; only the last row of W is copied, since nothing need lie behind it.
+    that W does not fill is read into the next rows; the last rows of W, where that would end behind the matrix, are copied.
     """
     zero, width, itemsize = like(b[0], 0), PANEL_BYTES // b.itemsize, b.itemsize
     n_in, n_out, n_rows = W.shape[0], out.shape[1], X.shape[0]
@@ -181,18 +188,16 @@ def _few_rows_task(t, parts, X, W, b, activation, out):
     first, last = t * P // parts, (t + 1) * P // parts
     count, columns = last - first, min(n_out, last * width) - first * width
     x_row, w_row, c_row = X.strides[0] // itemsize, W.strides[0] // itemsize, count * width
-    sums, tail = np.empty(n_rows * c_row, b.dtype), np.empty(count * width, b.dtype)
-    ragged = columns < count * width
-    if ragged and n_in > 0:
-        for j in range(columns):
-            tail[j] = W[n_in - 1, first * width + j]
-        for j in range(columns, c_row):
-            tail[j] = zero
-    whole = n_in - 1 if ragged else n_in
+    sums, tail = np.empty(n_rows * c_row, b.dtype), np.zeros(count * width, b.dtype)
+    beyond = count * width - columns
+    whole = max(0, n_in - (beyond + w_row - 1) // w_row) if beyond > 0 else n_in
     k = 0
     while k < n_in or k == 0:
         in_place = k < whole
         depth = min(BLOCK, whole - k) if in_place else min(1, n_in)
+        if not in_place:
+            for j in range(columns if n_in > 0 else 0):
+                tail[j] = W[k, first * width + j]
         w = address_of(W) + k * W.strides[0] + first * PANEL_BYTES if in_place else address_of(tail)
         mode = FLOOR if activation == RELU and k + depth >= n_in else NO_FINISH
         i = 0
@@ -213,22 +218,54 @@ def _few_rows_task(t, parts, X, W, b, activation, out):
             out[i, first * width + j] = sums[i * c_row + j]
 
 
+def _make_check_product(kernel: str, x: str, w: str) -> Any:
+    """Return the check of what both products have: `x` and `w` are what the kernel calls X and W."""
+    kind_x, kind_w, kind_out = f"{kernel}: {x}", f"{kernel}: {w}", f"{kernel}: out"
+    packed = f"{kernel}: a packed {w} must be contiguous, of the dtype of out and the shape packed_shape(n_in, n_out, dtype)"
+    inputs = f"{kernel}: {x} must have the shape (n, n_in) to match {w} (n_in, n_out)"
+    outputs = f"{kernel}: out must have the shape (n, n_out)"
+    shared = f"{kernel}: out must share no memory with the other arrays"
+
+    @helper
+    def check(X, W, out):
+        check_read(kind_x, X)
+        check_read(kind_w, W)
+        check_written(kind_out, out)
+        n_out = out.shape[1]
+        if W.ndim == 3:
+            width = PANEL_BYTES // out.itemsize
+            if not (W.dtype == out.dtype and W.shape[2] == width and W.shape[0] == panels(n_out, width)):
+                raise ValueError(packed)
+            if W.size > 0 and (W.strides[2] != W.itemsize or W.strides[1] != PANEL_BYTES or W.strides[0] != W.shape[1] * PANEL_BYTES):
+                raise ValueError(packed)
+        elif W.shape[1] != n_out:
+            raise ValueError(outputs)
+        if X.shape[1] != _inputs_of(W):
+            raise ValueError(inputs)
+        if out.shape[0] != X.shape[0]:
+            raise ValueError(outputs)
+        if overlap(out, X) or overlap(out, W):
+            raise ValueError(shared)
+
+    return check
+
+
+_check_linear, _check_matmul = _make_check_product("linear_forward", "X", "W"), _make_check_product("matmul", "A", "B")
+
+
 @helper
 def _check_forward(X, W, b, activation, out):
+    check_read("linear_forward: b", b)
+    check_whole("linear_forward: activation", activation)
     if activation not in ELEMENTWISE:
         raise ValueError("linear_forward: activation must be elementwise")
-    width = PANEL_BYTES // out.itemsize
-    if W.ndim == 3:
-        if W.shape[2] != width or W.shape[0] != panels(b.shape[0], width):
-            raise ValueError("linear_forward: a packed W must have the shape packed_shape(n_in, n_out, dtype)")
-        if W.strides[1] != PANEL_BYTES or W.strides[2] != W.itemsize or W.strides[0] != W.shape[1] * PANEL_BYTES:
-            raise ValueError("linear_forward: a packed W must be contiguous")
-    elif W.shape[1] != b.shape[0]:
+    if W.ndim == 2 and W.shape[1] != b.shape[0]:
         raise ValueError("linear_forward: b must have the shape (n_out,) of W (n_in, n_out)")
-    if X.shape[1] != _inputs_of(W):
-        raise ValueError("linear_forward: X must have the shape (n, n_in) to match W")
-    if out.shape[0] != X.shape[0] or out.shape[1] != b.shape[0]:
+    if out.shape[1] != b.shape[0]:
         raise ValueError("linear_forward: out must have the shape (n, n_out)")
+    _check_linear(X, W, out)
+    if overlap(out, b):
+        raise ValueError("linear_forward: out must share no memory with the other arrays")
 
 
 @helper
@@ -240,11 +277,11 @@ def _padded(b, like_out):
 
 
 @helper
-def _reads_in_place(X, W):
-    """Whether a plain W is read where it lies: few rows, unit strides."""
+def _reads_in_place(X, W, out):
+    """Whether a plain W is read where it lies: few rows, one dtype, unit strides."""
     if W.ndim == 3:
         return False
-    return X.shape[0] <= FEW_ROWS and W.strides[1] == W.itemsize and X.strides[1] == X.itemsize and W.strides[0] >= W.shape[1] * W.itemsize
+    return X.shape[0] <= FEW_ROWS and _has_plain_rows(X, out) and _has_plain_rows(W, out) and W.strides[0] >= W.shape[1] * W.itemsize
 
 
 @helper
@@ -258,7 +295,7 @@ def _linear_serial(X, W, b, activation, out):
     n_rows, n_in = X.shape
     if n_rows == 0 or out.shape[1] == 0:
         return
-    if _reads_in_place(X, W):
+    if _reads_in_place(X, W, out):
         _few_rows(0, 1, X, W, b, activation, out)
     else:
         width = PANEL_BYTES // out.itemsize
@@ -284,7 +321,7 @@ def _block_height(W, n_rows):
 @parallel_helper
 def _linear_parallel(X, W, b, activation, out, threads):
     n_rows, n_in = X.shape
-    if _reads_in_place(X, W):
+    if _reads_in_place(X, W, out):
         for t in numba.prange(threads):
             _few_rows(np.int64(t), threads, X, W, b, activation, out)
     else:
@@ -299,16 +336,21 @@ def _linear_parallel(X, W, b, activation, out, threads):
             _product_task(np.int64(t), parts, blocks, A, jump, n_rows, W, b, activation, out)
 
 
-@helper
-def _forward_checked(X, W, b, activation, out):
+@jit
+def _linear_in_threads(X, W, b, activation, out, threads):
     _check_forward(X, W, b, activation, out)
-    _linear_serial(X, W, _padded(b, out), activation, out)
+    _linear_parallel(X, W, _padded(b, out), activation, out, threads)
 
 
 @jit
-def _forward_checked_parallel(X, W, b, activation, out, threads):
-    _check_forward(X, W, b, activation, out)
-    _linear_parallel(X, W, _padded(b, out), activation, out, threads)
+def _check_matmul_only(A, B, out):
+    _check_matmul(A, B, out)
+
+
+@helper
+def _no_bias(out):
+    width = PANEL_BYTES // out.itemsize
+    return np.zeros(panels(out.shape[1], width) * width, out.dtype)
 
 
 @kernel
@@ -319,38 +361,46 @@ def linear_forward(X, W, b, activation, out):
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_in), float32 or float64
-    W : ndarray of shape (n_in, n_out), or packed, of shape `packed_shape(n_in, n_out, dtype)`
+    X : ndarray of shape (n, n_in)
+    W : ndarray of shape (n_in, n_out), or packed, of shape `packed_shape(n_in, n_out, dtype)` and the dtype of out
         A packed W (see `pack`) saves the packing, a few percent of the time from a hundred rows on.
     b : ndarray of shape (n_out,)
     activation : int
         An elementwise activation: `kernels.IDENTITY`, `kernels.RELU` and so on.
-    out : ndarray of shape (n, n_out), overwritten
+    out : ndarray of shape (n, n_out), float32 or float64, overwritten
+        Shares no memory with the others. X, a plain W and b of another real dtype are converted to its dtype first.
 
     Raises
     ------
+    TypeError
+        If an argument is not such an array, or the activation not an integer.
     ValueError
-        If a shape does not match, or the activation needs whole rows (softmax).
+        If a shape does not match, out shares memory, or the activation needs whole rows (softmax).
 
     Notes
     -----
     Each output element is one chain of fused multiply-adds over the inputs in ascending order: the same bits for any
     number of threads and rows, packed or not.
     """
-    _forward_checked(X, W, b, activation, out)
+    _check_forward(X, W, b, activation, out)
+    _linear_serial(X, W, _padded(b, out), activation, out)
 
 
-@linear_forward.from_python
-def _linear_forward(X, W, b, activation, out):
+def _threads_that_pay(X: Any, W: Any) -> Any:
+    """Hold the threads that a product should use; 1 where a region costs more than it saves, or the arguments are none."""
     try:
         work = X.shape[0] * W.size
     except (AttributeError, IndexError):
         work = 0
-    if work > OMP_REGION and default_threads() > 1 and work > region_work():
-        with threads(default_threads()) as used:
-            if used > 1:
-                return _forward_checked_parallel(X, W, b, activation, out, used)
-    return linear_forward.compiled(X, W, b, activation, out)
+    return threads(default_threads() if work > OMP_REGION and work > region_work() else 1)
+
+
+@linear_forward.from_python
+def _linear_forward(X, W, b, activation, out):
+    with _threads_that_pay(X, W) as used:
+        if used > 1:
+            return _linear_in_threads(X, W, b, activation, out, used)
+        return linear_forward.compiled(X, W, b, activation, out)
 
 
 @kernel
@@ -359,23 +409,29 @@ def matmul(A, B, out):
 
     Parameters
     ----------
-    A : ndarray of shape (n, k), float32 or float64
+    A : ndarray of shape (n, k)
     B : ndarray of shape (k, m), or packed
-    out : ndarray of shape (n, m), overwritten
+    out : ndarray of shape (n, m), float32 or float64, overwritten
+        Shares no memory with the others. A and a plain B of another real dtype are converted to its dtype first.
 
     Raises
     ------
+    TypeError
+        If an argument is not such an array.
     ValueError
-        If a shape does not match.
+        If a shape does not match, or out shares memory with A or B.
     """
-    _forward_checked(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out)
+    _check_matmul(A, B, out)
+    _linear_serial(A, B, _no_bias(out), IDENTITY, out)
 
 
 @matmul.from_python
 def _matmul(A, B, out):
-    if not isinstance(out, np.ndarray) or out.ndim != 2:
+    with _threads_that_pay(A, B) as used:
+        if used > 1:
+            _check_matmul_only(A, B, out)
+            return _linear_in_threads(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out, used)
         return matmul.compiled(A, B, out)
-    return _linear_forward(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out)
 
 
 @kernel
@@ -393,15 +449,25 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
     W : ndarray of shape (n_in, n_out)
     activation : int
         As in `linear_forward`.
-    dX : ndarray of shape (n, n_in), overwritten
-    dW : ndarray of shape (n_in, n_out), overwritten
-    db : ndarray of shape (n_out,), overwritten
+    dX : ndarray of shape (n, n_in), float32 or float64, overwritten
+    dW : ndarray of shape (n_in, n_out), float32 or float64, overwritten
+        Its dtype is that of the calculation: what is read is converted to it first, what is written last.
+    db : ndarray of shape (n_out,), float32 or float64, overwritten
+        dX, dW and db share no memory with each other or with what is read.
 
     Raises
     ------
+    TypeError
+        If an argument is not such an array, or the activation not an integer.
     ValueError
-        If a shape does not match, or the activation needs whole rows (softmax).
+        If a shape does not match, what is written shares memory, or the activation needs whole rows (softmax).
     """
+    check_read("linear_backward: X", X)
+    check_read("linear_backward: W", W)
+    check_written("linear_backward: dX", dX)
+    check_written("linear_backward: dW", dW)
+    check_written("linear_backward: db", db)
+    check_whole("linear_backward: activation", activation)
     n, n_in = X.shape
     n_out = W.shape[1]
     if activation not in ELEMENTWISE:
@@ -412,7 +478,16 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
         raise ValueError("linear_backward: dA and saved must have the shape (n, n_out)")
     if dX.shape[0] != n or dX.shape[1] != n_in or dW.shape[0] != n_in or dW.shape[1] != n_out or db.shape[0] != n_out:
         raise ValueError("linear_backward: dX, dW and db must have the shapes of X, W and b")
+    if _overlaps_any(dX, dA, saved, X, W) or _overlaps_any(dW, dA, saved, X, W) or _overlaps_any(db, dA, saved, X, W):
+        raise ValueError("linear_backward: dX, dW and db must share no memory with the other arrays")
+    if overlap(dX, dW) or overlap(dX, db) or overlap(dW, db):
+        raise ValueError("linear_backward: dX, dW and db must share no memory with each other")
     _linear_backward(dA, saved, X, W, activation, dX, dW, db)
+
+
+@helper
+def _overlaps_any(out, dA, saved, X, W):
+    return overlap(out, dA) or overlap(out, saved) or overlap(out, X) or overlap(out, W)
 
 
 @helper

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import carray
 
+from . import _door
 from ._bits import like
 from ._jit import helper, task
 from ._math import exp, log
@@ -74,6 +75,10 @@ class Objective:
     delta: float = 1.0
     scale: float = 1.0
     shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in _door.objective_fields(self).items():
+            object.__setattr__(self, name, value)
 
     def sum_over_rows(self, n_rows: int) -> Objective:
         """Return the objective whose sum over parts of `n_rows` rows is this one over all of them."""

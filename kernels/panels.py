@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from ._checks import check_read, check_written, overlap
+from ._door import float_dtype, whole
 from ._jit import inline, kernel
 from ._tile import PANEL_BYTES
 
@@ -17,14 +17,14 @@ __all__ = ["pack", "packed_shape", "panel_width", "unpack"]
 
 
 def panel_width(dtype: Any) -> int:
-    """Return the number of columns in a panel: 16 for float32, 8 for float64."""
-    return PANEL_BYTES // int(np.dtype(dtype).itemsize)
+    """Return the number of columns in a panel: 16 for float32, 8 for float64, the only dtypes that panels are made of."""
+    return PANEL_BYTES // float_dtype(dtype).itemsize
 
 
 def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int]:
     """Return the shape of a packed matrix: (panels, n_rows, width)."""
     width = panel_width(dtype)
-    return -(-n_columns // width), n_rows, width
+    return -(-whole("n_columns", n_columns, 0) // width), whole("n_rows", n_rows, 0), width
 
 
 @inline
@@ -38,18 +38,25 @@ def pack(W, out):
 
     Parameters
     ----------
-    W : ndarray of shape (n, m), float32 or float64
-    out : ndarray of shape `packed_shape(n, m, W.dtype)`, overwritten, columns beyond the last with zeros
+    W : ndarray of shape (n, m)
+        Any real dtype is converted to that of out.
+    out : float32 or float64 ndarray of shape `packed_shape(n, m, out.dtype)`, overwritten, columns beyond the last with zeros
 
     Raises
     ------
+    TypeError
+        If an argument is not such an array.
     ValueError
-        If out has another shape.
+        If out has another shape, or shares memory with W.
     """
+    check_read("pack: W", W)
+    check_written("pack: out", out)
     n, m = W.shape
     width = out.shape[2]
     if width != PANEL_BYTES // out.itemsize or out.shape[1] != n or out.shape[0] != panels(m, width):
         raise ValueError("pack: out must have the shape packed_shape(n, m, dtype)")
+    if overlap(W, out):
+        raise ValueError("pack: out must share no memory with W")
     for p in range(out.shape[0]):
         for i in range(n):
             for j in range(width):
@@ -63,18 +70,24 @@ def unpack(packed, out):
 
     Parameters
     ----------
-    packed : ndarray of shape (panels, n, width), float32 or float64
-    out : ndarray of shape (n, m), overwritten
+    packed : float32 or float64 ndarray of shape (panels, n, width)
+    out : float32 or float64 ndarray of shape (n, m), overwritten
 
     Raises
     ------
+    TypeError
+        If an argument is not such an array.
     ValueError
-        If packed does not hold n rows and m columns.
+        If packed does not hold n rows and m columns, or shares memory with out.
     """
+    check_read("unpack: packed", packed)
+    check_written("unpack: out", out)
     n, m = out.shape
     width = packed.shape[2]
     if width != PANEL_BYTES // packed.itemsize or packed.shape[1] != n or packed.shape[0] != panels(m, width):
         raise ValueError("unpack: packed must have the shape packed_shape(n, m, dtype)")
+    if overlap(packed, out):
+        raise ValueError("unpack: out must share no memory with packed")
     for p in range(packed.shape[0]):
         for i in range(n):
             for j in range(min(width, m - p * width)):

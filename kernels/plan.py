@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _door
 from ._factory import Activation
-from .activations import ACTIVATIONS, LOG_SOFTMAX, SOFTMAX
+from .activations import ACTIVATIONS
 from .panels import pack, packed_shape, panel_width, unpack
 
 __all__ = ["CHUNK_BYTES", "Array", "Plan", "aligned_zeros"]
@@ -17,7 +19,6 @@ __all__ = ["CHUNK_BYTES", "Array", "Plan", "aligned_zeros"]
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
 HUGE_PAGE = 1 << 21
-DTYPES = ("float32", "float64")
 
 
 def aligned_zeros(size: int, dtype: Any) -> Array:
@@ -51,6 +52,11 @@ class Plan:
     penalties : tuple of (float, float, float, float)
         (l1, l2, bias_l1, bias_l2) of each layer; empty: none. l1 * sum(abs(W)) + l2 * sum(W**2), and so for the bias, is
         added to the loss of every minibatch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of another kind, has not one entry a layer, or an entry is out of range. Numbers become Python's.
     """
 
     widths: tuple[int, ...]
@@ -62,25 +68,8 @@ class Plan:
     penalties: tuple[tuple[float, float, float, float], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("widths", "activations", "dropouts"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
-        n_layers = len(self.widths) - 1
-        if n_layers < 1 or len(self.activations) != n_layers or len(self.dropouts) != n_layers:
-            raise ValueError(f"activations and dropouts must have one entry a layer; got {self.activations} and {self.dropouts} for widths {self.widths}.")
-        if min(self.widths) < 1:
-            raise ValueError(f"widths must be at least 1; got {self.widths}.")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be 'float32' or 'float64'; got {self.dtype!r}.")
-        if any(code in (SOFTMAX, LOG_SOFTMAX) for code in self.activations[:-1]):
-            raise ValueError("softmax must be the activation of the last layer only.")
-        if not all(0 <= rate < 1 for rate in self.dropouts):
-            raise ValueError(f"dropouts must lie in [0, 1); got {self.dropouts}.")
-        for name, default in (("trained", (True, True)), ("penalties", (0.0,) * 4)):
-            entries = tuple(tuple(entry) for entry in getattr(self, name)) or (default,) * n_layers
-            if len(entries) != n_layers or any(len(entry) != len(default) for entry in entries):
-                raise ValueError(f"{name} must have an entry such as {default} for each of {n_layers} layers; got {entries}.")
-            object.__setattr__(self, name, entries)
+        for name, value in _door.plan_fields(self).items():
+            object.__setattr__(self, name, value)
 
     @property
     def n_layers(self) -> int:
@@ -100,19 +89,20 @@ class Plan:
     def pieces(self, layer: int) -> tuple[int, int, int]:
         """Return where in the flat vector the weights and the bias of a layer start, and where they end."""
         start = 0
-        for i in range(layer + 1):
+        for i in range(_door.check_layer(self, layer) + 1):
             panels = -(-self.widths[i + 1] // self.panel)
             bias = start + panels * self.widths[i] * self.panel
             start, first = bias + panels * self.panel, start
         return first, bias, start
 
-    @property
+    @cached_property
     def parameters_size(self) -> int:
         """The length of the flat vector, padding included."""
         return self.pieces(self.n_layers - 1)[2]
 
     def weight_panels(self, parameters: Array, layer: int) -> tuple[Array, Array]:
         """Return views of a layer in the flat vector: weights (panels, n_in, width) and bias (panels * width,)."""
+        _door.check_parameters(self, parameters)
         first, bias, end = self.pieces(layer)
         return parameters[first:bias].reshape(packed_shape(self.widths[layer], self.widths[layer + 1], self.dtype)), parameters[bias:end]
 
@@ -126,6 +116,7 @@ class Plan:
     def set_weight(self, parameters: Array, layer: int, W: Array, b: Array) -> None:
         """Write the weights (n_in, n_out) and the bias (n_out,) of a layer into the flat vector."""
         packed, bias = self.weight_panels(parameters, layer)
+        _door.check_layer_weights(self, layer, W, b)
         pack(np.ascontiguousarray(W, self.dtype), packed)
         bias[: self.widths[layer + 1]] = b
 
@@ -170,6 +161,6 @@ class Plan:
         elements = [self.element(i) for i in range(self.n_layers)]
         saved = [element is not None and element.saves_input for element in elements]
         copies = [1 + twice + (rate > 0) for twice, rate in zip(saved, (*self.dropouts[1:], 0.0))]
-        rows = -(-batch_size // width) * width + 1
+        rows = -(-_door.whole("batch_size", batch_size, 1) // width) * width + 1
         activations = rows * (2 * max(row[1:]) + sum(size * n for size, n in zip(row[1:], copies)))
         return activations + max(rows * row[0], CHUNK_BYTES)

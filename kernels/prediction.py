@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _door
 from ._jit import jit
 from ._tile import address_of
 from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
@@ -109,7 +110,25 @@ KEPT = 8
 
 
 def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
-    """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
+    """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to.
+
+    Parameters
+    ----------
+    plan : Plan
+    parameters : ndarray of shape (plan.parameters_size,)
+        Of the plan's dtype, contiguous.
+    X : ndarray of shape (n, plan.widths[0]), any real dtype and layout
+    logits : bool
+    n_threads : int
+    scale, shift : float
+        X * scale + shift is what the first layer sees.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan.
+    """
+    _door.check_prediction(plan, parameters, X, n_threads, scale, shift)
     key = plan, address(parameters)
     predictor = _predictors.pop(key, None) or Predictor(plan, parameters)
     predictor.parameters = parameters
@@ -125,7 +144,27 @@ _NOTHING: Array = np.zeros(0)
 
 
 def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
-    """Return the loss over all rows, penalties included, and the outputs of the last layer."""
+    """Return the loss over all rows, penalties included, and the outputs of the last layer.
+
+    Parameters
+    ----------
+    plan : Plan
+    parameters : ndarray of shape (plan.parameters_size,)
+        Of the plan's dtype, contiguous.
+    X : ndarray of shape (n, plan.widths[0]), any real dtype and layout, n > 0
+    y : ndarray
+        For cross-entropy int64 labels of shape (n,), or targets; for the other losses targets of shape (n, n_outputs), of any real dtype.
+    objective : Objective
+        Its loss fits the last activation: cross-entropy softmax, log-softmax or, for logits, the identity; binary cross-entropy
+        sigmoid or the identity; the others every activation but softmax and log-softmax.
+    n_threads : int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan, or a label is out of range.
+    """
+    _door.check_evaluation(plan, parameters, X, y, objective, n_threads)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     rows, total = min(BLOCK, len(X)), 0.0
     program = emit_step(plan, parameters, rows, objective.sum_over_rows(len(X)), dropout=False, n_threads=n_threads)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _door
 from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
@@ -117,6 +118,11 @@ class Trainer:
     full_batch : bool
         Whether every step takes the same rows: then a call takes many steps with them.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan; see `kernels.evaluate` for the losses that fit.
+
     Attributes
     ----------
     chunk : int
@@ -141,6 +147,7 @@ class Trainer:
         n_threads: int = 1,
         full_batch: bool = False,
     ) -> None:
+        _door.check_trainer(plan, parameters, batch_size, objective, rule, n_threads)
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.parameters = parameters
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
@@ -187,16 +194,28 @@ class Trainer:
             What the loss of each row of X is multiplied by.
         repeats : int
             How often to go through these rows.
+
+        Raises
+        ------
+        IndexError
+            If order names a row that X does not have.
+        TypeError, ValueError
+            If an argument is of another kind, does not fit the plan or the others, or a label is out of range. Nothing was done.
         """
+        _door.check_chunk(self.plan, self.objective, X, y, order, first_step, rates, weights, repeats, self.batch_size)
         minibatches = -(-order.size // self.batch_size)
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:
             raise ValueError(f"order must have at most {self.chunk} minibatches of {self.batch_size}; got {order.size} rows, {repeats} times.")
         losses = np.empty(steps)
+        if not steps:
+            return losses
+        order, rates = np.ascontiguousarray(order), np.ascontiguousarray(rates)
         with share(self.n_threads) as team:
             self.bad_row = self.minibatches.fill(X, y, order, self.objective, team)
             if self.bad_row >= 0:
                 return losses[:0]
+            _door.check_labels(self.plan, self.minibatches.labels)
             row_weights = NO_WEIGHTS if weights is None else weights[order]
             program, labels = self.program, self.minibatches.labels
             done = train_steps(
@@ -234,10 +253,16 @@ class FullBatch:
     n_threads : int
     weights : float64 ndarray, optional
         What the loss of each row is multiplied by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan; see `kernels.evaluate` for the losses that fit.
     """
 
     def __init__(self, plan: Plan, X: Array, y: Array, objective: Objective, *, n_threads: int = 1, weights: NDArray[np.float64] | None = None) -> None:
-        self.plan, self.n_threads, self.n_rows = plan, n_threads, len(X)
+        _door.check_data(plan, objective, X, y, n_threads, weights)
+        self.plan, self.n_threads = plan, n_threads
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
         rows = min(len(X), ROWS)
         self.blocks = -(-len(X) // rows)
@@ -257,6 +282,7 @@ class FullBatch:
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         """Return the loss and the flat gradient, which the next call overwrites."""
+        _door.check_point(self.plan, parameters)
         self.parameters[:] = parameters
         now = self.program.now[0]
         with share(self.n_threads) as team:

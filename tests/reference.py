@@ -195,6 +195,6 @@ def random_normal(seed, stream, mean, std, shape):
 
 
 def dropout_mask(rate, seed, step, layer, shape):
-    """Return the factors of `dropout_forward`: 0 or 1 / (1 - rate)."""
+    """Return the factors of `dropout_forward`: 0 or 1 / (1 - rate), of the rate rounded to 2**-32."""
     words = [[philox((j, i // 4, step, DROPOUT | layer), key(seed))[i % 4] for j in range(shape[1])] for i in range(shape[0])]
-    return np.where(np.reshape(words, shape) >= round(rate * 2**32), 1 / (1 - rate), 0.0)
+    return np.where(np.reshape(words, shape) >= round(rate * 2**32), 2**32 / (2**32 - round(rate * 2**32)), 0.0)

@@ -1,0 +1,340 @@
+"""The door of whole networks: what their classes and functions are given is checked or normalized here, once, and the inside trusts it.
+
+The functions take plans, objectives and arrays as they come from the caller and know nothing of what is done with them. What could
+read or write outside an array is checked at every call: a prediction of one row can pay a microsecond or two, a chunk of minibatches
+a pass over its row numbers and labels.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._factory import Activation, Loss, Rule
+from ._jit import max_threads
+from .activations import CODES, IDENTITY, LOG_SOFTMAX, SIGMOID, SOFTMAX
+from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, LOSSES
+from .optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from .objective import Objective
+    from .plan import Plan
+
+Array = NDArray[Any]
+INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
+FLOATS = {"float32": np.dtype(np.float32), "float64": FLOAT64}
+REAL = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")  # in the byte order of this machine: what the gather converts
+# The last activations that a loss of probabilities takes: those that give them, whose logits it then reads, or none, for logits.
+FITTING = {CROSS_ENTROPY: (SOFTMAX, LOG_SOFTMAX, IDENTITY), BINARY_CROSS_ENTROPY: (SIGMOID, IDENTITY)}
+
+
+# Numbers.
+
+
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Return a whole number within bounds as Python's int."""
+    try:
+        number = operator.index(None if isinstance(value, bool) else value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer; got {_shown(value)}.") from None
+    if number < least or (most is not None and number > most):
+        raise ValueError(f"{name} must be at least {least}{'' if most is None else f' and at most {most}'}; got {number}.")
+    return number
+
+
+def number(name: str, value: Any) -> float:
+    """Return a finite number as Python's float."""
+    if type(value) is not float and (not isinstance(value, numbers.Real) or isinstance(value, bool)):
+        raise TypeError(f"{name} must be a number; got {_shown(value)}.")
+    converted = float(value)
+    if not -np.inf < converted < np.inf:
+        raise ValueError(f"{name} must be finite; got {converted}.")
+    return converted
+
+
+def yes_or_no(name: str, value: Any) -> bool:
+    """Return True or False, also where they are NumPy's, or 1 and 0."""
+    if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):
+        raise TypeError(f"{name} must be True or False; got {_shown(value)}.")
+    return bool(value)
+
+
+def float_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return float32 or float64, the only dtypes that networks calculate in."""
+    found: np.dtype[Any] | None
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in FLOATS:
+        raise ValueError(f"dtype must be 'float32' or 'float64'; got {_shown(dtype)}.")
+    return FLOATS[found.name]
+
+
+def check_threads(n_threads: Any) -> None:
+    """Raise unless there are so many threads."""
+    if n_threads != 1:
+        whole("n_threads", n_threads, 1, max_threads())
+
+
+def _shown(value: Any) -> str:
+    """Return what a message says of a value: dtype and shape of an array, else a short form of it."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# Plans and objectives.
+
+
+def _entries(name: str, value: Any) -> tuple[Any, ...]:
+    try:
+        return tuple(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a sequence with an entry for each layer; got {_shown(value)}.") from None
+
+
+def plan_fields(plan: Plan) -> dict[str, Any]:
+    """Return the fields of a plan as plain tuples of Python's numbers; see `kernels.Plan`."""
+    widths = tuple(whole("widths", width, 1) for width in _entries("widths", plan.widths))
+    codes, rates = _entries("activations", plan.activations), _entries("dropouts", plan.dropouts)
+    n_layers = len(widths) - 1
+    if n_layers < 1 or len(codes) != n_layers or len(rates) != n_layers:
+        raise ValueError(f"activations and dropouts must have one entry a layer; got {codes} and {rates} for widths {widths}.")
+    activations = tuple(_code("activations", code, CODES, Activation) for code in codes)
+    if any(code in (SOFTMAX, LOG_SOFTMAX) for code in activations[:-1]):
+        raise ValueError(f"activations must have softmax at the last layer only; got {activations}.")
+    fields = {"widths": widths, "activations": activations, "dropouts": tuple(_dropout(rate) for rate in rates)}
+    fields |= {"dtype": float_dtype(plan.dtype).name, "seed": whole("seed", plan.seed, 0, 2**63 - 1)}
+    trained = _of_layers("trained", plan.trained, n_layers, (True, True))
+    penalties = _of_layers("penalties", plan.penalties, n_layers, (0.0,) * 4)
+    fields["trained"] = tuple(tuple(yes_or_no("trained", part) for part in parts) for parts in trained)
+    fields["penalties"] = tuple(tuple(_penalty(factor) for factor in factors) for factors in penalties)
+    return fields
+
+
+def _code(name: str, value: Any, codes: Collection[int], kind: type) -> Any:
+    """Return one of the codes of a table as Python's int, or a record of one's own."""
+    if isinstance(value, kind):
+        return value
+    code = whole(name, value, min(codes))
+    if code not in codes:
+        raise ValueError(f"{name} must be one of the codes {', '.join(map(str, sorted(codes)))}; got {code}.")
+    return code
+
+
+def _dropout(rate: Any) -> float:
+    value = number("dropouts", rate)
+    if value < 0 or round(value * 2**32) >= 2**32:  # such a share of the random words is dropped
+        raise ValueError(f"dropouts must lie in [0, 1), more than 2**-33 below 1; got {value}.")
+    return value
+
+
+def _penalty(factor: Any) -> float:
+    value = number("penalties", factor)
+    if value < 0:
+        raise ValueError(f"penalties must be at least 0; got {value}.")
+    return value
+
+
+def _of_layers(name: str, value: Any, n_layers: int, default: tuple[Any, ...]) -> tuple[tuple[Any, ...], ...]:
+    """Return an entry for each layer, of as many parts as the default, which stands for none."""
+    entries = tuple(_entries(name, entry) for entry in _entries(name, value)) or (default,) * n_layers
+    if len(entries) != n_layers or any(len(entry) != len(default) for entry in entries):
+        raise ValueError(f"{name} must have an entry such as {default} for each of {n_layers} layers; got {entries}.")
+    return entries
+
+
+def objective_fields(objective: Objective) -> dict[str, Any]:
+    """Return the fields of an objective as Python's numbers; see `kernels.Objective`."""
+    fields: dict[str, Any] = {name: number(name, getattr(objective, name)) for name in ("outputs_scale", "delta", "scale", "shift")}
+    if fields["delta"] <= 0:
+        raise ValueError(f"delta must be above 0; got {fields['delta']}.")
+    loss = _code("loss", objective.loss, (CROSS_ENTROPY, *LOSSES), Loss)
+    return fields | {"loss": loss, "mean_rows": yes_or_no("mean_rows", objective.mean_rows)}
+
+
+def check_fit(plan: Plan, objective: Objective) -> None:
+    """Raise unless the loss can judge what the last layer gives.
+
+    Cross-entropy takes softmax, log-softmax, or the identity: then the outputs are logits. Binary cross-entropy takes sigmoid or
+    logits. The others take all but softmax and log-softmax, which are judged by their logits and would be taken for them.
+    """
+    _kind("plan", plan, "Plan")
+    _kind("objective", objective, "Objective")
+    last, loss = plan.activations[-1], objective.loss
+    if last not in FITTING[loss] if loss in FITTING else last in (SOFTMAX, LOG_SOFTMAX):
+        names = (one.name if hasattr(one, "name") else f"the code {one}" for one in (last, LOSSES.get(loss, loss)))
+        raise ValueError("loss must fit the last activation, {}; got {}.".format(*names))
+
+
+def check_layer(plan: Plan, layer: Any) -> int:
+    """Return the number of a layer."""
+    return whole("layer", layer, 0, plan.n_layers - 1)
+
+
+def _kind(name: str, value: Any, kind: str) -> None:
+    """Raise unless a value is of a class; by its name, since the modules of these classes import this one."""
+    if type(value).__name__ != kind and all(parent.__name__ != kind for parent in type(value).__mro__):
+        raise TypeError(f"{name} must be a kernels.{kind}; got {_shown(value)}.")
+
+
+# Arrays.
+
+
+def check_parameters(plan: Plan, parameters: Any, written: bool = False) -> None:
+    """Raise unless this is the flat vector of a plan, contiguous and aligned; writeable where it is to be written."""
+    _kind("plan", plan, "Plan")
+    size = plan.parameters_size
+    if not isinstance(parameters, np.ndarray) or parameters.dtype != FLOATS[plan.dtype]:
+        raise TypeError(f"parameters must be a flat {plan.dtype} array of {size}; got {_shown(parameters)}.")
+    if parameters.shape != (size,):
+        raise ValueError(f"parameters must be a flat {plan.dtype} array of {size}; got {_shown(parameters)}.")
+    flags = parameters.flags
+    if not (flags.carray if written else flags.c_contiguous and flags.aligned):
+        wanted = "contiguous, aligned and writeable" if written else "contiguous and aligned"
+        got = ", ".join(f"{name}={flags[name.upper()]}" for name in ("c_contiguous", "aligned", "writeable"))
+        raise ValueError(f"parameters must be {wanted}; got {got}.")
+
+
+def check_point(plan: Plan, parameters: Any) -> None:
+    """Raise unless this can be copied to a flat vector of the plan: any real dtype and layout, but no other shape."""
+    if not isinstance(parameters, np.ndarray) or parameters.dtype not in REAL:
+        raise TypeError(f"parameters must be an array of {plan.parameters_size} numbers; got {_shown(parameters)}.")
+    if parameters.shape != (plan.parameters_size,):
+        raise ValueError(f"parameters must have the shape ({plan.parameters_size},); got {parameters.shape}.")
+
+
+def check_layer_weights(plan: Plan, layer: int, W: Any, b: Any) -> None:
+    """Raise unless weights and bias have the shapes of a layer."""
+    n_in, n_out = plan.widths[layer : layer + 2]
+    for name, value, shape in (("W", W, (n_in, n_out)), ("b", b, (n_out,))):
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be an array of real numbers; got {_shown(array)}.")
+        if array.shape != shape:
+            raise ValueError(f"{name} of layer {layer} must have the shape {shape}; got {array.shape}.")
+
+
+def check_rows(plan: Plan, X: Any) -> None:
+    """Raise unless these are rows that the gather can convert."""
+    if not isinstance(X, np.ndarray) or X.dtype not in REAL:
+        raise TypeError(f"X must be an array of real numbers, of at most 64 bits and in the byte order of this machine; got {_shown(X)}.")
+    if X.ndim != 2 or X.shape[1] != plan.widths[0]:
+        raise ValueError(f"X must have the shape (n_rows, {plan.widths[0]}); got {X.shape}.")
+
+
+def check_targets(plan: Plan, objective: Objective, y: Any, n_rows: int) -> None:
+    """Raise unless y has a label for each row, where the loss is cross-entropy, or a row of targets; `check_labels` looks at the labels."""
+    n_outputs = plan.widths[-1]
+    may_be_labels = objective.loss == CROSS_ENTROPY
+    if isinstance(y, np.ndarray) and y.ndim == 1 and may_be_labels:
+        if y.dtype != INT64:
+            raise TypeError(f"y must hold int64 labels; got {_shown(y)}. Use y.astype(np.int64).")
+        if y.shape[0] != n_rows:
+            raise ValueError(f"y must have a label for each of {n_rows} rows; got {y.shape}.")
+        return
+    if not isinstance(y, np.ndarray) or y.dtype not in REAL:
+        raise TypeError(f"y must be an array of {'int64 labels or ' if may_be_labels else ''}real targets; got {_shown(y)}.")
+    if y.shape != (n_rows, n_outputs):
+        raise ValueError(f"y must have the shape {f'({n_rows},) or ' if may_be_labels else ''}({n_rows}, {n_outputs}); got {y.shape}.")
+
+
+def check_labels(plan: Plan, labels: NDArray[np.int64]) -> None:
+    """Raise if a label is not that of an output; no labels are none that is wrong."""
+    if _beyond(labels, plan.widths[-1]):
+        _wrong_entry(ValueError, "y must hold labels from", labels, plan.widths[-1])
+
+
+def check_order(order: Any, n_rows: int) -> None:
+    """Raise unless these are row numbers."""
+    if not isinstance(order, np.ndarray) or order.dtype != INT64 or order.ndim != 1:
+        raise TypeError(f"order must be an int64 array of one dimension; got {_shown(order)}.")
+    if _beyond(order, n_rows):
+        _wrong_entry(IndexError, "order must name rows of X,", order, n_rows)
+
+
+def _beyond(values: NDArray[np.int64], end: int) -> bool:
+    """Return whether a value does not lie from 0 to end - 1, in one pass: without their sign, negative numbers are the largest."""
+    return values.size > 0 and int(np.maximum.reduce(values.view(np.uint64))) >= end
+
+
+def _wrong_entry(error: type[Exception], what: str, values: NDArray[np.int64], end: int) -> NoReturn:
+    position = int(((values < 0) | (values >= end)).argmax())
+    raise error(f"{what} 0 to {end - 1}; got {values[position]} at position {position}.")
+
+
+def check_row_weights(weights: Any, n_rows: int) -> None:
+    """Raise unless this is a number for each row, or None."""
+    if weights is None:
+        return
+    if not isinstance(weights, np.ndarray) or weights.dtype != FLOAT64:
+        raise TypeError(f"weights must be a float64 array; got {_shown(weights)}.")
+    if weights.shape != (n_rows,):
+        raise ValueError(f"weights must have one for each of {n_rows} rows; got {weights.shape}.")
+
+
+def check_rates(rates: Any, n_steps: int) -> None:
+    """Raise unless this is a learning rate for each step."""
+    if not isinstance(rates, np.ndarray) or rates.dtype != FLOAT64 or rates.ndim != 1:
+        raise TypeError(f"rates must be a float64 array of one dimension; got {_shown(rates)}.")
+    if rates.size < n_steps:
+        raise ValueError(f"rates must have one for each of {n_steps} steps; got {rates.size}.")
+
+
+# What each function is given.
+
+
+def check_prediction(plan: Plan, parameters: Any, X: Any, n_threads: Any, scale: Any = 1.0, shift: Any = 0.0) -> None:
+    """See `kernels.predict`."""
+    check_parameters(plan, parameters)
+    check_rows(plan, X)
+    number("scale", scale)
+    number("shift", shift)
+    check_threads(n_threads)
+
+
+def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None) -> None:
+    """What evaluation and the loss of all rows have in common: rows, at least one, targets and weights that fit them."""
+    check_fit(plan, objective)
+    check_rows(plan, X)
+    if len(X) == 0:
+        raise ValueError(f"X must have at least one row; got {X.shape}.")
+    check_targets(plan, objective, y, len(X))
+    if y.ndim == 1:
+        check_labels(plan, y)
+    check_row_weights(weights, len(X))
+    check_threads(n_threads)
+
+
+def check_evaluation(plan: Plan, parameters: Any, X: Any, y: Any, objective: Objective, n_threads: Any) -> None:
+    """See `kernels.evaluate`."""
+    check_parameters(plan, parameters)
+    check_data(plan, objective, X, y, n_threads)
+
+
+def check_trainer(plan: Plan, parameters: Any, batch_size: Any, objective: Objective, rule: Any, n_threads: Any) -> None:
+    """See `kernels.Trainer`; the rule looks at its numbers."""
+    check_parameters(plan, parameters, written=True)
+    whole("batch_size", batch_size, 1)
+    check_fit(plan, objective)
+    _code("rule", rule, OPTIMIZERS, Rule)
+    check_threads(n_threads)
+
+
+def check_chunk(
+    plan: Plan, objective: Objective, X: Any, y: Any, order: Any, first_step: Any, rates: Any, weights: Any, repeats: Any, batch_size: int
+) -> None:
+    """See `kernels.Trainer.train`; the labels are looked at where they are gathered."""
+    check_rows(plan, X)
+    check_targets(plan, objective, y, len(X))
+    check_order(order, len(X))
+    whole("first_step", first_step, 0, 2**53)
+    check_rates(rates, -(-order.size // batch_size) * whole("repeats", repeats, 0))
+    check_row_weights(weights, len(X))
