@@ -209,9 +209,11 @@ class Sequential:
         >>> net.layers[0]
         Dense(8, 'relu', trainable=False)
         """
-        chosen = self.dense[validation.integer("index", index, 0, len(self.dense) - 1)]
-        changed = dataclasses.replace(chosen, trainable=trainable)
-        self.layers = tuple(changed if layer is chosen else layer for layer in self.layers)
+        places = [place for place, layer in enumerate(self.layers) if isinstance(layer, Dense)]
+        layers = list(self.layers)
+        chosen = places[validation.integer("index", index, 0, len(places) - 1)]  # a place: one object may stand for several layers
+        layers[chosen] = dataclasses.replace(layers[chosen], trainable=trainable)
+        self.layers = tuple(layers)
         self.plan, self._stepper = self._plan(), None
 
     @property
@@ -238,10 +240,11 @@ class Sequential:
         26 parameters in float32; a row costs 40 FLOPs to predict, ... to train with.
         A fit with Adam and batch_size=32 takes ... MB beyond the data.
         """
-        return describe(self, validation.integer("batch_size", batch_size, 1), step_optimizer(optimizer))
+        return describe(self, batch_size, step_optimizer(optimizer))
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
+        batch_size = validation.integer("batch_size", batch_size, 1)
         vectors = 2 + kernels.N_BUFFERS[step_optimizer(optimizer).rule]
         return int(vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size))
 
@@ -392,6 +395,7 @@ class Sequential:
     def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> Any:
         """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
         self._check_trainable()
+        validation.survives("eps", getattr(optimizer, "eps", 1.0), self.dtype)
         plan, objective = dataclasses.replace(self.plan, seed=self.fit_seed), self._objective(loss)
         return kernels.Trainer(plan, self._parameters, batch_size, objective, optimizer.rule, optimizer.hyper(), n_threads=n_threads, full_batch=full_batch)
 

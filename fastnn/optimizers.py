@@ -12,7 +12,7 @@ from typing import ClassVar
 import kernels
 
 from . import validation
-from .schedules import LearningRate, check_learning_rate
+from .schedules import LearningRate, checked_rate
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Optimizer:
     rule: ClassVar[int]
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        validation.number("weight_decay", self.weight_decay, 0.0)
+        object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
+        validation.normalize(self, validation.number, "weight_decay", low=0.0)
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -82,8 +82,7 @@ class Momentum(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("momentum", self.momentum, 0.0, 1.0)
-        validation.number("dampening", self.dampening, 0.0, 1.0)
+        validation.normalize(self, validation.number, "momentum", "dampening", low=0.0, below=1.0)
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -108,7 +107,7 @@ class Nesterov(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("momentum", self.momentum, 0.0, 1.0)
+        validation.normalize(self, validation.number, "momentum", low=0.0, below=1.0)
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -126,7 +125,7 @@ class Adagrad(Optimizer):
     lr_decay : float
         How fast the rate shrinks with the step `t`, counted from 0.
     eps : float
-        Keeps the division finite.
+        Keeps the division finite: above 0, also in the network's dtype.
 
     References
     ----------
@@ -141,8 +140,8 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("lr_decay", self.lr_decay, 0.0)
-        validation.number("eps", self.eps, 0.0)
+        validation.normalize(self, validation.number, "lr_decay", low=0.0)
+        validation.normalize(self, validation.positive, "eps")
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -160,7 +159,7 @@ class RMSprop(Optimizer):
     alpha : float
         How much of the mean stays, from 0, below 1.
     eps : float
-        Keeps the division finite.
+        Keeps the division finite: above 0, also in the network's dtype.
 
     References
     ----------
@@ -175,8 +174,8 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("alpha", self.alpha, 0.0, 1.0)
-        validation.number("eps", self.eps, 0.0)
+        validation.normalize(self, validation.number, "alpha", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eps")
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -197,7 +196,7 @@ class Adam(Optimizer):
     beta1, beta2 : float
         How much of the means stays, from 0, below 1.
     eps : float
-        Keeps the division finite.
+        Keeps the division finite: above 0, also in the network's dtype.
 
     References
     ----------
@@ -218,9 +217,8 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("beta1", self.beta1, 0.0, 1.0)
-        validation.number("beta2", self.beta2, 0.0, 1.0)
-        validation.number("eps", self.eps, 0.0)
+        validation.normalize(self, validation.number, "beta1", "beta2", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eps")
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -274,11 +272,13 @@ class Rprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.positive("eta_minus", validation.number("eta_minus", self.eta_minus, 0.0, 1.0))
-        if validation.number("eta_plus", self.eta_plus, 1.0) == 1.0:
+        validation.normalize(self, validation.number, "eta_minus", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eta_minus")
+        validation.normalize(self, validation.number, "eta_plus", low=1.0)
+        if self.eta_plus == 1.0:
             raise ValueError("eta_plus must be above 1; got 1.")
-        validation.number("min_step", self.min_step, 0.0)
-        validation.number("max_step", self.max_step, self.min_step)
+        validation.normalize(self, validation.number, "min_step", low=0.0)
+        validation.normalize(self, validation.number, "max_step", low=self.min_step)
 
     def hyper(self) -> tuple[float, ...]:
         """Return the numbers of the rule in the order in which the network kernels read them."""
@@ -303,7 +303,7 @@ class FullBatchOptimizer:
     method: ClassVar[str]
 
     def __post_init__(self) -> None:
-        validation.number("tolerance", self.tolerance, 0.0)
+        validation.normalize(self, validation.number, "tolerance", low=0.0)
 
     def options(self) -> dict[str, float]:
         """Return the options of SciPy's `minimize`."""
@@ -338,7 +338,7 @@ class LBFGS(FullBatchOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.integer("history_size", self.history_size, 1)
+        validation.normalize(self, validation.integer, "history_size", low=1)
 
     def options(self) -> dict[str, float]:
         """Return the options of SciPy's `minimize`."""

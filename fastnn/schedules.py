@@ -28,7 +28,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
+        validation.normalize(self, validation.number, "rate", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -51,9 +51,9 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.integer("every", self.every, 1)
-        validation.number("factor", self.factor, 0.0)
+        validation.normalize(self, validation.number, "rate", low=0.0)
+        validation.normalize(self, validation.integer, "every", low=1)
+        validation.normalize(self, validation.number, "factor", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -68,8 +68,7 @@ class Exponential:
     factor: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("factor", self.factor, 0.0)
+        validation.normalize(self, validation.number, "rate", "factor", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -90,8 +89,7 @@ class InverseTime:
     decay: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("decay", self.decay, 0.0)
+        validation.normalize(self, validation.number, "rate", "decay", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -107,9 +105,8 @@ class Linear:
     n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("end", self.end, 0.0)
-        _check_steps(self.n_steps)
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        _check_steps(self)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -149,10 +146,9 @@ class Cosine:
     n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("end", self.end, 0.0)
-        validation.integer("warmup", self.warmup, 0)
-        _check_steps(self.n_steps)
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        validation.normalize(self, validation.integer, "warmup", low=0)
+        _check_steps(self)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -194,11 +190,10 @@ class OneCycle:
     n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("rise", self.rise, 0.0, 1.0)
-        validation.positive("start_factor", self.start_factor)
-        validation.positive("end_factor", self.end_factor)
-        _check_steps(self.n_steps)
+        validation.normalize(self, validation.number, "rate", low=0.0)
+        validation.normalize(self, validation.number, "rise", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "start_factor", "end_factor")
+        _check_steps(self)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -214,9 +209,9 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
 
-def _check_steps(n_steps: int | None) -> None:
-    if n_steps is not None:
-        validation.integer("n_steps", n_steps, 1)
+def _check_steps(schedule: Any) -> None:
+    if schedule.n_steps is not None:
+        validation.normalize(schedule, validation.integer, "n_steps", low=1)
 
 
 def _known(n_steps: int | None) -> int:
@@ -225,10 +220,9 @@ def _known(n_steps: int | None) -> int:
     return n_steps
 
 
-def check_learning_rate(learning_rate: Any) -> None:
-    """Raise unless `learning_rate` is a number of at least 0 or a function of the step."""
-    if not callable(learning_rate):
-        validation.number("learning_rate", learning_rate, 0.0)
+def checked_rate(learning_rate: Any) -> LearningRate:
+    """Return `learning_rate` if it is a number of at least 0 or a function of the step."""
+    return cast(LearningRate, learning_rate) if callable(learning_rate) else validation.number("learning_rate", learning_rate, 0.0)
 
 
 def spanning(learning_rate: LearningRate, n_steps: int) -> LearningRate:

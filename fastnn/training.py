@@ -141,7 +141,7 @@ def fit(
     loss, optimizer = loss_for(loss, network.last_activation), optimizer_for(optimizer)
     epochs = validation.integer("epochs", epochs, 1)
     batch_size = None if batch_size is None else validation.integer("batch_size", batch_size, 1)
-    verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 1)
+    verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, (bool, np.bool_)) else verbose, 0, 1)
     watchers, threads = callbacks.check_callbacks(watchers), validation.threads(n_threads)
     X, y = network.check_data(loss, X, y)
     weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,7 +25,7 @@ BLOCK = 1 << 20  # elements looked at together, so that a memory map is never in
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Return `value` if it is one of `choices`; suggest the nearest one if it is not."""
     if isinstance(value, str) and value in choices:
-        return value
+        return str(value)
     listed = ", ".join(map(repr, choices))
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {listed}; got {shown(value)}.")
@@ -69,7 +69,10 @@ def number(name: str, value: Any, low: float = -math.inf, below: float = math.in
         wanted = f"a finite number of at least {low:g}" + (f" and below {below:g}" if below < math.inf else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {wanted}; got {shown(value)}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer or a fraction beyond float64
+        number = math.inf
     if not (math.isfinite(number) and low <= number < below):
         raise ValueError(f"{name} must be {wanted}; got {number:g}.")
     return number
@@ -77,9 +80,27 @@ def number(name: str, value: Any, low: float = -math.inf, below: float = math.in
 
 def positive(name: str, value: Any) -> float:
     """Return `value` as a finite float above zero."""
-    if number(name, value, 0.0) == 0.0:
+    found = number(name, value, 0.0)
+    if found == 0.0:
         raise ValueError(f"{name} must be above 0; got 0.")
-    return float(value)
+    return found
+
+
+def normalize(settings: Any, check: Callable[..., Any], *names: str, **limits: Any) -> None:
+    """Replace fields of a frozen dataclass by what `check(name, value, **limits)` returns.
+
+    So the settings hold plain Python numbers, whatever NumPy scalars they were made from: arithmetic with them does not wrap
+    around, and JSON can hold them.
+    """
+    for name in names:
+        object.__setattr__(settings, name, check(name, getattr(settings, name), **limits))
+
+
+def survives(name: str, value: float, dtype: np.dtype[Any]) -> None:
+    """Raise where a number above 0 is none any more, or not finite, in `dtype`."""
+    with np.errstate(all="ignore"):
+        if not 0 < dtype.type(value) < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite in {dtype}; got {value:g}.")
 
 
 def real_dtype(value: Any) -> np.dtype[Any]:

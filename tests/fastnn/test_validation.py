@@ -1,11 +1,40 @@
 """Bad input: one sentence that names the argument, before training starts, with the network unchanged."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from fastnn import SGD, Adam, Constant, Dense, Dropout, EarlyStopping, Huber, Scale, Sequential, SquaredError, validation
+from fastnn import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    ConjugateGradient,
+    Constant,
+    Cosine,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    EarlyStopping,
+    Exponential,
+    Huber,
+    Initializer,
+    InverseTime,
+    Linear,
+    Momentum,
+    Nesterov,
+    OneCycle,
+    RMSprop,
+    Rprop,
+    Scale,
+    Sequential,
+    SquaredError,
+    Step,
+    validation,
+)
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)
 LABELS = np.array([0, 1, 2, 1])
@@ -207,6 +236,55 @@ def test_finite_reads_a_memory_map_in_blocks(tmp_path, monkeypatch):
 def test_settings_are_checked_where_they_are_made(make, error, message):
     with pytest.raises(error, match=re.escape(message)):
         make()
+
+
+SETTINGS = [
+    lambda i, f, b, s: Dense(i(200), s("relu"), s("he_normal"), b(False), s("bias"), f(0.5), f(0.25), f(0), f(2)),
+    lambda i, f, b, s: Dense(i(3), trainable=b(False)),
+    lambda i, f, b, s: Dropout(f(0.25)),
+    lambda i, f, b, s: Scale(f(0.125), i(100)),
+    lambda i, f, b, s: Initializer(f(1.5), s("in"), s("normal")),
+    lambda i, f, b, s: Huber(f(0.5), reduction=s("sum"), outputs_reduction=s("mean"), scale=i(2)),
+    lambda i, f, b, s: CrossEntropy(scale=f(0.5)),
+    lambda i, f, b, s: SGD(f(0.5), weight_decay=f(0.25)),
+    lambda i, f, b, s: Momentum(i(1), f(0.5), f(0.25)),
+    lambda i, f, b, s: Nesterov(f(0.5), f(0.25)),
+    lambda i, f, b, s: Adagrad(f(0.5), f(0.25), f(0.125)),
+    lambda i, f, b, s: RMSprop(f(0.5), f(0.25), f(0.125)),
+    lambda i, f, b, s: AdamW(f(0.5), f(0.25), f(0.125), f(0.5), weight_decay=f(0.5)),
+    lambda i, f, b, s: Rprop(f(0.5), f(0.25), f(1.5), f(0.125), i(100)),
+    lambda i, f, b, s: LBFGS(f(0.5), i(100)),
+    lambda i, f, b, s: ConjugateGradient(f(0.5)),
+    lambda i, f, b, s: Constant(f(0.5)),
+    lambda i, f, b, s: Step(f(0.5), i(100), f(0.25)),
+    lambda i, f, b, s: Exponential(f(0.5), f(0.25)),
+    lambda i, f, b, s: InverseTime(f(0.5), f(0.25)),
+    lambda i, f, b, s: Linear(f(0.5), f(0.25), i(100)),
+    lambda i, f, b, s: Cosine(f(0.5), f(0.25), i(50), i(100)),
+    lambda i, f, b, s: OneCycle(f(0.5), f(0.25), f(8), i(16), i(100)),
+]
+
+
+@pytest.mark.parametrize("integer, real", [(np.uint8, np.float16), (np.int64, np.float32), (np.uint16, np.float64)])
+@pytest.mark.parametrize("make", SETTINGS)
+def test_settings_hold_plain_python_values(make, integer, real):
+    actual, expected = make(integer, real, np.bool_, np.str_), make(int, float, bool, str)
+    assert actual == expected
+    for field in dataclasses.fields(actual):
+        value = getattr(actual, field.name)
+        if field.name != "initializer":
+            assert type(value) is type(getattr(expected, field.name)) and type(value) in (int, float, bool, str, type(None)), field.name
+    assert repr(actual).replace("np.str_('he_normal')", "'he_normal'") == repr(expected)
+
+
+def test_schedules_of_small_integers_do_not_wrap_around():
+    assert Step(1.0, np.uint8(200), 0.5)(1000) == 0.5**5
+    assert Cosine(1.0, warmup=np.uint8(200), n_steps=np.uint16(400))(199) == 1.0
+
+
+def test_numbers_beyond_float64_are_refused_in_words():
+    with pytest.raises(ValueError, match="^learning_rate must be a finite number of at least 0; got inf.$"):
+        Adam(10**400)
 
 
 def test_unusable_values_are_named_with_their_place():
