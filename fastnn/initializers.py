@@ -118,6 +118,4 @@ def initial_weights(initializer: Any, activation: str, n_in: int, n_out: int, se
 
 def given(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return a user's array, checked, in the network's dtype."""
-    A = validation.flat(name, value, shape)
-    validation.finite(name, A)
-    return A.astype(dtype)
+    return np.array(validation.in_dtype(name, validation.flat(name, value, shape), dtype))

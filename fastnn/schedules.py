@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -243,7 +244,11 @@ def rates(learning_rate: LearningRate, first_step: int, n_steps: int) -> NDArray
     """
     if not callable(learning_rate):
         return np.full(n_steps, learning_rate, dtype=np.float64)
-    values = np.array([learning_rate(step) for step in range(first_step, first_step + n_steps)], dtype=np.float64)
+    found: list[Any] = [learning_rate(step) for step in range(first_step, first_step + n_steps)]
+    for step, rate in enumerate(found, first_step):
+        if not (isinstance(rate, (float, numbers.Real)) or (hasattr(rate, "__float__") and np.ndim(rate) == 0)):
+            raise TypeError(f"learning_rate must return a number; got {validation.shown(rate)} at step {step}.")
+    values = np.array(found, dtype=np.float64)
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         raise ValueError(f"learning_rate must be a finite number of at least 0; got {values[wrong[0]]:g} at step {first_step + wrong[0]}.")

@@ -19,7 +19,7 @@ from .gather import gather_rows
 from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY
 from .plan import Array, Plan, aligned_zeros, lay_out
 
-__all__ = ["Bound", "Objective", "bind"]
+__all__ = ["Bound", "Objective", "RowError", "bind"]
 
 BY_LAYER_FROM = 200_000  # parameters, from which on a layer is updated while its gradient is in the cache
 
@@ -190,6 +190,20 @@ class Bound:
             return y[order], targets[:0]
         gather_into(y, order, self.rows, 1.0, 0.0, targets, self.layout.target_size, self.layout.jump, n_threads)
         return EMPTY_LABELS, targets
+
+
+class RowError(ValueError):
+    """A row of X is not finite in the dtype of a plan, converted and scaled; `row` says which."""
+
+    def __init__(self, row: int, dtype: str) -> None:
+        super().__init__(f"X must be finite as scaled {dtype}; got NaN or infinity in row {row}.")
+        self.row = row
+
+
+def check_row(row: int, plan: Plan) -> None:
+    """Raise where a gather has found a row that is not finite."""
+    if row >= 0:
+        raise RowError(row, plan.dtype)
 
 
 EMPTY_LABELS = np.zeros(0, np.int64)

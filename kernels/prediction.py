@@ -9,7 +9,7 @@ import numpy as np
 from . import network as net
 from ._jit import threads
 from .activations import LOG_SOFTMAX, SIGMOID, SOFTMAX, log_softmax_forward, sigmoid_forward, softmax_forward
-from .bound import EMPTY_WEIGHTS, Bound, Objective, bind
+from .bound import EMPTY_WEIGHTS, Bound, Objective, bind, check_row
 from .plan import Array, Plan, aligned_zeros
 
 __all__ = ["evaluate", "predict"]
@@ -25,7 +25,10 @@ _NOTHING: Array = np.zeros(0)
 
 
 def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
-    """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
+    """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to.
+
+    Raises `RowError`, a ValueError, for a row that is not finite.
+    """
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     if len(X):
         key = (plan, len(X), logits)
@@ -39,7 +42,7 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
             rows = np.arange(first, min(len(X), first + BLOCK))
             with threads(n_threads) as used:
                 bound.use_threads(used)
-                bound.gather(X, rows, scale, shift, used)
+                check_row(bound.gather(X, rows, scale, shift, used), plan)
                 net.network_forward.compiled(bound.table, bound.inputs, len(rows))
                 net.network_output.compiled(bound.table, out[first : first + len(rows)])
         if len(X) <= SMALL:
@@ -53,7 +56,10 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
 
 
 def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
-    """Return the loss over all rows, penalties included, and the outputs of the last layer."""
+    """Return the loss over all rows, penalties included, and the outputs of the last layer.
+
+    Raises `RowError`, a ValueError, for a row that is not finite.
+    """
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     bound = bind(plan, parameters, min(BLOCK, len(X)), training=False, objective=objective.sum_over_rows(len(X)))
     targets = aligned_zeros(bound.layout.target_size if y.ndim > 1 else 0, plan.dtype)
@@ -62,7 +68,7 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
         rows = np.arange(first, min(len(X), first + BLOCK))
         with threads(n_threads) as used:
             bound.use_threads(used)
-            bound.gather(X, rows, objective.scale, objective.shift, used)
+            check_row(bound.gather(X, rows, objective.scale, objective.shift, used), plan)
             batch = bound.gather_targets(y, rows, targets, used)
             total += net.network_loss.compiled(bound.table, bound.numbers, bound.inputs, *batch, EMPTY_WEIGHTS, len(rows))
             net.network_output.compiled(bound.table, out[first : first + len(rows)])

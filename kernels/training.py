@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import network as net
 from ._jit import threads
-from .bound import EMPTY_WEIGHTS, Objective, bind
+from .bound import EMPTY_WEIGHTS, Objective, bind, check_row
 from .losses import CROSS_ENTROPY
 from .optimizers import N_BUFFERS
 from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros, lay_out
@@ -132,6 +132,10 @@ class Trainer:
             done = net.network_train.compiled(bound.table, bound.numbers, bound.inputs, labels, targets, row_weights, rates, losses, order.size, steps)
         return losses[:done]
 
+    def forget(self) -> None:
+        """Let a loss or an update that is not finite leave the parameters as they are now, not as they were before the last update."""
+        self.bound.table[0, net.UPDATED] = 0
+
     def settle(self) -> bool:
         """Return whether the parameters are finite; if the last update made them otherwise, put back those from before it."""
         parameters = self.bound.parameters
@@ -205,5 +209,10 @@ class FullBatch:
 
 
 def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
-    """Return the loss of all rows, without dropout, and its flat gradient; 0 where nothing is trained."""
-    return FullBatch(plan, X, y, objective, n_threads=n_threads)(parameters)
+    """Return the loss of all rows, without dropout, and its flat gradient; 0 where nothing is trained.
+
+    Raises `RowError`, a ValueError, for a row that is not finite.
+    """
+    function = FullBatch(plan, X, y, objective, n_threads=n_threads)
+    check_row(function.bad_row, plan)
+    return function(parameters)
