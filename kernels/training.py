@@ -161,6 +161,11 @@ class FullBatch:
     n_threads : int
     weights : float64 ndarray, optional
         What the loss of each row is multiplied by.
+
+    Raises
+    ------
+    RowError
+        A ValueError, for a row that is not finite.
     """
 
     def __init__(self, plan: Plan, X: Array, y: Array, objective: Objective, *, n_threads: int = 1, weights: NDArray[np.float64] | None = None) -> None:
@@ -182,7 +187,7 @@ class FullBatch:
         every = np.arange(len(X))
         targets = aligned_zeros(n_blocks * bound.layout.target_size if y.ndim > 1 else 0, plan.dtype)
         with threads(n_threads) as used:
-            self.bad_row = bound.gather(X, every, objective.scale, objective.shift, used)
+            check_row(bound.gather(X, every, objective.scale, objective.shift, used), plan)
             labels, targets = bound.gather_targets(y, every, targets, used)
         self.blocks = []
         for k in range(n_blocks):
@@ -213,6 +218,4 @@ def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objecti
 
     Raises `RowError`, a ValueError, for a row that is not finite.
     """
-    function = FullBatch(plan, X, y, objective, n_threads=n_threads)
-    check_row(function.bad_row, plan)
-    return function(parameters)
+    return FullBatch(plan, X, y, objective, n_threads=n_threads)(parameters)

@@ -400,3 +400,18 @@ def test_tensors_that_numpy_cannot_read_are_refused_with_a_way_out(make):
 
 def test_memory_of_a_fit_does_not_wrap_around():
     assert classifier().memory(np.uint8(250)) == classifier().memory(250)
+
+
+@pytest.mark.parametrize("row", [0, 600])
+def test_kernels_say_which_row_is_not_finite(row):
+    net, big, labels = classifier(), np.zeros((700, 3)), np.zeros(700, np.int64)
+    big[row, 1] = 1e50
+    objective = kernels.Objective(kernels.CROSS_ENTROPY)
+    message = f"^X must be finite as scaled float32; got NaN or infinity in row {row}.$"
+    with pytest.raises(ValueError, match=message):
+        kernels.predict(net.plan, net.parameters, big)
+    for function in (kernels.evaluate, kernels.loss_and_gradient):
+        with pytest.raises(ValueError, match=message):
+            function(net.plan, net.parameters, big, labels, objective)
+    with pytest.raises(ValueError, match=message):
+        kernels.FullBatch(net.plan, big, labels, objective)
