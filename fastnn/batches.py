@@ -102,9 +102,10 @@ def orders(shuffle: Any, n_rows: int, seed: int) -> Callable[[int], NDArray[np.i
         return lambda epoch: validation.row_order(shuffle(epoch), n_rows)
     if isinstance(shuffle, (bool, np.bool_)):
         return lambda epoch: permutation(seed, epoch, n_rows) if shuffle else np.arange(n_rows, dtype=np.int64)
-    if np.ndim(shuffle) == 0:
+    numbers = validation.orders(shuffle)
+    if numbers.ndim == 0:
         raise TypeError(f"shuffle must be True, False, an array of row numbers or a function of the epoch; got {validation.shown(shuffle)}.")
-    given = [validation.row_order(order, n_rows) for order in (shuffle if np.ndim(shuffle) == 2 else [shuffle])]
+    given = [validation.row_order(order, n_rows) for order in (numbers if numbers.ndim == 2 else [numbers])]
     return lambda epoch: given[epoch % len(given)]
 
 

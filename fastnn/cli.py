@@ -342,16 +342,23 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    """Fit tiny networks of every kind, so that all kernels that a fit needs are in the cache."""
+    """Fit tiny networks of every kind, and predict from arrays of every usual kind, so that all kernels that a fit needs are in the cache."""
     start = time.perf_counter()
+    classes = np.arange(4) % 2
+    targets = ((2, "softmax", classes), (2, "softmax", np.eye(2)[classes]), (1, "sigmoid", classes), (1, "identity", np.zeros(4)))
     for dtype in ("float32", "float64"):
+        for units, activation, y in targets:
+            X = np.zeros((4, 3))
+            network = Sequential([Dense(4, "relu"), Dropout(0.5), Dense(units, activation, l2=1.0)], n_features=3, dtype=dtype)
+            network.fit(X, y, batch_size=3, verbose=0)  # not all rows at once, which are not shuffled
+            network.evaluate(X, y)
+            network.loss_and_gradient(X, y)
         for data in (np.uint8, np.int64, np.float32, np.float64):
-            X = np.zeros((4, 3), data)
-            for units, activation, y in ((2, "softmax", np.zeros(4, np.int64)), (2, "softmax", np.eye(2)[[0, 1, 0, 1]]), (1, "identity", np.zeros(4))):
-                network = Sequential([Dense(4, "relu"), Dropout(0.5), Dense(units, activation, l2=1.0)], n_features=3, dtype=dtype)
-                network.fit(X, y, batch_size=4, verbose=0)
-                network.evaluate(X, y)
-                network.loss_and_gradient(X, y)
+            for order in ("C", "F"):
+                X = np.zeros((4, 3), data, order)
+                network.predict(X)
+                X.flags.writeable = False
+                network.predict(X)
     compiled = len(kernels.compilations())
     folder = kernels.cpu_info()["cache_folder"]
     print(f"compiled {compiled} functions in {time.perf_counter() - start:.1f} s; cache: {folder or 'none, because no folder can be written'}")

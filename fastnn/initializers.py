@@ -6,6 +6,7 @@ The numbers are a function of the seed and the layer, made by `kernels.random`: 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -45,9 +46,9 @@ class Initializer:
     distribution: Literal["normal", "uniform"]
 
     def __post_init__(self) -> None:
-        validation.positive("gain", self.gain)
-        validation.choice("fan", self.fan, ("in", "average"))
-        validation.choice("distribution", self.distribution, ("normal", "uniform"))
+        validation.normalize(self, validation.positive, "gain")
+        validation.normalize(self, validation.choice, "fan", choices=("in", "average"))
+        validation.normalize(self, validation.choice, "distribution", choices=("normal", "uniform"))
 
     def draw(self, n_in: int, n_out: int, seed: int, layer: int, dtype: np.dtype[Any]) -> Array:
         """Return weights of shape (n_in, n_out)."""
@@ -78,7 +79,7 @@ def check_initializer(initializer: Any) -> None:
     """Raise where a name is unknown or the thing is neither a name, an `Initializer` nor arrays."""
     if isinstance(initializer, str):
         validation.choice("initializer", initializer, INITIALIZERS)
-    elif isinstance(initializer, (bool, int, float)) or callable(initializer):
+    elif isinstance(initializer, (numbers.Number, np.generic)) or callable(initializer):
         raise TypeError(f"initializer must be a name, an Initializer, W or (W, b); got {validation.shown(initializer)}.")
 
 
@@ -117,6 +118,4 @@ def initial_weights(initializer: Any, activation: str, n_in: int, n_out: int, se
 
 def given(name: str, value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return a user's array, checked, in the network's dtype."""
-    A = validation.flat(name, value, shape)
-    validation.finite(name, A)
-    return A.astype(dtype)
+    return np.array(validation.in_dtype(name, validation.flat(name, value, shape), dtype))

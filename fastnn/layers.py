@@ -37,8 +37,7 @@ class Scale:
     shift: float = 0.0
 
     def __post_init__(self) -> None:
-        validation.number("scale", self.scale)
-        validation.number("shift", self.shift)
+        validation.normalize(self, validation.number, "scale", "shift")
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,14 +80,14 @@ class Dense:
     bias_l2: float = 0.0
 
     def __post_init__(self) -> None:
-        validation.integer("units", self.units, 1)
-        validation.choice("activation", self.activation, ACTIVATIONS)
+        validation.normalize(self, validation.integer, "units", low=1)
+        validation.normalize(self, validation.choice, "activation", choices=ACTIVATIONS)
         check_initializer(self.initializer)
-        validation.flag("bias", self.bias)
-        if not isinstance(self.trainable, (bool, np.bool_)) and self.trainable not in ("weights", "bias"):
+        validation.normalize(self, validation.flag, "bias")
+        if not isinstance(self.trainable, (bool, np.bool_, str)) or (isinstance(self.trainable, str) and self.trainable not in ("weights", "bias")):
             raise ValueError(f"trainable must be True, False, 'weights' or 'bias'; got {validation.shown(self.trainable)}.")
-        for name, value in zip(("l1", "l2", "bias_l1", "bias_l2"), self.penalties):
-            validation.number(name, value, 0.0)
+        object.__setattr__(self, "trainable", str(self.trainable) if isinstance(self.trainable, str) else bool(self.trainable))
+        validation.normalize(self, validation.number, "l1", "l2", "bias_l1", "bias_l2", low=0.0)
 
     @property
     def penalties(self) -> tuple[float, float, float, float]:
@@ -116,7 +115,7 @@ class Dropout:
     Parameters
     ----------
     rate : float
-        From 0, below 1.
+        From 0, at most 1 - 2**-32: the numbers that decide have 32 bits.
 
     References
     ----------
@@ -126,7 +125,9 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0, 1.0)
+        validation.normalize(self, validation.number, "rate", low=0.0, below=1.0)
+        if round(self.rate * 2**32) == 2**32:
+            raise ValueError(f"rate must be at most 1 - 2**-32; got {self.rate!r}.")
 
 
 Layer = Scale | Dense | Dropout

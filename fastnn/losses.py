@@ -45,9 +45,8 @@ class Loss:
     reason: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        validation.choice("reduction", self.reduction, ("mean", "sum"))
-        validation.choice("outputs_reduction", self.outputs_reduction, ("mean", "sum"))
-        validation.positive("scale", self.scale)
+        validation.normalize(self, validation.choice, "reduction", "outputs_reduction", choices=("mean", "sum"))
+        validation.normalize(self, validation.positive, "scale")
 
     @property
     def threshold(self) -> float:
@@ -171,7 +170,7 @@ class Huber(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.positive("delta", self.delta)
+        validation.normalize(self, validation.positive, "delta")
 
     @property
     def threshold(self) -> float:

@@ -1,14 +1,21 @@
 """What a prediction is judged by. Every function takes targets and outputs and returns a float.
 
-Targets and outputs have shape (n_rows, n_outputs); labels have shape (n_rows,).
+Targets and outputs have shape (n_rows, n_outputs), labels (n_rows,). Targets and outputs of one column may come without it,
+as (n_rows,); any other difference in shape is refused. Everything is calculated in float64.
+
+Raises ValueError where the shapes do not belong together or there is no row, TypeError where something is not numbers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from . import validation
 from .losses import CrossEntropy, Loss
 from .validation import Array
+
+UPWARDS = ("accuracy", "r2")  # what is better when it is larger
+METRICS = ("accuracy", "mean_absolute_error", "mean_squared_error", "max_error", "r2")
 
 
 def accuracy(y: Array, outputs: Array) -> float:
@@ -17,9 +24,10 @@ def accuracy(y: Array, outputs: Array) -> float:
     Parameters
     ----------
     y : ndarray
-        Labels of shape (n_rows,), then the largest output decides; or targets of the shape of `outputs`: rows that
-        `outputs` of one column or several labels a row meet one by one at 0.5.
+        Labels of shape (n_rows,) or (n_rows, 1): then the largest output decides, a single one by whether it reaches 0.5.
+        Or targets of the shape of `outputs`, several labels a row: each decides at 0.5.
     outputs : ndarray of shape (n_rows, n_outputs)
+        A row with NaN is never right.
 
     Examples
     --------
@@ -28,9 +36,13 @@ def accuracy(y: Array, outputs: Array) -> float:
     >>> accuracy(np.array([[0.0], [1.0]]), np.array([[0.4], [0.7]]))
     1.0
     """
-    if y.ndim == 1:
-        return float(np.mean(outputs.argmax(axis=1) == y))
-    return float(np.mean((outputs >= 0.5) == (y >= 0.5)))
+    y, outputs = (validation.not_empty(name, np.atleast_1d(validation.array(name, A))) for name, A in (("y", y), ("outputs", outputs)))
+    if outputs.ndim == 2 and outputs.shape[1] > 1 and y.shape in ((len(outputs),), (len(outputs), 1)):
+        right = (outputs.argmax(axis=1) == y.reshape(-1)) & ~np.isnan(outputs).any(axis=1)
+    else:
+        y, outputs = _alike(y, outputs)
+        right = ((outputs >= 0.5) == (y >= 0.5)) & ~np.isnan(outputs)
+    return float(np.mean(right))
 
 
 def mean_absolute_error(y: Array, outputs: Array) -> float:
@@ -76,15 +88,32 @@ def r2(y: Array, outputs: Array) -> float:
     >>> r2(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0]))
     0.5
     """
-    residual = np.sum(_difference(y, outputs) ** 2, axis=0)
-    total = np.sum((y - y.mean(axis=0, dtype=np.float64)) ** 2, axis=0, dtype=np.float64)
-    constant = total == 0
+    y, outputs = _alike(y, outputs)
+    residual = np.sum((outputs - y) ** 2, axis=0)
+    total = np.sum((y - y.mean(axis=0)) ** 2, axis=0)
+    constant = y.max(axis=0) == y.min(axis=0)  # their mean is rounded, so the sum of squares need not be 0
     score = np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))
     return float(np.mean(score))
 
 
+def _alike(y: Array, outputs: Array) -> tuple[Array, Array]:
+    """Return targets and outputs in float64, of one shape: without it NumPy would compare every row with every other one."""
+    y, outputs = (validation.not_empty(name, np.atleast_1d(validation.array(name, A))).astype(np.float64) for name, A in (("y", y), ("outputs", outputs)))
+    if y.ndim != outputs.ndim:
+        y, outputs = (A[:, None] if A.ndim == 1 else A for A in (y, outputs))
+    if y.shape != outputs.shape:
+        raise ValueError(f"y must have the shape of outputs, {outputs.shape}; got {y.shape}.")
+    return y, outputs
+
+
 def _difference(y: Array, outputs: Array) -> Array:
-    return outputs.astype(np.float64) - y
+    y, outputs = _alike(y, outputs)
+    return outputs - y
+
+
+def metric_names(loss: Loss) -> tuple[str, ...]:
+    """Return the names of what `metrics_for` gives."""
+    return METRICS[:1] if loss.classification else METRICS[1:]
 
 
 def metrics_for(loss: Loss, y: Array, outputs: Array) -> dict[str, float]:

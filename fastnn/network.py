@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 import kernels
+from kernels.gather import RowError
 from kernels.plan import aligned_zeros
 
 from . import checkpoints, training, validation
@@ -147,18 +148,19 @@ class Sequential:
     def parameters(self) -> Array:
         """All weights and biases as one flat vector, which may be changed in place.
 
-        The order inside is opaque, and some elements are padding; those are zero and must stay zero. Assigning copies.
+        The order inside is opaque, and some elements are padding; those are zero and must stay zero. Assigning copies, and
+        raises ValueError where something is not finite in the network's dtype.
         """
         return self._parameters
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        if value is not self._parameters:
-            self._parameters[:] = validation.flat("parameters", value, self._parameters.shape)
-        self._parameters[~self.plan.mask()] = 0
+        new = value if value is self._parameters else np.array(validation.flat("parameters", value, self._parameters.shape))
+        new[~self.plan.mask()] = 0
         for i, layer in enumerate(self.dense):
             if not layer.bias:
-                self.plan.weight_panels(self._parameters, i)[1][:] = 0
+                self.plan.weight_panels(new, i)[1][:] = 0
+        self._parameters[:] = validation.in_dtype("parameters", new, self.dtype)
 
     @property
     def weights(self) -> list[tuple[Array, Array | None]]:
@@ -173,6 +175,7 @@ class Sequential:
         ----------
         weights : list of (W, b)
             Arrays of shapes (n_in, n_out) and (n_out,), one pair for each dense layer; b is None for a layer without a bias.
+            Finite in the network's dtype.
 
         Examples
         --------
@@ -191,9 +194,10 @@ class Sequential:
                 if b is not None and np.any(b):
                     raise ValueError(f"weights[{i}][1] must be None for a layer without a bias; got {validation.shown(b)}.")
                 b = np.zeros(n_out)
-            checked.append((validation.flat(f"weights[{i}][0]", W, (n_in, n_out)), validation.flat(f"weights[{i}][1]", b, (n_out,))))
+            named = ((f"weights[{i}][0]", W, (n_in, n_out)), (f"weights[{i}][1]", b, (n_out,)))
+            checked.append([validation.in_dtype(name, validation.flat(name, A, shape), self.dtype) for name, A, shape in named])
         for i, (W, b) in enumerate(checked):
-            self.plan.set_weight(self._parameters, i, W.astype(self.dtype), b.astype(self.dtype))
+            self.plan.set_weight(self._parameters, i, W, b)
 
     def set_trainable(self, index: int, trainable: bool | Literal["weights", "bias"]) -> None:
         """Say what of a dense layer the next fits change.
@@ -212,9 +216,11 @@ class Sequential:
         >>> net.layers[0]
         Dense(8, 'relu', trainable=False)
         """
-        chosen = self.dense[validation.integer("index", index, 0, len(self.dense) - 1)]
-        changed = dataclasses.replace(chosen, trainable=trainable)
-        self.layers = tuple(changed if layer is chosen else layer for layer in self.layers)
+        places = [place for place, layer in enumerate(self.layers) if isinstance(layer, Dense)]
+        layers: list[Any] = list(self.layers)
+        chosen = places[validation.integer("index", index, 0, len(places) - 1)]  # a place: one object may stand for several layers
+        layers[chosen] = dataclasses.replace(layers[chosen], trainable=trainable)
+        self.layers = tuple(layers)
         self.plan, self._stepper = self._plan(), None
 
     @property
@@ -241,10 +247,11 @@ class Sequential:
         26 parameters in float32; a row costs 40 FLOPs to predict, ... to train with.
         A fit with Adam and batch_size=32 takes ... MB beyond the data.
         """
-        return describe(self, validation.integer("batch_size", batch_size, 1), step_optimizer(optimizer))
+        return describe(self, batch_size, step_optimizer(optimizer))
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
+        batch_size = validation.integer("batch_size", batch_size, 1)
         vectors = 2 + kernels.N_BUFFERS[step_optimizer(optimizer).rule]
         return int(vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size))
 
@@ -268,8 +275,11 @@ class Sequential:
         """
         X, threads = validation.matrix("X", X, self.n_features), validation.threads(n_threads)
         scale, shift = self.scaling
-        outputs, _ = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
-        return outputs
+        try:
+            return self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+        except RowError as error:
+            row = error.row
+        validation.unusable(X, row, scale, shift, self.dtype)
 
     def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
@@ -284,7 +294,9 @@ class Sequential:
             At most; None: all that this process may use.
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
-        return training.judge(self, chosen, *self.check_data(chosen, X, y), threads)
+        X, y = self.check_data(chosen, X, y)
+        validation.usable("X", X, *self.scaling, self.dtype)
+        return training.judge(self, chosen, X, y, threads)
 
     def loss_and_gradient(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> tuple[float, Array]:
         """Return the loss of all rows together, and its gradient in the order of `parameters`.
@@ -302,18 +314,29 @@ class Sequential:
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
         X, y = self.check_data(chosen, X, y)
-        value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, self._objective(chosen), n_threads=threads)
-        return value, gradient
+        try:
+            value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, self._objective(chosen), n_threads=threads)
+            return value, gradient
+        except RowError as error:
+            row = error.row
+        validation.unusable(X, row, *self.scaling, self.dtype)
 
     def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
         """Take one optimizer step with all rows as one minibatch, and return the loss before it.
 
-        The state of the optimizer stays for the next call with the same optimizer and loss.
+        The state of the optimizer stays for the next call with the same loss and the same optimizer: an equal one, or one that
+        differs in `learning_rate` only, so that the rate may be changed by hand. Any other starts anew.
 
         Parameters
         ----------
         X, y, optimizer, loss, n_threads
             As for `fit`.
+
+        Raises
+        ------
+        DivergedError
+            If the loss or an updated parameter is not finite: the network is as it was before the call. After such an update
+            the state of the optimizer is not, it starts anew.
         """
         return training.train_on_batch(self, X, y, optimizer, loss, n_threads)
 
@@ -351,18 +374,20 @@ class Sequential:
             How often all rows are used; iterations of L-BFGS and conjugate gradient, at most.
         batch_size : int or None
             Rows of a minibatch; the last one may be short. None: all rows, the full batch, as they lie; hundreds of epochs
-            of a small network are then one compiled call. L-BFGS and conjugate gradient always take all rows.
+            of a small network are then one compiled call. L-BFGS and conjugate gradient always take all rows, whatever it is.
         validation_data : (X, y) or dict of str to (X, y), optional
             Judged after every epoch; the names of a dict are put before those of the metrics, otherwise "val".
         shuffle : bool, array or function
             The order of the rows: another one every epoch, as they lie, the given row numbers (two dimensions: a row
-            for each epoch), or what the function returns for an epoch counted from 0.
+            for each epoch), or what the function returns for an epoch counted from 0. L-BFGS and conjugate gradient take a
+            bool only, without effect.
         n_threads : int, optional
             At most; None: all that this process may use. The result has the same bits for any number.
         verbose : {0, 1}
             Whether to show a line for each epoch, and a bar on a terminal.
         callbacks : list
-            Objects that watch, see `fastnn.callbacks`.
+            Objects that watch, see `fastnn.callbacks`. With L-BFGS and conjugate gradient, which know no minibatches and no
+            dropout, none with `on_batch_end`.
         sample_weight : array of shape (n_rows,), optional
             At least 0: what the loss of each row is multiplied by. A mean still divides by the number of rows.
         class_weight : dict of label to weight or "balanced", optional
@@ -380,7 +405,8 @@ class Sequential:
         TypeError, ValueError
             If an argument cannot be used: before the first step, with the network unchanged.
         DivergedError
-            If the loss is not finite any more: the network has the parameters of the last finite loss.
+            If the loss is not finite any more: the network has the parameters of the last finite loss. The attribute
+            `history` of the error is the history until then.
         """
         return training.fit(
             self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
@@ -437,6 +463,7 @@ class Sequential:
     def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> Any:
         """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
         self._check_trainable()
+        validation.survives("eps", getattr(optimizer, "eps", 1.0), self.dtype)
         plan, objective = dataclasses.replace(self.plan, seed=self.fit_seed), self._objective(loss)
         return kernels.Trainer(plan, self._parameters, batch_size, objective, optimizer.rule, optimizer.hyper(), n_threads=n_threads, full_batch=full_batch)
 
@@ -460,14 +487,18 @@ class Sequential:
 
     def stepper(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
         """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
-        settings, old = (loss, optimizer, n_threads), self._stepper
+        settings, old = (loss, optimizer.rule, optimizer.hyper(), n_threads), self._stepper
         if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
             return old
         new = Stepper(self.make_trainer(batch_size, loss, optimizer, n_threads), settings)
-        if old is not None and old.settings[:2] == settings[:2]:
+        if old is not None and old.settings[:-1] == settings[:-1]:
             new.trainer.state[:], new.step = old.trainer.state, old.step
         self.loss, self._stepper = loss, new
         return new
+
+    def forget_steps(self) -> None:
+        """Let the next call of `train_on_batch` start the optimizer anew."""
+        self._stepper = None
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
         """Return the loss and the outputs for data that is already checked."""
@@ -508,6 +539,8 @@ class Sequential:
         ------
         OSError
             If the file cannot be written; the old one is intact.
+        ValueError
+            If the parameters were changed in place to what is not finite.
 
         Examples
         --------
@@ -529,6 +562,7 @@ class Sequential:
             "loss": {"name": self.loss.name, **dataclasses.asdict(self.loss)},
             "metadata": self.metadata,
         }
+        validation.finite("parameters", self._parameters)
         checkpoints.write(path, settings, self.weights)
 
     @classmethod

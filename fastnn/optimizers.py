@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import kernels
 
 from . import validation
-from .schedules import LearningRate, check_learning_rate
+from .schedules import LearningRate, checked_rate
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Optimizer:
     rule: ClassVar[int]
 
     def __post_init__(self) -> None:
-        check_learning_rate(self.learning_rate)
-        validation.number("weight_decay", self.weight_decay, 0.0)
+        object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
+        validation.normalize(self, validation.number, "weight_decay", low=0.0)
 
     def hyper(self) -> dict[str, float]:
         """Return the numbers of the rule by name."""
@@ -76,8 +76,7 @@ class Momentum(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("momentum", self.momentum, 0.0, 1.0)
-        validation.number("dampening", self.dampening, 0.0, 1.0)
+        validation.normalize(self, validation.number, "momentum", "dampening", low=0.0, below=1.0)
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Nesterov(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("momentum", self.momentum, 0.0, 1.0)
+        validation.normalize(self, validation.number, "momentum", low=0.0, below=1.0)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Adagrad(Optimizer):
     lr_decay : float
         How fast the rate shrinks with the step `t`, counted from 0.
     eps : float
-        Keeps the division finite.
+        Keeps the division finite: above 0, also in the network's dtype.
 
     References
     ----------
@@ -127,8 +126,8 @@ class Adagrad(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("lr_decay", self.lr_decay, 0.0)
-        validation.number("eps", self.eps, 0.0)
+        validation.normalize(self, validation.number, "lr_decay", low=0.0)
+        validation.normalize(self, validation.positive, "eps")
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ class RMSprop(Optimizer):
     alpha : float
         How much of the mean stays, from 0, below 1.
     eps : float
-        Keeps the division finite.
+        Keeps the division finite: above 0, also in the network's dtype.
 
     References
     ----------
@@ -157,8 +156,8 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("alpha", self.alpha, 0.0, 1.0)
-        validation.number("eps", self.eps, 0.0)
+        validation.normalize(self, validation.number, "alpha", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eps")
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Adam(Optimizer):
     beta1, beta2 : float
         How much of the means stays, from 0, below 1.
     eps : float
-        Keeps the division finite.
+        Keeps the division finite: above 0, also in the network's dtype.
 
     References
     ----------
@@ -196,9 +195,8 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("beta1", self.beta1, 0.0, 1.0)
-        validation.number("beta2", self.beta2, 0.0, 1.0)
-        validation.number("eps", self.eps, 0.0)
+        validation.normalize(self, validation.number, "beta1", "beta2", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eps")
 
 
 @dataclass(frozen=True)
@@ -248,11 +246,13 @@ class Rprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.positive("eta_minus", validation.number("eta_minus", self.eta_minus, 0.0, 1.0))
-        if validation.number("eta_plus", self.eta_plus, 1.0) == 1.0:
+        validation.normalize(self, validation.number, "eta_minus", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eta_minus")
+        validation.normalize(self, validation.number, "eta_plus", low=1.0)
+        if self.eta_plus == 1.0:
             raise ValueError("eta_plus must be above 1; got 1.")
-        validation.number("min_step", self.min_step, 0.0)
-        validation.number("max_step", self.max_step, self.min_step)
+        validation.normalize(self, validation.number, "min_step", low=0.0)
+        validation.normalize(self, validation.number, "max_step", low=self.min_step)
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class FullBatchOptimizer:
     method: ClassVar[str]
 
     def __post_init__(self) -> None:
-        validation.number("tolerance", self.tolerance, 0.0)
+        validation.normalize(self, validation.number, "tolerance", low=0.0)
 
     def options(self) -> dict[str, float]:
         """Return the options of SciPy's `minimize`."""
@@ -339,7 +339,7 @@ class LBFGS(FullBatchOptimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.integer("history_size", self.history_size, 1)
+        validation.normalize(self, validation.integer, "history_size", low=1)
 
     def options(self) -> dict[str, float]:
         """Return the options of SciPy's `minimize`."""

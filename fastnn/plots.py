@@ -12,6 +12,8 @@ import numpy as np
 
 from . import validation
 from .checkpoints import replace
+from .metrics import METRICS
+from .training import History
 from .validation import Array
 
 if TYPE_CHECKING:
@@ -24,15 +26,16 @@ SHADES = 10  # between white and a colour: steps are seen as lines of equal outp
 COLOURS = ("C1", "C0", "C2", "C3", "C4", "C5", "C6", "C8", "C9", "C7")
 
 
-def save_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike[str]) -> None:
+def save_curves(history: History | Mapping[str, Sequence[float]], path: str | os.PathLike[str]) -> None:
     """Draw every quantity of a history over the epochs and write the picture to a file.
 
-    The training and the validation curve of a quantity (`loss` and `val_loss`) share one panel.
+    The curves of a quantity share one panel: that of the training (`loss`) and those of the sets that were judged, by their
+    names (`val_loss`: validation, `test_loss`: test).
 
     Parameters
     ----------
-    history : mapping of str to sequence of float
-        One value an epoch for each name: the attribute `history` of what `fit` returns.
+    history : History, or mapping of str to sequence of float
+        What `fit` returns, or one value an epoch for each name.
     path : path
         The ending chooses the format: png, pdf, svg.
 
@@ -40,7 +43,7 @@ def save_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike[
     ------
     ImportError
         If matplotlib is not installed.
-    ValueError
+    TypeError, ValueError
         If there is nothing to draw, or the ending is unknown.
 
     Examples
@@ -49,19 +52,32 @@ def save_curves(history: Mapping[str, Sequence[float]], path: str | os.PathLike[
     >>> save_curves({"loss": [1.2, 0.7, 0.5], "val_loss": [1.1, 0.8, 0.7]}, "curves.png")  # doctest: +SKIP
     """
     figure_class = _figure_class(path)
-    names = list(dict.fromkeys(name.removeprefix("val_") for name in history if len(history[name])))
-    if not names:
+    values = history.history if isinstance(history, History) else history
+    if not isinstance(values, Mapping):
+        raise TypeError(f"history must be a History, as fit returns it, or a mapping of names to values; got {validation.shown(history)}.")
+    panels = _curves(values)
+    if not panels:
         raise ValueError("history must hold at least one finished epoch; got none.")
-    figure = figure_class(figsize=(6.4, 3.2 * len(names)), layout="constrained")
-    for panel, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names):
-        for label, curve in (("training", name), ("validation", f"val_{name}")):
-            if curve in history:
-                panel.plot(range(1, len(history[curve]) + 1), history[curve], marker="." if len(history[curve]) < 50 else "", label=label)
-        panel.set_ylabel(name.replace("_", " "))
+    figure = figure_class(figsize=(6.4, 3.2 * len(panels)), layout="constrained")
+    for panel, (quantity, curves) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items()):
+        for label, curve in curves.items():
+            panel.plot(range(1, len(curve) + 1), curve, marker="." if len(curve) < 50 else "", label=label)
+        panel.set_ylabel(quantity.replace("_", " "))
         panel.legend()
         panel.grid(alpha=0.3)
     panel.set_xlabel("epoch")
     figure.savefig(path, dpi=150)
+
+
+def _curves(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Sequence[float]]]:
+    """Return the curves by quantity, then by label: the name of the judged set is what stands before that of the quantity."""
+    panels: dict[str, dict[str, Sequence[float]]] = {}
+    for name, curve in values.items():
+        quantity = next((one for one in ("loss", *METRICS) if name == one or name.endswith(f"_{one}")), name.removeprefix("val_"))
+        judged = name.removesuffix(quantity).removesuffix("_")
+        if len(curve):
+            panels.setdefault(quantity, {})[{"": "training", "val": "validation"}.get(judged, judged)] = curve
+    return panels
 
 
 def save_boundary(network: Sequential, X: Any, y: Any, path: str | os.PathLike[str]) -> None:

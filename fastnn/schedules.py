@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -28,7 +29,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
+        validation.normalize(self, validation.number, "rate", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -51,9 +52,9 @@ class Step:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.integer("every", self.every, 1)
-        validation.number("factor", self.factor, 0.0)
+        validation.normalize(self, validation.number, "rate", low=0.0)
+        validation.normalize(self, validation.integer, "every", low=1)
+        validation.normalize(self, validation.number, "factor", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -68,8 +69,7 @@ class Exponential:
     factor: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("factor", self.factor, 0.0)
+        validation.normalize(self, validation.number, "rate", "factor", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -90,8 +90,7 @@ class InverseTime:
     decay: float
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("decay", self.decay, 0.0)
+        validation.normalize(self, validation.number, "rate", "decay", low=0.0)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -107,9 +106,8 @@ class Linear:
     n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("end", self.end, 0.0)
-        _check_steps(self.n_steps)
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        _check_steps(self)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -149,10 +147,9 @@ class Cosine:
     n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("end", self.end, 0.0)
-        validation.integer("warmup", self.warmup, 0)
-        _check_steps(self.n_steps)
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        validation.normalize(self, validation.integer, "warmup", low=0)
+        _check_steps(self)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -194,11 +191,10 @@ class OneCycle:
     n_steps: int | None = None
 
     def __post_init__(self) -> None:
-        validation.number("rate", self.rate, 0.0)
-        validation.number("rise", self.rise, 0.0, 1.0)
-        validation.positive("start_factor", self.start_factor)
-        validation.positive("end_factor", self.end_factor)
-        _check_steps(self.n_steps)
+        validation.normalize(self, validation.number, "rate", low=0.0)
+        validation.normalize(self, validation.number, "rise", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "start_factor", "end_factor")
+        _check_steps(self)
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
@@ -214,9 +210,9 @@ def _half_cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * min(share, 1.0)))
 
 
-def _check_steps(n_steps: int | None) -> None:
-    if n_steps is not None:
-        validation.integer("n_steps", n_steps, 1)
+def _check_steps(schedule: Any) -> None:
+    if schedule.n_steps is not None:
+        validation.normalize(schedule, validation.integer, "n_steps", low=1)
 
 
 def _known(n_steps: int | None) -> int:
@@ -225,10 +221,9 @@ def _known(n_steps: int | None) -> int:
     return n_steps
 
 
-def check_learning_rate(learning_rate: Any) -> None:
-    """Raise unless `learning_rate` is a number of at least 0 or a function of the step."""
-    if not callable(learning_rate):
-        validation.number("learning_rate", learning_rate, 0.0)
+def checked_rate(learning_rate: Any) -> LearningRate:
+    """Return `learning_rate` if it is a number of at least 0 or a function of the step."""
+    return cast(LearningRate, learning_rate) if callable(learning_rate) else validation.number("learning_rate", learning_rate, 0.0)
 
 
 def spanning(learning_rate: LearningRate, n_steps: int) -> LearningRate:
@@ -249,7 +244,11 @@ def rates(learning_rate: LearningRate, first_step: int, n_steps: int) -> NDArray
     """
     if not callable(learning_rate):
         return np.full(n_steps, learning_rate, dtype=np.float64)
-    values = np.array([learning_rate(step) for step in range(first_step, first_step + n_steps)], dtype=np.float64)
+    found: list[Any] = [learning_rate(step) for step in range(first_step, first_step + n_steps)]
+    for step, rate in enumerate(found, first_step):
+        if not (isinstance(rate, (float, numbers.Real)) or (hasattr(rate, "__float__") and np.ndim(rate) == 0)):
+            raise TypeError(f"learning_rate must return a number; got {validation.shown(rate)} at step {step}.")
+    values = np.array(found, dtype=np.float64)
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         raise ValueError(f"learning_rate must be a finite number of at least 0; got {values[wrong[0]]:g} at step {first_step + wrong[0]}.")

@@ -6,7 +6,9 @@ Between two chunks Python is back: Ctrl-C, the progress bar and callbacks are se
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import warnings
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from . import callbacks, validation
 from .batches import ArraySource, Chunk, Source
 from .losses import Loss, loss_for
-from .metrics import metrics_for
+from .metrics import metric_names, metrics_for
 from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
@@ -28,12 +30,21 @@ if TYPE_CHECKING:
 
 
 class DivergedError(ValueError):
-    """The loss is not finite any more; the message says where. The network has the parameters of the last finite loss."""
+    """The loss is not finite any more; the message says where. The network has the parameters of the last finite loss.
+
+    Attributes
+    ----------
+    history : History or None
+        The epochs that `fit` had finished before; None where it was not a fit.
+    """
+
+    history: History | None = None
 
 
-@dataclass(repr=False)
 class History:
     """What a fit was like.
+
+    It is stored in 24 bytes an epoch; the lists are made when they are asked for.
 
     Attributes
     ----------
@@ -56,31 +67,56 @@ class History:
         2      0.25     0.10
     """
 
-    history: dict[str, list[float]] = field(default_factory=dict)
-    epochs: list[int] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    interrupted: bool = False
-    message: str = ""
+    def __init__(
+        self,
+        history: Mapping[str, Iterable[float]] | None = None,
+        epochs: Iterable[int] = (),
+        seconds: Iterable[float] = (),
+        interrupted: bool = False,
+        message: str = "",
+    ) -> None:
+        self._values = {name: array("d", values) for name, values in (history or {}).items()}
+        self._epochs, self._seconds = array("q", epochs), array("d", seconds)
+        self.interrupted, self.message = interrupted, message
 
-    def add(self, losses: list[float], logs: dict[str, float], seconds: float) -> None:
-        """Add the losses of some epochs, what else is known of the last one, and the time that each took."""
-        first = len(self.epochs) + 1
-        self.epochs.extend(range(first, first + len(losses)))
-        self.seconds.extend([seconds] * len(losses))
-        self.history.setdefault("loss", []).extend(losses)
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The values of every quantity by its name."""
+        return {name: values.tolist() for name, values in self._values.items()}
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs that were finished."""
+        return self._epochs.tolist()
+
+    @property
+    def seconds(self) -> list[float]:
+        """How long each epoch took."""
+        return self._seconds.tolist()
+
+    def add(self, losses: Iterable[float], logs: dict[str, float], seconds: float) -> int:
+        """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch."""
+        stored, first = self._values.setdefault("loss", array("d")), len(self._epochs) + 1
+        stored.extend(losses)
+        self._epochs.extend(range(first, len(stored) + 1))
+        self._seconds.extend(array("d", [seconds]) * (len(stored) + 1 - first))
         for name, value in logs.items():
             if name != "loss":
-                self.history.setdefault(name, []).append(value)
+                self._values.setdefault(name, array("d")).append(value)
+        return len(stored)
 
     def __getitem__(self, name: str) -> list[float]:
-        return self.history[validation.choice("name", name, self.history)]
+        return self._values[validation.choice("name", name, self._values)].tolist()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self.__dict__ == other.__dict__
 
     def __repr__(self) -> str:
-        names = list(self.history)
+        names = list(self._values)
         widths = [max(8, len(name)) for name in names]
         lines = ["  ".join(["epoch", *(name.rjust(width) for name, width in zip(names, widths)), "seconds"])]
-        for i, (epoch, seconds) in enumerate(zip(self.epochs, self.seconds)):
-            cells = [f"{self.history[name][i]:.4g}".rjust(width) for name, width in zip(names, widths)]
+        for i, (epoch, seconds) in enumerate(zip(self._epochs, self._seconds)):
+            cells = [f"{self._values[name][i]:.4g}".rjust(width) for name, width in zip(names, widths)]
             lines.append("  ".join([f"{epoch:5d}", *cells, f"{seconds:7.2f}"]))
         return "\n".join(lines + ["interrupted"] * self.interrupted)
 
@@ -97,15 +133,20 @@ class Run:
     progress: Progress
     threads: int
     history: History = field(default_factory=History)
+    n_done: int = 0
+
+    def log_names(self) -> list[str]:
+        """Return what the logs of an epoch hold."""
+        judged = ("loss", *metric_names(self.loss))
+        return ["loss", *(f"{name}_{key}" for name in self.held_out for key in judged), "seconds"]
 
     def end_epoch(self, losses: list[float], seconds: float, every: bool = True) -> bool:
         """Judge, note and show what the last epochs gave; return whether somebody asks to stop."""
         logs = {"loss": losses[-1]}
         for name, data in self.held_out.items():
             logs |= {f"{name}_{key}": value for key, value in judge(self.network, self.loss, *data, self.threads).items()}
-        self.history.add(losses, logs, seconds)
+        epoch = self.n_done = self.history.add(losses, logs, seconds)
         logs["seconds"] = seconds
-        epoch = self.history.epochs[-1]
         self.progress.end_epoch(epoch, logs, every)
         return callbacks.end_epoch(self.watchers, epoch, epoch == self.epochs, logs)
 
@@ -141,15 +182,16 @@ def fit(
     loss, optimizer = loss_for(loss, network.last_activation), optimizer_for(optimizer)
     epochs = validation.integer("epochs", epochs, 1)
     batch_size = None if batch_size is None else validation.integer("batch_size", batch_size, 1)
-    verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, bool) else verbose, 0, 1)
+    verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, (bool, np.bool_)) else verbose, 0, 1)
     watchers, threads = callbacks.check_callbacks(watchers), validation.threads(n_threads)
     X, y = network.check_data(loss, X, y)
+    validation.usable("X", X, *network.scaling, network.dtype)
     weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
     run = Run(network, loss, epochs, held_out(network, loss, validation_data), watchers, Progress(verbose, epochs, network.flops_per_row), threads)
+    callbacks.check_monitors(watchers, run.log_names())
     if isinstance(optimizer, FullBatchOptimizer):
+        check_full_batch(network, optimizer, shuffle, watchers)
         function = network.full_batch(loss, X, y, weights, threads)
-        if function.bad_row >= 0:
-            validation.unusable(X, function.bad_row, *network.scaling, network.dtype)
         network.begin_fit(loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
     source = ArraySource(X, y, batch_size, shuffle, network.fit_seed, weights)
@@ -157,6 +199,18 @@ def fit(
     learning_rate = spanning(optimizer.learning_rate, epochs * source.n_batches(0))
     network.begin_fit(loss)
     return _watch(run, lambda: _epochs(run, Steps(trainer, source, learning_rate, loss.reduction == "mean")))
+
+
+def check_full_batch(network: Sequential, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any]) -> None:
+    """Refuse what an optimizer that takes all rows together cannot do, and warn where a dropout has no effect."""
+    name = type(optimizer).__name__
+    if not isinstance(shuffle, (bool, np.bool_)):
+        raise ValueError(f"shuffle must be True or False for {name}, which takes all rows together; got {validation.shown(shuffle)}.")
+    for one in watchers:
+        if hasattr(one, "on_batch_end"):
+            raise ValueError(f"callbacks must not have on_batch_end for {name}, which has no minibatches; got {validation.shown(one)}.")
+    if any(network.plan.dropouts):
+        warnings.warn(f"{name} minimizes the loss without dropout: the Dropout layers have no effect in this fit.", stacklevel=4)
 
 
 def held_out(network: Sequential, loss: Loss, validation_data: Any) -> dict[str, tuple[Array, Array]]:
@@ -167,7 +221,9 @@ def held_out(network: Sequential, loss: Loss, validation_data: Any) -> dict[str,
     checked = {}
     for name, data in (validation_data if named else {"val": validation_data}).items():
         where = f"validation_data[{name!r}]" if named else "validation_data"
-        checked[str(name)] = network.check_data(loss, *validation.pair(where, data, "(X, y)"), f"{where}[0]", f"{where}[1]")
+        X, y = network.check_data(loss, *validation.pair(where, data, "(X, y)"), f"{where}[0]", f"{where}[1]")
+        validation.usable(f"{where}[0]", X, *network.scaling, network.dtype)
+        checked[str(name)] = X, y
     return checked
 
 
@@ -181,15 +237,19 @@ def row_weights(loss: Loss, y: Array, n_outputs: int, sample_weight: Any, class_
 
 
 def _watch(run: Run, work: Callable[[], None]) -> History:
-    """Do the work of a fit until it is done, somebody asks to stop, or Ctrl-C."""
+    """Do the work of a fit until it is done, somebody asks to stop, or Ctrl-C; whatever ends it, those who have begun to watch hear of it."""
+    begun: list[Any] = []
     try:
-        callbacks.call(run.watchers, "on_fit_begin", run.network)
+        callbacks.begin_fit(run.watchers, run.network, begun)
         work()
     except KeyboardInterrupt:
         run.history.interrupted = True
+    except DivergedError as error:
+        error.history = run.history
+        raise
     finally:
         run.progress.close()
-    callbacks.call(run.watchers, "on_fit_end")
+        callbacks.end_fit(begun)
     return run.history
 
 
@@ -205,10 +265,7 @@ def _epochs(run: Run, steps: Steps) -> None:
         losses = _full_batches(run, steps, epoch, together) if together > 1 else [_epoch(run, steps, epoch, watched)]
         seconds = (time.perf_counter() - start) / together
         epoch += together
-        if not steps.trainer.settle():
-            raise DivergedError(
-                f"parameters must be finite; got NaN or infinity from the last update of epoch {epoch}. It was taken back: lower learning_rate."
-            )
+        settle(steps.trainer, f"the last update of epoch {epoch}")
         if run.end_epoch(losses, seconds, every=together == 1):
             break
 
@@ -216,8 +273,8 @@ def _epochs(run: Run, steps: Steps) -> None:
 def _full_batches(run: Run, steps: Steps, epoch: int, together: int) -> list[float]:
     """Train some epochs of a full batch in one compiled call; return their losses."""
     chunk = next(steps.source.chunks(epoch, 1))
-    losses = _train(run, steps, chunk, together, lambda done: f"epoch {epoch + done + 1}")
-    return [float(loss) for loss in losses]
+    losses: list[float] = _train(run, steps, chunk, together, lambda done: f"epoch {epoch + done + 1}").tolist()
+    return losses
 
 
 def _epoch(run: Run, steps: Steps, epoch: int, watched: bool) -> float:
@@ -231,6 +288,8 @@ def _epoch(run: Run, steps: Steps, epoch: int, watched: bool) -> float:
         if watched:
             callbacks.call(run.watchers, "on_batch_end", steps.step - 1, float(losses[-1][-1]))
     every = np.concatenate(losses)
+    if len(every) == 1:  # its weight, multiplied and divided by, would change the last bit
+        return float(every[0])
     if not steps.mean_rows:
         return float(every.sum())
     sizes = np.full(len(every), steps.source.batch_size)
@@ -258,24 +317,30 @@ def _minimize(run: Run, function: Any, optimizer: FullBatchOptimizer, n_rows: in
 
     def watch(x: Array, loss: float) -> bool:
         nonlocal start
+        if not np.isfinite(loss):
+            raise DivergedError(f"loss must be finite; got NaN or infinity in epoch {run.n_done + 1}. The network keeps the parameters before it.")
         parameters[:] = x
         run.progress.advance(n_rows, 1, loss)
         stop = run.end_epoch([loss], time.perf_counter() - start, every=False)
         start = time.perf_counter()
-        run.progress.begin_epoch(len(run.history.epochs) + 1, 1)
+        run.progress.begin_epoch(run.n_done + 1, 1)
         return stop
 
     run.progress.begin_epoch(1, 1)
     run.history.message = minimize(function, parameters, optimizer, run.epochs, watch)
 
 
-def raise_diverged(trainer: Any, X: Array, where: str) -> NoReturn:
+def settle(trainer: Any, where: str) -> None:
+    """Raise, with the last update taken back, where it has made parameters that are not finite."""
+    if not trainer.settle():
+        raise DivergedError(f"parameters must be finite; got NaN or infinity from {where}. It was taken back: lower learning_rate.")
+
+
+def raise_diverged(trainer: Any, X: Array, where: str, left: str = "keeps the parameters of the last finite loss") -> NoReturn:
     """Say why the training cannot go on: a value of X that the dtype cannot hold, or a loss that is not finite."""
     if trainer.bad_row >= 0:
         validation.unusable(X, trainer.bad_row, trainer.objective.scale, trainer.objective.shift, np.dtype(trainer.plan.dtype))
-    raise DivergedError(
-        f"loss must be finite; got NaN or infinity at {where}. The network keeps the parameters of the last finite loss: lower learning_rate or scale X."
-    )
+    raise DivergedError(f"loss must be finite; got NaN or infinity at {where}. The network {left}: lower learning_rate or scale X.")
 
 
 def judge(network: Sequential, loss: Loss, X: Array, y: Array, threads: int) -> dict[str, float]:
@@ -290,8 +355,15 @@ def train_on_batch(network: Sequential, X: Any, y: Any, optimizer: str | Optimiz
     threads = validation.threads(n_threads)
     X, y = network.check_data(loss, X, y)
     stepper = network.stepper(len(X), loss, optimizer, threads)
-    losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rates(optimizer.learning_rate, stepper.step, 1))
+    rate = rates(optimizer.learning_rate, stepper.step, 1)
+    stepper.trainer.forget()
+    losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rate)
     if len(losses) == 0 or stepper.trainer.bad_row >= 0:
-        raise_diverged(stepper.trainer, X, f"step {stepper.step}")
+        raise_diverged(stepper.trainer, X, f"step {stepper.step}", "is as it was before the step")
+    try:
+        settle(stepper.trainer, f"the update of step {stepper.step}")
+    except DivergedError:
+        network.forget_steps()  # the optimizer's state is not finite either
+        raise
     stepper.step += 1
     return float(losses[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,7 +25,7 @@ BLOCK = 1 << 20  # elements looked at together, so that a memory map is never in
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Return `value` if it is one of `choices`; suggest the nearest one if it is not."""
     if isinstance(value, str) and value in choices:
-        return value
+        return str(value)
     listed = ", ".join(map(repr, choices))
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {listed}; got {shown(value)}.")
@@ -69,7 +69,10 @@ def number(name: str, value: Any, low: float = -math.inf, below: float = math.in
         wanted = f"a finite number of at least {low:g}" + (f" and below {below:g}" if below < math.inf else "")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {wanted}; got {shown(value)}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer or a fraction beyond float64
+        number = math.inf
     if not (math.isfinite(number) and low <= number < below):
         raise ValueError(f"{name} must be {wanted}; got {number:g}.")
     return number
@@ -77,9 +80,27 @@ def number(name: str, value: Any, low: float = -math.inf, below: float = math.in
 
 def positive(name: str, value: Any) -> float:
     """Return `value` as a finite float above zero."""
-    if number(name, value, 0.0) == 0.0:
+    found = number(name, value, 0.0)
+    if found == 0.0:
         raise ValueError(f"{name} must be above 0; got 0.")
-    return float(value)
+    return found
+
+
+def normalize(settings: Any, check: Callable[..., Any], *names: str, **limits: Any) -> None:
+    """Replace fields of a frozen dataclass by what `check(name, value, **limits)` returns.
+
+    So the settings hold plain Python numbers, whatever NumPy scalars they were made from: arithmetic with them does not wrap
+    around, and JSON can hold them.
+    """
+    for name in names:
+        object.__setattr__(settings, name, check(name, getattr(settings, name), **limits))
+
+
+def survives(name: str, value: float, dtype: np.dtype[Any]) -> None:
+    """Raise where a number above 0 is none any more, or not finite, in `dtype`."""
+    with np.errstate(all="ignore"):
+        if not 0 < dtype.type(value) < math.inf:
+            raise ValueError(f"{name} must be above 0 and finite in {dtype}; got {value:g}.")
 
 
 def real_dtype(value: Any) -> np.dtype[Any]:
@@ -92,8 +113,8 @@ def real_dtype(value: Any) -> np.dtype[Any]:
 
 
 def threads(value: Any) -> int:
-    """Return the number of threads to use; None is what this process may use."""
-    return kernels.default_threads() if value is None else integer("n_threads", value, 1, kernels.max_threads())
+    """Return the number of threads to use: `value`, at most as many as there are; None is what this process may use."""
+    return kernels.default_threads() if value is None else min(integer("n_threads", value, 1), kernels.max_threads())
 
 
 def array(name: str, value: Any) -> Array:
@@ -104,11 +125,15 @@ def array(name: str, value: Any) -> Array:
         raise TypeError(f"{name} must be a dense array; got {shown(value)}. Use {name}.toarray().")
     try:
         A = np.asarray(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
+        if hasattr(value, "detach"):  # of PyTorch, with a gradient, on a GPU, or in a dtype that NumPy does not have
+            raise TypeError(f"{name} must be a tensor that NumPy can read; got {shown(value)}. Use {name}.detach().cpu().double().") from None
         raise ValueError(f"{name} must be an array with rows of equal length; got {shown(value)}: {error}") from None
     if A.dtype.kind not in "buif":
         text = A.dtype.kind in "OSUT" and A.ndim == 1
         help_ = f" Number classes from 0: np.unique({name}, return_inverse=True)." if text else ""
+        if A.dtype.kind == "O" and A.ndim == 2:  # a frame whose columns have several dtypes, or nullable ones
+            help_ = f" Use {name}.astype(float) where all of it is numbers."
         raise TypeError(f"{name} must hold real numbers; got dtype {A.dtype}.{help_}")
     if A.dtype == np.bool_:
         return A.view(np.uint8)
@@ -159,12 +184,33 @@ def finite(name: str, A: Array) -> None:
                 raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.")
 
 
-def unusable(X: Array, row: int, scale: float, shift: float, dtype: np.dtype[Any]) -> NoReturn:
+def unusable(X: Array, row: int, scale: float, shift: float, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
     """Raise for a row whose numbers leave the range of the network's dtype when they are converted and scaled."""
+    column = int(np.argmin(_stays_finite(X[row], scale, shift, dtype)))
+    raise ValueError(f"{name} must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.")
+
+
+def usable(name: str, X: Array, scale: float, shift: float, dtype: np.dtype[Any]) -> None:
+    """Raise where a number of the finite `X` leaves the range of the network's dtype when it is converted and scaled.
+
+    What is done to a column never turns its order around, or does for all of it: where its ends stay finite, the column does.
+    """
+    limits: Any = np.finfo(X.dtype) if X.dtype.kind == "f" else np.iinfo(X.dtype)
+    if _stays_finite(np.array([[limits.min], [limits.max]], X.dtype), scale, shift, dtype).all():
+        return
+    height = max(1, BLOCK * len(X) // max(1, X.size))
+    for start in range(0, len(X), height):
+        block = X[start : start + height]
+        if not _stays_finite(np.stack([block.min(axis=0), block.max(axis=0)]), scale, shift, dtype).all():
+            wrong = ~_stays_finite(block, scale, shift, dtype).all(axis=1)
+            unusable(X, start + int(np.argmax(wrong)), scale, shift, dtype, name)
+
+
+def _stays_finite(A: Array, scale: float, shift: float, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Return which numbers are finite when they are converted and scaled."""
     with np.errstate(all="ignore"):
-        used = X[row].astype(dtype) * dtype.type(scale) + dtype.type(shift)
-    column = int(np.argmin(np.isfinite(used)))
-    raise ValueError(f"X must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.")
+        finite: NDArray[np.bool_] = np.isfinite(A.astype(dtype) * dtype.type(scale) + dtype.type(shift))
+    return finite
 
 
 def same_rows(name: str, y: Array, n_rows: int) -> None:
@@ -185,6 +231,7 @@ def class_targets(name: str, y: Any, n_rows: int, n_classes: int, dtype: np.dtyp
     if A.ndim != 1:
         raise ValueError(f"{name} must have shape (n_rows,) with labels or (n_rows, n_classes) = ({n_rows}, {n_classes}); got {A.shape}.")
     if A.dtype.kind == "f":
+        finite(name, A)
         raise TypeError(f"{name} must be integers, the labels of the classes; got dtype {A.dtype}. Use {name}.astype(int) if they are whole numbers.")
     inside(name, A, 0, n_classes - 1, f"hold labels from 0 to {n_classes - 1}, one for each output")
     return A.astype(np.int64)
@@ -209,6 +256,11 @@ def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtyp
         A = A[:, None]
     if A.shape != (n_rows, n_outputs):
         raise ValueError(f"{name} must have shape (n_rows, n_outputs) = ({n_rows}, {n_outputs}); got {A.shape}.")
+    return in_dtype(name, A, dtype)
+
+
+def in_dtype(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
+    """Return a finite array in `dtype`, row-major, if it is finite there too."""
     finite(name, A)
     if A.dtype.kind == "f" and A.dtype.itemsize > dtype.itemsize:
         limit = float(np.finfo(dtype).max)
@@ -256,13 +308,21 @@ def inside(name: str, A: Array, low: float, high: float, constraint: str) -> Non
 
 def row_order(value: Any, n_rows: int) -> NDArray[np.int64]:
     """Return row numbers as int64; they may repeat or leave rows out."""
-    order = np.asarray(value)
+    order = orders(value)
     if order.ndim != 1 or order.dtype.kind not in "iu" or len(order) == 0:
         raise ValueError(f"shuffle must give a one-dimensional array of row numbers; got dtype {order.dtype} and shape {order.shape}.")
     if order.min() < 0 or order.max() >= n_rows:
         wrong = order[(order < 0) | (order >= n_rows)][0]
         raise ValueError(f"shuffle must give row numbers from 0 to {n_rows - 1}; got {wrong}.")
     return np.ascontiguousarray(order, dtype=np.int64)
+
+
+def orders(value: Any) -> Array:
+    """Return row numbers, or rows of them, as an array."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise ValueError(f"shuffle must give as many row numbers for each epoch; got {shown(value)} with rows of different lengths.") from None
 
 
 def pair(name: str, value: Any, parts: str) -> tuple[Any, Any]:

@@ -120,9 +120,7 @@ class _Cache(caching.FunctionCache):
             self._drop()
             found = None
         if found is None:
-            for listener in _listeners:
-                listener()
-            _compilations.append(f"{self._py_func.__module__}.{self._py_func.__qualname__}")
+            _note_compilation(self._py_func)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -136,6 +134,23 @@ class _Cache(caching.FunctionCache):
     def _drop(self) -> None:
         with contextlib.suppress(OSError):
             os.remove(self._cache_file._index_path)
+
+
+class _NoCache(caching.NullCache):
+    """No cache, where no folder can be written: everything is compiled, and counted."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._py_func = function
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        _note_compilation(self._py_func)
+
+
+def _note_compilation(function: Callable[..., Any]) -> None:
+    """Tell who listens that a kernel is about to be compiled, and count it."""
+    for listener in _listeners:
+        listener()
+    _compilations.append(f"{function.__module__}.{function.__qualname__}")
 
 
 _compilations: list[str] = []
@@ -155,8 +170,10 @@ def compilations() -> list[str]:
 
 def _compile(function: Callable[..., Any], **flags: Any) -> Any:
     dispatcher = numba.njit(function, **FLAGS, **flags)
-    with contextlib.suppress(Exception):  # no writable folder, or another Numba inside: run without a cache
+    try:
         dispatcher._cache = _Cache(function)
+    except Exception:  # no writable folder, or another Numba inside: run without a cache
+        dispatcher._cache = _NoCache(function)
     return dispatcher
 
 

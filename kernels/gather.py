@@ -24,7 +24,7 @@ from .program import task_address
 from .records import F, I, Record, address
 from .team import TEAM_WORK, run_tasks
 
-__all__ = ["NO_ORDER", "Gather", "gather", "gather_some"]
+__all__ = ["NO_ORDER", "Gather", "RowError", "check_row", "gather", "gather_some"]
 
 ROWS = 16  # rows in a task
 AHEAD_BYTES, LEAST_AHEAD, MOST_AHEAD = 4096, 4, 64  # how far ahead rows are asked for: so many bytes, but some rows
@@ -122,6 +122,20 @@ def gather_some(task, record, X, row_bytes, column_bytes, order, first, rows, ba
 
 
 NO_ORDER = np.zeros(0, np.int64)
+
+
+class RowError(ValueError):
+    """A row of X is not finite in the dtype of a plan, converted and scaled; `row` says which."""
+
+    def __init__(self, row: int, dtype: str) -> None:
+        super().__init__(f"X must be finite as scaled {dtype}; got NaN or infinity in row {row}.")
+        self.row = row
+
+
+def check_row(row: int, dtype: str) -> None:
+    """Raise where a gather has found a row that is not finite."""
+    if row >= 0:
+        raise RowError(row, dtype)
 
 
 class Gather:

@@ -10,7 +10,7 @@ from . import _door
 from ._jit import jit
 from ._tile import address_of
 from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
-from .gather import NO_ORDER, Gather, gather_some
+from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
 from .plan import Array, Plan, aligned_zeros
 from .program import run
@@ -78,13 +78,13 @@ class Predictor:
         self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
         self._spare: dict[tuple[int, bool, int], list[_Bound]] = {}
 
-    def __call__(self, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> tuple[Array, int]:
-        """Return the outputs of the last layer, (n, n_outputs), and a row of X that is not finite, or -1."""
+    def __call__(self, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
+        """Return the outputs of the last layer, (n, n_outputs); see `kernels.predict`."""
         plan = self.plan
         n_rows = len(X)
         out = np.empty((n_rows, plan.widths[-1]), plan.dtype)
         if n_rows == 0:
-            return out, -1
+            return out
         rows = min(BLOCK, 1 << (n_rows - 1).bit_length())
         if self.work * rows <= TEAM_WORK:
             n_threads = 1
@@ -100,9 +100,10 @@ class Predictor:
             with share(n_threads) as team:
                 bad_row = bound(X, out, scale, shift, team)
         spare.append(bound)
+        check_row(bad_row, plan.dtype)
         if not logits and plan.activations[-1] in ROW_FORWARD:
             ROW_FORWARD[plan.activations[-1]](out, out)
-        return out, bad_row
+        return out
 
 
 _predictors: dict[tuple[Plan, int], Predictor] = {}
@@ -125,6 +126,8 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
 
     Raises
     ------
+    RowError
+        A ValueError, for a row that is not finite.
     TypeError, ValueError
         If an argument is of another kind or does not fit the plan.
     """
@@ -132,7 +135,7 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
     key = plan, address(parameters)
     predictor = _predictors.pop(key, None) or Predictor(plan, parameters)
     predictor.parameters = parameters
-    out, _ = predictor(X, logits=logits, n_threads=n_threads, scale=scale, shift=shift)
+    out = predictor(X, logits=logits, n_threads=n_threads, scale=scale, shift=shift)
     while len(_predictors) >= KEPT:
         _predictors.popitem()
     predictor.parameters = _NOTHING  # the network may go; another one at its address has the same plan
@@ -161,6 +164,8 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
 
     Raises
     ------
+    RowError
+        A ValueError, for a row that is not finite.
     TypeError, ValueError
         If an argument is of another kind or does not fit the plan, or a label is out of range.
     """
@@ -173,7 +178,8 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
     for first in range(0, len(X), BLOCK):
         some = slice(first, first + BLOCK)
         with share(n_threads) as team:
-            minibatches.fill(X[some], np.ascontiguousarray(y[some]), NO_ORDER, objective, team)
+            bad_row = minibatches.fill(X[some], np.ascontiguousarray(y[some]), NO_ORDER, objective, team)
+            check_row(bad_row + first if bad_row >= 0 else bad_row, plan.dtype)
             now["labels"], now["out"] = address(minibatches.labels) if y.ndim == 1 else 0, address(out[some])
             now["rows"] = len(X[some])
             program.run("forward", "close", team=team)

@@ -10,7 +10,7 @@ from . import _door
 from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
-from .gather import NO_ORDER, Gather
+from .gather import NO_ORDER, Gather, check_row
 from .losses import CROSS_ENTROPY
 from .objective import Objective
 from .optimizers import OPTIMIZERS
@@ -225,6 +225,10 @@ class Trainer:
             self._restore()
         return losses[:done]
 
+    def forget(self) -> None:
+        """Let a loss or an update that is not finite leave the parameters as they are now, not as they were before the last update."""
+        self.program.now["updated"] = 0
+
     def settle(self) -> bool:
         """Return whether the parameters are finite; if the last update made them otherwise, put back those from before it."""
         if np.isfinite(self.parameters.min()) and np.isfinite(self.parameters.max()):
@@ -256,6 +260,8 @@ class FullBatch:
 
     Raises
     ------
+    RowError
+        A ValueError, for a row that is not finite.
     TypeError, ValueError
         If an argument is of another kind or does not fit the plan; see `kernels.evaluate` for the losses that fit.
     """
@@ -273,7 +279,7 @@ class FullBatch:
         self.minibatches = Minibatches(self.program, plan, self.blocks)
         self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights)
         with share(n_threads) as team:
-            self.bad_row = self.minibatches.fill(X, np.ascontiguousarray(y) if y.ndim == 1 else y, NO_ORDER, objective, team)
+            check_row(self.minibatches.fill(X, np.ascontiguousarray(y) if y.ndim == 1 else y, NO_ORDER, objective, team), plan.dtype)
         now = self.program.now[0]
         now["all_labels"] = address(self.minibatches.labels) if y.ndim == 1 else 0
         now["all_weights"] = address(self.weights) if self.weights.size else 0
@@ -300,5 +306,8 @@ class FullBatch:
 
 
 def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
-    """Return the loss of all rows, without dropout, and its flat gradient; 0 where nothing is trained."""
+    """Return the loss of all rows, without dropout, and its flat gradient; 0 where nothing is trained.
+
+    Raises `RowError`, a ValueError, for a row that is not finite.
+    """
     return FullBatch(plan, X, y, objective, n_threads=n_threads)(parameters)

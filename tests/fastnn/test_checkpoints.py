@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from fastnn import Dense, Dropout, Huber, Scale, Sequential, checkpoints
+from fastnn import SGD, CrossEntropy, Dense, DivergedError, Dropout, Huber, Scale, Sequential, checkpoints
 
 rng = np.random.default_rng(5)
 X = rng.normal(size=(30, 4))
@@ -48,6 +48,23 @@ def test_settings_of_the_loss_are_saved(tmp_path):
     net.fit(X, X[:, 0], loss=Huber(0.3, reduction="sum"), verbose=0)
     net.save(tmp_path / "net")
     assert Sequential.load(tmp_path / "net").loss == Huber(0.3, reduction="sum")
+
+
+def test_settings_of_numpy_numbers_are_saved(tmp_path):
+    labels = LABELS.astype(np.uint8)
+    layers = [
+        Scale(np.float32(0.5), np.int8(1)),
+        Dropout(np.float16(0.25)),
+        Dense(np.uint8(250), bias=np.False_, l1=np.float32(1e-4)),
+        Dense(labels.max() + 1, "softmax"),
+    ]
+    net = Sequential(layers, n_features=np.int16(4), seed=np.uint64(7))
+    net.set_trainable(np.int64(0), np.True_)
+    net.fit(X, labels, loss=CrossEntropy(scale=np.float32(2)), epochs=np.uint8(2), batch_size=np.int32(8), n_threads=np.int64(1), verbose=np.False_)
+    net.save(tmp_path / "net")
+    loaded = Sequential.load(tmp_path / "net")
+    assert (repr(loaded), loaded.loss) == (repr(net), net.loss)
+    np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
 
 
 def test_the_file_has_plain_arrays(saved):
@@ -197,3 +214,21 @@ def test_metadata_that_json_cannot_hold_is_refused(tmp_path):
     with pytest.raises(TypeError, match="metadata must hold what JSON can; got"):
         net.save(tmp_path / "net")
     assert not os.listdir(tmp_path)
+
+
+def test_what_is_not_finite_is_not_saved(saved, tmp_path):
+    net, path = saved
+    before = path.read_bytes()
+    net.parameters[np.flatnonzero(net.plan.mask())[7]] = np.inf  # in place, which nobody sees
+    with pytest.raises(ValueError, match="^parameters must be finite; got inf in row "):
+        net.save(path)
+    assert path.read_bytes() == before
+
+
+def test_what_is_left_after_a_step_that_is_too_long_is_saved_and_loads(tmp_path):
+    net = Sequential([Dense(1)], n_features=4)
+    for rate in (1e38, 1e39, 1e300):
+        with pytest.raises(DivergedError):
+            net.train_on_batch(X[:3] * 1e3, X[:3, 0], SGD(rate))
+    net.save(tmp_path / "net")
+    np.testing.assert_array_equal(Sequential.load(tmp_path / "net").parameters, net.parameters)

@@ -277,6 +277,33 @@ def test_info_describes_the_machine(capsys):
     assert float(found["FMA peak"].split()[0]) > 0.1
 
 
+USUAL = """
+import numpy as np
+from fastnn import Dense, Sequential, cli
+from kernels import _jit
+
+cli.main(["warmup"])
+asked, load = set(), _jit._Cache.load_overload
+_jit._Cache.load_overload = lambda cache, sig, target: asked.add(cache._py_func.__qualname__) or load(cache, sig, target)
+for dtype in ("float32", "float64"):
+    for data, order, writeable in ((data, order, writeable) for data in "Bfd" for order in "CF" for writeable in (True, False)):
+        X, y = np.arange(100).reshape(50, 2).astype(data, order), np.arange(50) % 3
+        X.flags.writeable = writeable
+        for last, targets in ((Dense(3, "softmax"), y.astype(np.uint8)), (Dense(1), y / 2), (Dense(1, "sigmoid"), y > 1)):
+            net = Sequential([Dense(4, "relu"), last], n_features=2, dtype=dtype)
+            net.fit(X, targets, validation_data=(X, targets), verbose=0)
+            net.predict(X)
+            net.evaluate(X, targets)
+print(*sorted(asked))
+"""
+
+
+def test_what_is_usual_needs_nothing_that_the_warmup_left_out():
+    """Whatever is not compiled or loaded yet is asked for at the cache: so nothing is, whatever the cache on the disk holds."""
+    done = subprocess.run([sys.executable, "-c", USUAL], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300)
+    assert done.stdout.splitlines()[1:] == [""], done.stdout + done.stderr
+
+
 def test_warmup_leaves_nothing_to_compile():
     process = start("warmup")
     out, err = process.communicate(timeout=60)

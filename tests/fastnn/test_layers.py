@@ -40,6 +40,22 @@ def test_layers_that_cannot_follow_each_other(layers, error, message):
         Sequential(layers, n_features=2)
 
 
+def test_only_the_layer_at_the_index_is_frozen():
+    shared = Dense(5, "tanh", initializer="lecun_normal")
+    net = Sequential([shared, Dropout(0.5), shared, shared, Dense(2)], n_features=5)
+    net.set_trainable(2, "bias")
+    assert [layer.trainable for layer in net.dense] == [True, True, "bias", True]
+    assert net.plan.trained == ((True, True), (True, True), (False, True), (True, True))
+    net.set_trainable(0, False)
+    assert [layer.trainable for layer in net.dense] == [False, True, "bias", True]
+
+
+def test_a_dropout_that_drops_everything_is_refused():
+    assert Sequential([Dropout(1 - 2**-32), Dense(1)], n_features=3).fit([[1, 2, 3]], [1], verbose=0)["loss"]
+    with pytest.raises(ValueError, match=r"^rate must be at most 1 - 2\*\*-32; got 0\.99999999999\.$"):
+        Dropout(0.99999999999)
+
+
 def test_dropout_belongs_to_the_input_of_the_next_layer():
     net = Sequential([Scale(0.5), Dropout(0.1), Dense(3, "relu"), Dense(3, "relu"), Dropout(0.3), Dense(2)], n_features=4)
     assert net.plan.dropouts == (0.1, 0.0, 0.3)

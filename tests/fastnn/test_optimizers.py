@@ -77,3 +77,21 @@ def test_one_optimizer_serves_several_networks():
     shared, numbers = Adam(0.01), start()
     first, second = trained(numbers, shared), trained(numbers, shared)
     assert first[1] == second[1]
+
+
+@pytest.mark.parametrize("make", [Adam, AdamW, RMSprop, Adagrad])
+def test_eps_is_above_zero_in_the_dtype_of_the_network(make):
+    """Where nothing is added, a gradient that was always 0, as that of the padding, gives 0 / 0."""
+    with pytest.raises(ValueError, match="^eps must be above 0; got 0.$"):
+        make(eps=0)
+    X, y = np.eye(3), np.arange(3.0)
+    for dtype, least, too_small in (("float32", 1e-44, 1e-50), ("float64", 1e-300, None)):
+        net = Sequential([Dense(2, "relu"), Dense(1)], n_features=3, dtype=dtype)
+        net.fit(X, y, optimizer=make(eps=least), verbose=0)
+        assert np.isfinite(net.parameters).all()
+        if too_small:
+            before = net.parameters.copy()
+            for call in (net.fit, net.train_on_batch):
+                with pytest.raises(ValueError, match="^eps must be above 0 and finite in float32; got 1e-50.$"):
+                    call(X, y, optimizer=make(eps=too_small))
+            np.testing.assert_array_equal(net.parameters, before)

@@ -19,6 +19,42 @@ def test_save_curves_writes_a_png_with_one_panel_a_quantity(tmp_path):
     assert heights[1] == 2 * heights[0]
 
 
+def drawn(monkeypatch, tmp_path, history):
+    """Return the labels in every panel of the picture of a history, by the panel's quantity."""
+    figure = pytest.importorskip("matplotlib.figure")
+    panels = {}
+
+    def look(self, path, **settings):
+        panels.update({panel.get_ylabel(): {line.get_label(): line.get_ydata().tolist() for line in panel.lines} for panel in self.axes})
+
+    monkeypatch.setattr(figure.Figure, "savefig", look)
+    save_curves(history, tmp_path / "curves.png")
+    return panels
+
+
+def test_curves_are_labelled_by_the_set_that_was_judged(monkeypatch, tmp_path):
+    history = {"loss": [2.0, 1.0], "val_loss": [3.0, 2.0], "old_test_loss": [4.0, 4.0], "old_test_max_error": [9.0, 8.0], "learned": [0.0, 1.0]}
+    assert drawn(monkeypatch, tmp_path, history) == {
+        "loss": {"training": [2.0, 1.0], "validation": [3.0, 2.0], "old_test": [4.0, 4.0]},
+        "max error": {"old_test": [9.0, 8.0]},
+        "learned": {"training": [0.0, 1.0]},
+    }
+
+
+def test_save_curves_takes_what_fit_returns(monkeypatch, tmp_path):
+    X, y = POINTS, np.array([0, 1, 1, 0])
+    net = Sequential([Dense(2, "softmax")], n_features=2)
+    history = net.fit(X, y, epochs=3, validation_data={"corners": (X, y)}, verbose=0)
+    panels = drawn(monkeypatch, tmp_path, history)
+    assert panels == {"loss": {"training": history["loss"], "corners": history["corners_loss"]}, "accuracy": {"corners": history["corners_accuracy"]}}
+
+
+def test_save_curves_refuses_what_is_no_history(tmp_path):
+    pytest.importorskip("matplotlib")
+    with pytest.raises(TypeError, match="^history must be a History, as fit returns it, or a mapping of names to values; got a list.$"):
+        save_curves([0.5, 0.25], tmp_path / "curves.png")
+
+
 def test_save_curves_refuses_an_empty_history(tmp_path):
     pytest.importorskip("matplotlib")
     with pytest.raises(ValueError, match="at least one finished epoch"):

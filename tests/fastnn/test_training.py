@@ -1,5 +1,6 @@
 import copy
 import json
+import pickle
 import random
 import signal
 import threading
@@ -644,3 +645,245 @@ def test_class_weight_needs_classes():
 def test_refused_settings_of_parts(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+# What a fit leaves behind when it goes wrong.
+
+
+class Log:
+    """Writes down which of its methods are called, and raises in one of them."""
+
+    def __init__(self, log, name, fails=None):
+        self.log, self.name, self.fails = log, name, fails
+
+    def note(self, what):
+        self.log.append(f"{self.name} {what}")
+        if what == self.fails:
+            raise RuntimeError(self.name)
+
+    def on_fit_begin(self, network):
+        self.note("begin")
+
+    def on_epoch_end(self, epoch, logs):
+        self.note("epoch")
+
+    def on_fit_end(self):
+        self.note("end")
+
+
+@pytest.mark.parametrize(
+    ("fails", "called"),
+    [
+        ("begin", ["a begin", "b begin", "a end"]),
+        ("epoch", ["a begin", "b begin", "c begin", "a epoch", "b epoch", "a end", "b end", "c end"]),
+        ("end", ["a begin", "b begin", "c begin", "a epoch", "b epoch", "c epoch", "a end", "b end", "c end"]),
+    ],
+)
+def test_every_callback_that_has_begun_hears_of_the_end(fails, called):
+    log = []
+    with pytest.raises(RuntimeError, match="^b$"):
+        network().fit(X, LABELS, verbose=0, callbacks=[Log(log, "a"), Log(log, "b", fails), Log(log, "c")])
+    assert log == called
+
+
+DIVERGING = [
+    {"optimizer": SGD(lambda step: 0.01 if step < 8 else 1e30), "batch_size": 16},
+    {"optimizer": SGD(lambda step: 0.01 if step < 5 else 1e30), "batch_size": None},
+    {"optimizer": SGD(lambda step: 0.01 if step < 5 else 1e38), "batch_size": None},
+]
+
+
+@pytest.mark.parametrize("settings", DIVERGING)
+def test_the_best_epoch_comes_back_where_a_fit_diverges(settings):
+    net, log, best = Sequential([Dense(5, "tanh"), Dense(1)], n_features=4), [], []
+
+    class Remember:
+        def on_epoch_end(self, epoch, logs):
+            best.append((logs["loss"], net.parameters.copy()))
+
+    stopping = EarlyStopping("loss", patience=100)
+    with pytest.raises(DivergedError) as caught:
+        net.fit(X, X[:, 0], epochs=90, verbose=0, callbacks=[Remember(), stopping, Log(log, "a")], **settings)
+    assert log[-1] == "a end"
+    loss, parameters = min(best, key=lambda one: one[0])
+    assert stopping.best == loss
+    np.testing.assert_array_equal(net.parameters, parameters)
+    history = caught.value.history
+    assert history.epochs == list(range(1, len(best) + 1)) and history["loss"] == [one for one, _ in best]
+
+
+def test_a_step_alone_has_no_history():
+    with pytest.raises(DivergedError) as caught:
+        Sequential([Dense(1)], n_features=1).train_on_batch([[1e30]], [0.0])
+    assert caught.value.history is None
+
+
+# Single steps.
+
+
+def change_nothing(net):
+    """The parameters are those that the step before made."""
+
+
+def change_by_fit(net):
+    net.fit(X, X[:, :2], optimizer=SGD(0.1), verbose=0)
+
+
+def change_by_set_weights(net):
+    net.set_weights([(W + 1, b - 1) for W, b in net.weights])
+
+
+def change_by_the_setter(net):
+    net.parameters = net.parameters * 2
+
+
+def change_in_place(net):
+    net.parameters[net.plan.mask()] += 0.5
+
+
+CHANGES = [change_nothing, change_by_fit, change_by_set_weights, change_by_the_setter, change_in_place]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("bad", [(X[:5] * 1e38, X[:5, :2], Adam()), (X[:5], X[:5, :2], SGD(1e300))])
+def test_a_bad_step_leaves_the_network_as_it_was(change, bad):
+    net = Sequential([Dense(3, "relu"), Dense(2)], n_features=4)
+    for _ in range(3):
+        net.train_on_batch(X[:5], X[:5, :2], Adam())
+    change(net)
+    before = net.parameters.copy()
+    with pytest.raises(DivergedError):
+        net.train_on_batch(*bad)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert np.isfinite(net.train_on_batch(X[:5], X[:5, :2], bad[2].__class__()))
+    assert np.isfinite(net.parameters).all()
+
+
+def test_an_equal_optimizer_goes_on_whatever_its_rate():
+    """Made anew for every step, also with another rate or a function for it, it has the same moments as one object."""
+    rates_ = [0.1, 0.05, 0.2, 0.1]
+    nets = [network() for _ in range(4)]
+    one = Adam(lambda step: rates_[step])
+    for step, rate in enumerate(rates_):
+        nets[0].train_on_batch(X, LABELS, one)
+        nets[1].train_on_batch(X, LABELS, Adam(lambda step: rates_[step]))
+        nets[2].train_on_batch(X, LABELS, Adam(rate))
+        nets[3].train_on_batch(X, LABELS, Adam(rate, beta1=0.9 - 0.1 * step))
+    np.testing.assert_array_equal(nets[1].parameters, nets[0].parameters)
+    np.testing.assert_array_equal(nets[2].parameters, nets[0].parameters)
+    assert not np.array_equal(nets[3].parameters, nets[0].parameters)
+
+
+# Watching.
+
+
+def test_a_numpy_truth_stops_the_fit_and_other_answers_do_not():
+    def stopped(answer):
+        class Stop:
+            def on_epoch_end(self, epoch, logs):
+                return answer if epoch == 2 else None
+
+        return len(network().fit(X, LABELS, epochs=4, verbose=0, callbacks=Stop()).epochs) == 2
+
+    assert stopped(np.True_) and stopped(np.str_("stop"))
+    assert not any(stopped(answer) for answer in (np.False_, False, 0, "no", np.ones(3)))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("make", [EarlyStopping, lambda monitor="val_loss": StopWhen(monitor, below=0.1)])
+def test_a_monitor_that_will_not_be_there_is_refused_before_the_first_step(make, optimizer):
+    net, log = network(), []
+    before = net.parameters.copy()
+    for monitor, data in (("val_loss", None), ("val_loss", {"test": (X, LABELS)}), ("test_r2", {"test": (X, LABELS)})):
+        with pytest.raises(ValueError, match=f"^monitor must be one of 'loss', .*'seconds'; got '{monitor}'"):
+            net.fit(X, LABELS, optimizer=optimizer, validation_data=data, verbose=0, callbacks=[make(monitor), Log(log, "a")])
+    assert not log and net.n_fits == 0
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("monitor", ["accuracy", "val_r2", "test_accuracy", "of 2024_test_r2"])
+def test_accuracy_and_r2_of_any_set_improve_upwards(monitor):
+    stopping = EarlyStopping(monitor, patience=9, restore_best=False)
+    stopping.on_fit_begin(None)
+    for epoch, value in enumerate([-0.5, 0.25, 0.75, 0.5], 1):
+        stopping.on_epoch_end(epoch, {monitor: value})
+    assert (stopping.best, stopping.best_epoch) == (0.75, 3)
+
+
+@pytest.mark.parametrize("monitor", ["loss", "test_loss", "r2_max_error", "accuracy_loss"])
+def test_everything_else_improves_downwards(monitor):
+    stopping = EarlyStopping(monitor, patience=9, restore_best=False)
+    stopping.on_fit_begin(None)
+    for epoch, value in enumerate([0.5, 0.25, 0.75], 1):
+        stopping.on_epoch_end(epoch, {monitor: value})
+    assert (stopping.best, stopping.best_epoch) == (0.25, 2)
+
+
+@pytest.mark.parametrize("rows, epochs", [(50, 200), (37, 60)])
+def test_a_callback_that_only_watches_changes_no_loss(rows, epochs):
+    watched, alone = (network() for _ in range(2))
+    histories = [net.fit(X[:rows], LABELS[:rows], epochs=epochs, batch_size=None, verbose=0, callbacks=one) for net, one in ((watched, Watcher()), (alone, ()))]
+    assert histories[0]["loss"] == histories[1]["loss"]
+
+
+def test_every_of_a_small_integer_type():
+    watcher = Watcher(every=np.uint8(200))
+    network().fit(X, LABELS, epochs=450, batch_size=None, callbacks=watcher, verbose=0)
+    assert [epoch for epoch, _ in watcher.seen] == [200, 400, 450]
+
+
+def test_a_history_is_small_and_looks_like_lists():
+    history = History()
+    tracemalloc.start()
+    for start in range(0, 300_000, 1000):
+        history.add([float(start + i) for i in range(1000)], {"loss": 0.0}, 0.25)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 40 * 300_000
+    assert history.epochs[-2:] == [299_999, 300_000] and history["loss"] == [float(i) for i in range(300_000)] and history.seconds == [0.25] * 300_000
+    for copied in (copy.deepcopy(history), pickle.loads(pickle.dumps(history))):
+        assert copied == history and json.dumps(copied.history) == json.dumps({"loss": history["loss"]})
+    assert History({"loss": [1.0]}, [1], [0.5]) != History({"loss": [2.0]}, [1], [0.5])
+
+
+# What full-batch optimizers do not know.
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), ConjugateGradient()])
+def test_full_batch_optimizers_say_what_they_cannot_do(optimizer):
+    net, name = network(), type(optimizer).__name__
+    before = net.parameters.copy()
+    for shuffle in ([0, 1, 2], lambda epoch: [0]):
+        with pytest.raises(ValueError, match=f"^shuffle must be True or False for {name}, which takes all rows together; got "):
+            net.fit(X, LABELS, optimizer=optimizer, shuffle=shuffle, verbose=0)
+    with pytest.raises(ValueError, match=f"^callbacks must not have on_batch_end for {name}, which has no minibatches; got a Batches.$"):
+        net.fit(X, LABELS, optimizer=optimizer, callbacks=Batches(), verbose=0)
+    np.testing.assert_array_equal(net.parameters, before)
+    with pytest.warns(UserWarning, match=f"^{name} minimizes the loss without dropout") as seen:
+        network(dropout=0.5).fit(X, LABELS, optimizer=optimizer, verbose=0)
+    assert seen[0].filename == __file__
+
+
+# Messages.
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": SGD(lambda step: np.array([0.5]))}, r"learning_rate must return a number; got an array of shape \(1,\) at step 0\."),
+        ({"optimizer": SGD(lambda step: None if step else 0.5), "batch_size": 10}, r"learning_rate must return a number; got None at step 1\."),
+        ({"shuffle": [[0, 1], [2]]}, "shuffle must give as many row numbers for each epoch; got a list with rows of different lengths."),
+        ({"shuffle": lambda epoch: [[0], [1, 2]]}, "shuffle must give as many row numbers for each epoch; got a list with rows of different lengths."),
+    ],
+)
+def test_what_users_functions_return_is_refused_in_words(settings, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
+        network().fit(X, LABELS, verbose=0, **settings)
+
+
+def test_a_rate_may_be_any_scalar():
+    for rate in (np.float32(0.5), np.array(0.5), 1):
+        net, same = network(), network()
+        net.fit(X, LABELS, optimizer=SGD(lambda step, rate=rate: rate), verbose=0)
+        same.fit(X, LABELS, optimizer=SGD(float(rate)), verbose=0)
+        np.testing.assert_array_equal(net.parameters, same.parameters)

@@ -1,11 +1,41 @@
 """Bad input: one sentence that names the argument, before training starts, with the network unchanged."""
 
+import dataclasses
 import re
 
 import numpy as np
 import pytest
 
-from fastnn import SGD, Adam, Constant, Dense, Dropout, EarlyStopping, Huber, Scale, Sequential, SquaredError, validation
+import kernels
+from fastnn import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    ConjugateGradient,
+    Constant,
+    Cosine,
+    CrossEntropy,
+    Dense,
+    Dropout,
+    EarlyStopping,
+    Exponential,
+    Huber,
+    Initializer,
+    InverseTime,
+    Linear,
+    Momentum,
+    Nesterov,
+    OneCycle,
+    RMSprop,
+    Rprop,
+    Scale,
+    Sequential,
+    SquaredError,
+    Step,
+    validation,
+)
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)
 LABELS = np.array([0, 1, 2, 1])
@@ -68,9 +98,8 @@ BAD_SETTINGS = [
     ({"batch_size": True}, TypeError, "batch_size must be an integer of at least 1; got True."),
     ({"epochs": 0}, ValueError, "epochs must be an integer of at least 1; got 0."),
     ({"epochs": "3"}, TypeError, "epochs must be an integer of at least 1; got '3'."),
-    ({"n_threads": 0}, ValueError, "n_threads must be an integer from 1 to "),
-    ({"n_threads": 10**6}, ValueError, "n_threads must be an integer from 1 to "),
-    ({"n_threads": 1.5}, TypeError, "n_threads must be an integer from 1 to "),
+    ({"n_threads": 0}, ValueError, "n_threads must be an integer of at least 1; got 0."),
+    ({"n_threads": 1.5}, TypeError, "n_threads must be an integer of at least 1; got 1.5."),
     ({"verbose": 2}, ValueError, "verbose must be an integer from 0 to 1; got 2."),
     ({"loss": "cross_entrpy"}, ValueError, "got 'cross_entrpy'. Did you mean 'cross_entropy'?"),
     ({"loss": 3}, TypeError, "loss must be a name or settings such as CrossEntropy("),
@@ -148,7 +177,7 @@ def test_every_method_checks_its_data(call):
     y = () if call == "predict" else (LABELS,)
     with pytest.raises(ValueError, match="X must be finite; got nan in row 1, column 2"):
         getattr(net, call)(changed(X, (1, 2), np.nan), *y)
-    with pytest.raises(ValueError, match="n_threads must be an integer from 1 to"):
+    with pytest.raises(ValueError, match="n_threads must be an integer of at least 1; got 0"):
         getattr(net, call)(X, *y, n_threads=0)
 
 
@@ -209,8 +238,180 @@ def test_settings_are_checked_where_they_are_made(make, error, message):
         make()
 
 
+SETTINGS = [
+    lambda i, f, b, s: Dense(i(200), s("relu"), s("he_normal"), b(False), s("bias"), f(0.5), f(0.25), f(0), f(2)),
+    lambda i, f, b, s: Dense(i(3), trainable=b(False)),
+    lambda i, f, b, s: Dropout(f(0.25)),
+    lambda i, f, b, s: Scale(f(0.125), i(100)),
+    lambda i, f, b, s: Initializer(f(1.5), s("in"), s("normal")),
+    lambda i, f, b, s: Huber(f(0.5), reduction=s("sum"), outputs_reduction=s("mean"), scale=i(2)),
+    lambda i, f, b, s: CrossEntropy(scale=f(0.5)),
+    lambda i, f, b, s: SGD(f(0.5), weight_decay=f(0.25)),
+    lambda i, f, b, s: Momentum(i(1), f(0.5), f(0.25)),
+    lambda i, f, b, s: Nesterov(f(0.5), f(0.25)),
+    lambda i, f, b, s: Adagrad(f(0.5), f(0.25), f(0.125)),
+    lambda i, f, b, s: RMSprop(f(0.5), f(0.25), f(0.125)),
+    lambda i, f, b, s: AdamW(f(0.5), f(0.25), f(0.125), f(0.5), weight_decay=f(0.5)),
+    lambda i, f, b, s: Rprop(f(0.5), f(0.25), f(1.5), f(0.125), i(100)),
+    lambda i, f, b, s: LBFGS(f(0.5), i(100)),
+    lambda i, f, b, s: ConjugateGradient(f(0.5)),
+    lambda i, f, b, s: Constant(f(0.5)),
+    lambda i, f, b, s: Step(f(0.5), i(100), f(0.25)),
+    lambda i, f, b, s: Exponential(f(0.5), f(0.25)),
+    lambda i, f, b, s: InverseTime(f(0.5), f(0.25)),
+    lambda i, f, b, s: Linear(f(0.5), f(0.25), i(100)),
+    lambda i, f, b, s: Cosine(f(0.5), f(0.25), i(50), i(100)),
+    lambda i, f, b, s: OneCycle(f(0.5), f(0.25), f(8), i(16), i(100)),
+]
+
+
+@pytest.mark.parametrize("integer, real", [(np.uint8, np.float16), (np.int64, np.float32), (np.uint16, np.float64)])
+@pytest.mark.parametrize("make", SETTINGS)
+def test_settings_hold_plain_python_values(make, integer, real):
+    actual, expected = make(integer, real, np.bool_, np.str_), make(int, float, bool, str)
+    assert actual == expected
+    for field in dataclasses.fields(actual):
+        value = getattr(actual, field.name)
+        if field.name != "initializer":
+            assert type(value) is type(getattr(expected, field.name)) and type(value) in (int, float, bool, str, type(None)), field.name
+    assert repr(actual).replace("np.str_('he_normal')", "'he_normal'") == repr(expected)
+
+
+def test_schedules_of_small_integers_do_not_wrap_around():
+    assert Step(1.0, np.uint8(200), 0.5)(1000) == 0.5**5
+    assert Cosine(1.0, warmup=np.uint8(200), n_steps=np.uint16(400))(199) == 1.0
+
+
+def test_numbers_beyond_float64_are_refused_in_words():
+    with pytest.raises(ValueError, match="^learning_rate must be a finite number of at least 0; got inf.$"):
+        Adam(10**400)
+
+
 def test_unusable_values_are_named_with_their_place():
     """Finite in float64, infinite in float32: found by the gather, not by the scan."""
     big = changed(X, (2, 1), 1e300)
     check_refused(classifier(), big, LABELS, ValueError, "X must be finite as scaled float32; got 1e+300 in row 2, column 1.")
     assert np.isfinite(classifier("float64").fit(big * 1e-200, LABELS, verbose=0)["loss"][0])
+
+
+def overflowing(at, dtype=np.float64):
+    """Return features that are finite, with one number that float32 cannot hold, or that leaves it when it is scaled."""
+    return changed(X, at, 1e39 if dtype is np.float64 else 3e38, dtype)
+
+
+SCALED = [(None, np.float64), (Scale(100.0), np.float32), (Scale(shift=3.4e38), np.float32), (Scale(-1e20), np.float64), (Scale(1e38), np.int64)]
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "loss_and_gradient", "train_on_batch", "fit"])
+@pytest.mark.parametrize("scale, dtype", SCALED)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_method_names_what_leaves_the_dtype(call, scale, dtype, order):
+    net = Sequential(([scale] if scale else []) + [Dense(3, "softmax")], n_features=3)
+    bad = np.asarray(changed(X, (3, 1), 2**40, dtype) if dtype is np.int64 else overflowing((3, 1), dtype), order=order)
+    before = net.parameters.copy()
+    message = f"X must be finite as scaled float32; got {bad[3, 1]} in row 3, column 1."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        getattr(net, call)(bad, *(() if call == "predict" else (LABELS,)), **({"verbose": 0} if call == "fit" else {}))
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 700])
+def test_predict_finds_the_row_in_every_block(rows):
+    net, big = classifier(), np.zeros((rows, 3))
+    big[rows - 1, 2] = -1e200
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"^X must be finite as scaled float32; got -1e\\+200 in row {rows - 1}, column 2.$"):
+            net.predict(big)
+    assert np.isfinite(net.predict(np.zeros((rows, 3)))).all()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_what_leaves_the_dtype_is_found_before_the_first_step(optimizer, batch_size, monkeypatch):
+    monkeypatch.setattr(validation, "BLOCK", 100)
+    rows = 3000
+    many, labels = np.zeros((rows, 3)), np.zeros(rows, int)
+    many[-1, 0] = 1e300
+    settings = {"optimizer": optimizer, "batch_size": batch_size, "shuffle": False}
+    check_refused(classifier(), many, labels, ValueError, f"X must be finite as scaled float32; got 1e+300 in row {rows - 1}, column 0.", **settings)
+    for data, where in (((many, labels), "validation_data[0]"), ({"train": (X, LABELS), "test": (many, labels)}, "validation_data['test'][0]")):
+        message = f"{where} must be finite as scaled float32; got 1e+300 in row {rows - 1}, column 0."
+        check_refused(classifier(), X, LABELS, ValueError, message, validation_data=data, **settings)
+
+
+def test_what_stays_in_the_dtype_is_taken():
+    edge = changed(X, (0, 0), 3e38)
+    assert np.isfinite(classifier().fit(X, LABELS, validation_data=(edge * 1e-10, LABELS), verbose=0)["val_loss"]).all()
+    small = Sequential([Scale(1e-300), Dense(3, "softmax")], n_features=3)
+    assert small.predict(edge).shape == (4, 3)  # converted first, so 1e-300 is 0 in float32
+    assert Sequential([Dense(1)], 3, "float64").evaluate(changed(X, (1, 1), 1e100), X[:, 0])["loss"] > 1
+
+
+@pytest.mark.parametrize("dtype, bad", [("float32", np.nan), ("float32", -1e39), ("float64", np.inf)])
+def test_weights_that_are_not_finite_are_refused(dtype, bad):
+    net = Sequential([Dense(2, "tanh"), Dense(1, bias=False)], n_features=3, dtype=dtype)
+    before = net.parameters.copy()
+    constraint = f"fit into {dtype}" if np.isfinite(bad) else "be finite"
+    weights = [(changed(np.ones((3, 2)), (2, 1), bad), np.zeros(2)), (np.ones((2, 1)), None)]
+    with pytest.raises(ValueError, match=rf"^weights\[0\]\[0\] must {constraint}; got {re.escape(str(bad))} in row 2, column 1.$"):
+        net.set_weights(weights)
+    with pytest.raises(ValueError, match=rf"^weights\[0\]\[1\] must {constraint}; got {re.escape(str(bad))} in row 1.$"):
+        net.set_weights([(np.ones((3, 2)), [0, bad]), (np.ones((2, 1)), None)])
+    with pytest.raises(ValueError, match=f"must {constraint}; got {re.escape(str(bad))} in row 2, column 1.$"):
+        Sequential([Dense(2, initializer=weights[0])], n_features=3, dtype=dtype)
+    place = int(np.flatnonzero(net.plan.mask())[3])
+    with pytest.raises(ValueError, match=f"^parameters must {constraint}; got {re.escape(str(bad))} in row {place}.$"):
+        net.parameters = changed(net.parameters, place, bad, np.float64)
+    np.testing.assert_array_equal(net.parameters, before)
+    net.parameters = np.where(net.plan.mask(), before.astype(np.float64), bad)  # the padding is cleared
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_more_threads_than_there_are_are_taken_as_at_most():
+    one, many = classifier(), classifier()
+    one.fit(X, LABELS, n_threads=1, verbose=0)
+    many.fit(X, LABELS, n_threads=10**6, verbose=0)
+    np.testing.assert_array_equal(one.parameters, many.parameters)
+    assert validation.threads(10**6) == validation.threads(kernels.max_threads()) == kernels.max_threads()
+
+
+def test_labels_with_nan_are_not_to_be_made_integers():
+    with pytest.raises(ValueError, match="^y must be finite; got nan in row 2.$"):
+        classifier().evaluate(X, [0.0, 1.0, np.nan, 2.0])
+
+
+def test_objects_are_refused_with_a_way_out():
+    message = "X must hold real numbers; got dtype object. Use X.astype(float) where all of it is numbers."
+    mixed = np.array([[1, 2.5, True]] * 4, object)
+    check_refused(classifier(), mixed, LABELS, TypeError, message)
+    assert classifier().fit(mixed.astype(float), LABELS, verbose=0)["loss"]
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.get_dummies(pandas.DataFrame({"size": [0.5, 1.5, 2.5, 3.5], "kind": list("abab")}))
+    check_refused(classifier(), frame, LABELS, TypeError, message)
+    check_refused(classifier(), pandas.DataFrame(X, columns=list("abc")).astype("Float64").assign(c=[1, 2, 3, None]), LABELS, TypeError, message)
+
+
+@pytest.mark.parametrize("make", [lambda torch: torch.ones((4, 3), dtype=torch.bfloat16), lambda torch: torch.ones((4, 3), requires_grad=True)])
+def test_tensors_that_numpy_cannot_read_are_refused_with_a_way_out(make):
+    tensor = make(pytest.importorskip("torch"))
+    check_refused(classifier(), tensor, LABELS, TypeError, "X must be a tensor that NumPy can read; got a Tensor. Use X.detach().cpu().double().")
+    np.testing.assert_array_equal(classifier().predict(tensor.detach().cpu().double()), classifier().predict(np.ones((4, 3))))
+
+
+def test_memory_of_a_fit_does_not_wrap_around():
+    assert classifier().memory(np.uint8(250)) == classifier().memory(250)
+
+
+@pytest.mark.parametrize("row", [0, 600])
+def test_kernels_say_which_row_is_not_finite(row):
+    net, big, labels = classifier(), np.zeros((700, 3)), np.zeros(700, np.int64)
+    big[row, 1] = 1e50
+    objective = kernels.Objective(kernels.CROSS_ENTROPY)
+    message = f"^X must be finite as scaled float32; got NaN or infinity in row {row}.$"
+    with pytest.raises(ValueError, match=message):
+        kernels.predict(net.plan, net.parameters, big)
+    for function in (kernels.evaluate, kernels.loss_and_gradient):
+        with pytest.raises(ValueError, match=message):
+            function(net.plan, net.parameters, big, labels, objective)
+    with pytest.raises(ValueError, match=message):
+        kernels.FullBatch(net.plan, big, labels, objective)

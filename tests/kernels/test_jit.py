@@ -279,3 +279,20 @@ def test_listeners_hear_of_a_compilation(tmp_path):
             NUMBA_CACHE_DIR=str(tmp_path),
         ).stdout
     )
+
+
+def test_without_a_cache_folder_a_compilation_is_announced_and_counted(monkeypatch):
+    from kernels import _jit
+
+    heard = []
+    monkeypatch.setattr(_jit, "cache_folder", lambda: None)
+    monkeypatch.setattr(_jit, "_listeners", [lambda: heard.append(True)])
+    monkeypatch.setattr(_jit, "_compilations", [])
+
+    def twice(x):
+        return 2 * x
+
+    compiled = _jit.jit(twice)
+    assert [compiled(2), compiled(3), compiled(0.5)] == [4, 6, 1.0]
+    assert len(heard) == 2
+    assert [name.rsplit(".", 1)[1] for name in kernels.compilations()] == ["twice", "twice"]
