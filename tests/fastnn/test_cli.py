@@ -146,7 +146,7 @@ def test_train_draws_curves(capsys, tmp_path):
     [
         (["nowhere.csv"], r"nowhere\.csv: No such file or directory"),
         (["nowhere.npz"], r"nowhere\.npz: No such file or directory"),
-        (["irises"], "source must be one of digits, mnist, fashion-mnist, or a file that ends in .npz or .csv; got 'irises'"),
+        (["irises"], "source must be one of digits, mnist, fashion-mnist, or a file that ends in .npz, .csv, .tsv or .txt .*; got 'irises'"),
         (["mnist", "--data-dir", "nowhere"], "data_dir must hold the file mnist/train-images-idx3-ubyte.gz; got 'nowhere'"),
         (["--layers", "0"], r"argument --layers: must be sizes such as 500,500, or none; got '0'"),
         (["--layers", "5,x"], r"argument --layers: must be sizes"),
