@@ -16,7 +16,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -227,7 +226,7 @@ def _find_column(path: Path, column: int | str, names: Sequence[str], index: dic
     """Return the number of a column given by name or number; a number may be text, but not as one of `columns`."""
     if column in index:
         return index[str(column)]
-    if isinstance(column, Integral) or (argument != "columns" and re.fullmatch(r"-?\d+", column)):
+    if isinstance(column, (int, np.integer)) or (argument != "columns" and re.fullmatch(r"-?\d+", column)):
         number = int(column)
         if -len(names) <= number < len(names):
             return number % len(names)
