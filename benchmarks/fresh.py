@@ -1,4 +1,4 @@
-"""What can only be seen in a new process: import time, the first step with a cold or a warm cache, the memory of a fit."""
+"""What can only be seen in a new process: import time, the first step with a cold or a warm cache, the memory of a fit and of a table."""
 
 from __future__ import annotations
 
@@ -59,6 +59,17 @@ widths, batch_size = json.loads(sys.argv[1])
 print(json.dumps([train([8, 8, 2], 64, 16), train(widths, 20 * batch_size, batch_size), train(widths, 20 * batch_size, batch_size, 3)]))
 """
 
+READING = """
+import json, sys, time
+if sys.argv[2] == "numpy":
+    sys.modules["pyarrow"] = None  # as if it were not installed
+from fastnn.datasets import load_csv
+start = time.perf_counter(); table = load_csv(sys.argv[1]); seconds = time.perf_counter() - start
+with open("/proc/self/status") as file:
+    peak = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+print(json.dumps([seconds, peak]))
+"""
+
 
 class FirstStep(NamedTuple):
     """What a new process has to do before it trains; the counts are of the kernels that the cache did not hold."""
@@ -67,6 +78,13 @@ class FirstStep(NamedTuple):
     compiled: int
     files_of_second_network: int
     compiled_for_second_network: int
+
+
+class Reading(NamedTuple):
+    """What a table costs."""
+
+    seconds: float  # of load_csv, the import of pyarrow included
+    peak: float  # bytes of the whole process (Linux only)
 
 
 def _run(code: str, *arguments: str, **environment: str) -> Any:
@@ -109,3 +127,8 @@ def fit_memory(widths: list[int], batch_size: int) -> dict[str, float]:
     layers = [n_in * n_out + n_out for n_in, n_out in zip(widths[:-1], widths[1:])]
     bar = 4 * (4 * sum(layers) + 2 * max(layers) + 2 * batch_size * sum(widths)) / 1e6 + 16
     return {"fit": fit, "three_epochs": three_epochs, "kernels": kernels, "bar": bar}
+
+
+def reading(path: str, parser: str) -> Reading:
+    """Read a table in a new process by the parser "pyarrow" or "numpy"."""
+    return Reading(*_run(READING, path, parser))

@@ -82,7 +82,9 @@ def parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="print what a saved network predicts, one line a row")
     predict.add_argument("model", metavar="MODEL", help="file written by fastnn train --save")
     predict.add_argument("file", metavar="FILE", help="npz file with an array X, or CSV file with the columns trained on")
-    predict.add_argument("--header", action=argparse.BooleanOptionalAction, default=None, help="whether the CSV file begins with names (default: found out)")
+    predict.add_argument(
+        "--header", action=argparse.BooleanOptionalAction, default=None, help="whether the CSV file begins with names (default: as the one trained on)"
+    )
     predict.add_argument("--out", metavar="FILE", help="write the lines to a file")
     predict.add_argument("--threads", type=int, help="number of threads (default: all CPUs)")
     predict.set_defaults(command=_predict)
@@ -95,7 +97,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
-    parser.add_argument("source", nargs="?", default="digits", metavar="SOURCE", help="digits, mnist, fashion-mnist, or a file: NAME.npz or NAME.csv")
+    source = "digits, mnist, fashion-mnist, or a file: NAME.npz, or NAME.csv, .tsv or .txt, also with .gz"
+    parser.add_argument("source", nargs="?", default="digits", metavar="SOURCE", help=source)
     parser.set_defaults(command=_train)
     data = parser.add_argument_group("data")
     data.add_argument("--data-dir", metavar="FOLDER", help="folder with mnist/ and fashion_mnist/ (default: FASTNN_DATA_DIR, else they are downloaded)")
@@ -309,11 +312,12 @@ def _features(options: argparse.Namespace, network: Sequential) -> Array:
     """Return the rows of the file, of a table those columns that the network was trained on."""
     from .datasets import load_csv, load_npz
     from .problems import flat_rows
+    from .tables import is_table
 
     if options.file.lower().endswith(".npz"):
         return flat_rows(load_npz(options.file)["X"])
-    if not options.file.lower().endswith(".csv"):
-        raise ValueError(f"file must end in .npz or .csv; got {options.file!r}.")
+    if not is_table(options.file):
+        raise ValueError(f"file must end in .npz, .csv, .tsv or .txt (the last three also with .gz); got {options.file!r}.")
     return load_csv(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
 
 

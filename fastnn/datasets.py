@@ -1,19 +1,18 @@
-"""Data sets: the embedded digits, MNIST and Fashion-MNIST, and the user's own CSV, npz and idx files."""
+"""Data sets: the embedded digits, MNIST and Fashion-MNIST, and the user's own npz and idx files; tables are read by `fastnn.tables`."""
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import os
-import re
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .tables import Table, load_csv
 
 __all__ = ["Dataset", "Table", "load_csv", "load_digits", "load_fashion_mnist", "load_mnist", "load_npz", "read_idx"]
 
@@ -42,8 +41,6 @@ MIRRORS = {
     ),
 }
 
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
-
 
 class Dataset(NamedTuple):
     """A data set with a fixed test part: `X_train, y_train, X_test, y_test = load_digits()`.
@@ -59,23 +56,6 @@ class Dataset(NamedTuple):
     y_train: Array
     X_test: Array
     y_test: Array
-
-
-class Table(NamedTuple):
-    """The content of a CSV file.
-
-    Attributes
-    ----------
-    X : ndarray of float64, shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,), or None
-        The target column: int64 where every cell is an integer, float64 where every cell is a number, else text.
-    columns : tuple of str
-        Names of the columns of X, `"column 3"` and so on for a file without header.
-    """
-
-    X: Array
-    y: Array | None
-    columns: tuple[str, ...]
 
 
 def load_digits() -> Dataset:
@@ -260,129 +240,3 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
     if "X" not in arrays:
         raise ValueError(f"{path} must hold an array X or X_train; got {', '.join(found) or 'no array'}.")
     return arrays
-
-
-def load_csv(
-    path: str | os.PathLike[str],
-    target: int | str | None = -1,
-    header: bool | None = None,
-    ignore: Sequence[int | str] = (),
-    columns: Sequence[int | str] | None = None,
-) -> Table:
-    """Return the numbers of a CSV file and its target column.
-
-    Commas, semicolons or tabs separate the values. Empty cells, `?`, `NA`, `NaN` and `null` are missing values: an error.
-
-    Parameters
-    ----------
-    path : path
-    target : int, str or None
-        Name of the target column, or its number counted from 0, negative from the end. None: the file has no target.
-    header : bool, optional
-        Whether the first line holds names. Default: it does if no cell of it is a number.
-    ignore : sequence of int or str
-        Columns to leave out.
-    columns : sequence of int or str, optional
-        The features to read, in this order. Default: all columns but the target and those to leave out.
-
-    Returns
-    -------
-    Table
-
-    Raises
-    ------
-    ValueError
-        If a value is missing, a feature is text, lines have different lengths, or a column does not exist.
-    """
-    lines, cells = _read_cells(path)
-    if header is None:
-        header = not any(_is_number(cell) for cell in cells[0])
-    names = cells[0] if header else [f"column {j}" for j in range(len(cells[0]))]
-    lines, cells = lines[header:], cells[header:]
-    if not cells:
-        raise ValueError(f"{path} must hold at least one line of values; got only a header.")
-    target_index = None if target is None else _find_column(path, target, names, "target")
-    left_out = {target_index, *(_find_column(path, column, names, "ignore") for column in ignore)}
-    wanted = range(len(names)) if columns is None else (_find_column(path, column, names, "columns") for column in columns)
-    features = [j for j in wanted if j not in left_out]
-    X = np.empty((len(cells), len(features)))
-    for k, j in enumerate(features):
-        X[:, k] = _numbers(path, [row[j] for row in cells], names[j], lines)
-    y = None if target_index is None else _target(path, [row[target_index] for row in cells], names[target_index], lines)
-    return Table(X, y, tuple(names[j] for j in features))
-
-
-def _read_cells(path: str | os.PathLike[str]) -> tuple[list[int], list[list[str]]]:
-    """Return the line numbers and the stripped cells of all lines that are not empty."""
-    lines, rows = [], []
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count), skipinitialspace=True)
-            for row in reader:
-                if row:
-                    lines.append(reader.line_num)
-                    rows.append([cell.strip() for cell in row])
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} must be a CSV file in UTF-8; got something else ({error}).") from None
-    if not rows:
-        raise ValueError(f"{path} must hold at least one line; got an empty file.")
-    for line, row in zip(lines, rows):
-        if len(row) != len(rows[0]):
-            raise ValueError(f"{path}, line {line} must have {len(rows[0])} values like the first line; got {len(row)}.")
-    return lines, rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _find_column(path: str | os.PathLike[str], column: int | str, names: Sequence[str], argument: str) -> int:
-    """Return the index of a column given by name or number."""
-    if column in names:
-        return names.index(str(column))
-    if isinstance(column, int) or re.fullmatch(r"-?\d+", column):
-        index = int(column)
-        if -len(names) <= index < len(names):
-            return index % len(names)
-    shown = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
-    raise ValueError(f"{argument} must be a column of {path}: one of {shown} or a number below {len(names)}; got {column!r}.")
-
-
-def _numbers(path: str | os.PathLike[str], cells: list[str], name: str, lines: list[int]) -> Array:
-    """Return a column as float64, or say which line is in the way."""
-    try:
-        values = np.array(cells, dtype=np.float64)
-    except ValueError:
-        _refuse(path, cells, name, lines)
-    if not np.isfinite(values).all():
-        _refuse(path, cells, name, lines)
-    return values
-
-
-def _refuse(path: str | os.PathLike[str], cells: list[str], name: str, lines: list[int]) -> NoReturn:
-    """Raise for the first cell of a column that is no finite number; text counts more than a missing value."""
-    bad = [(line, cell) for line, cell in zip(lines, cells) if not (_is_number(cell) and np.isfinite(float(cell)))]
-    line, cell = next(((line, cell) for line, cell in bad if cell.lower() not in MISSING), bad[0])
-    if cell.lower() in MISSING:
-        raise ValueError(f"{path}, line {line}, column {name!r} must hold a number; got a missing value ({len(bad)} of them in this column).")
-    hint = "Leave out columns of text, or turn them into numbers first." if not _is_number(cell) else ""
-    raise ValueError(f"{path}, line {line}, column {name!r} must hold a finite number; got {cell!r}. {hint}".rstrip())
-
-
-def _target(path: str | os.PathLike[str], cells: list[str], name: str, lines: list[int]) -> Array:
-    """Return the target column as int64, float64 or text, whatever all its cells are."""
-    for line, cell in zip(lines, cells):
-        if cell.lower() in MISSING:
-            raise ValueError(f"{path}, line {line}, target column {name!r} must have a value; got a missing one.")
-    for dtype in (np.int64, np.float64):
-        try:
-            return np.array(cells, dtype=dtype)
-        except (ValueError, OverflowError):
-            continue
-    return np.array(cells)

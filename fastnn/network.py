@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,6 +66,9 @@ class Sequential:
         The seed.
     loss : Loss
         The loss of the last `fit`, before that the one that follows the last activation.
+    feature_names : tuple of str, or None
+        The names of the columns of the first frame (pandas, polars, ...) that the network was trained on. Frames with other
+        names, or with these in another order, are refused from then on; plain arrays are not.
     metadata : dict
         Whatever JSON can hold and should be saved with the network.
 
@@ -85,6 +90,7 @@ class Sequential:
         self.dtype = validation.real_dtype(dtype)
         self.seed = validation.integer("seed", seed, 0, 2**32 - 1)
         self.metadata: dict[str, Any] = {}
+        self.feature_names: tuple[str, ...] | None = None
         self.n_fits = 0
         dense = [layer for layer in checked if isinstance(layer, Dense)]
         self._widths = [self.n_features, *(layer.units for layer in dense)]
@@ -273,7 +279,7 @@ class Sequential:
         -------
         outputs : ndarray of shape (n_rows, n_outputs)
         """
-        X, threads = validation.matrix("X", X, self.n_features), validation.threads(n_threads)
+        X, threads = validation.matrix("X", X, self.n_features, self.feature_names), validation.threads(n_threads)
         scale, shift = self.scaling
         try:
             return self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
@@ -338,7 +344,8 @@ class Sequential:
             If the loss or an updated parameter is not finite: the network is as it was before the call. After such an update
             the state of the optimizer is not, it starts anew.
         """
-        return training.train_on_batch(self, X, y, optimizer, loss, n_threads)
+        with self._remembering_names(X):
+            return training.train_on_batch(self, X, y, optimizer, loss, n_threads)
 
     def fit(
         self,
@@ -361,7 +368,8 @@ class Sequential:
         Parameters
         ----------
         X : array of shape (n_rows, n_features)
-            Any real dtype and layout, also a memory map: rows are converted and scaled as they are used.
+            Any real dtype and layout, also a memory map: rows are converted and scaled as they are used. The names of a frame's
+            columns are remembered, see `feature_names`.
         y : array
             For cross-entropy integer labels 0 to n_outputs - 1 of shape (n_rows,), or rows of probabilities; otherwise
             shape (n_rows, n_outputs), or (n_rows,) for one output.
@@ -408,9 +416,10 @@ class Sequential:
             If the loss is not finite any more: the network has the parameters of the last finite loss. The attribute
             `history` of the error is the history until then.
         """
-        return training.fit(
-            self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
-        )
+        with self._remembering_names(X):
+            return training.fit(
+                self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
+            )
 
     # What the training loop needs.
 
@@ -418,9 +427,22 @@ class Sequential:
     def _predictor(self) -> kernels.Predictor:
         return kernels.Predictor(self.plan, self._parameters)
 
+    @contextlib.contextmanager
+    def _remembering_names(self, X: Any) -> Iterator[None]:
+        """Take the names of the first frame that the network is trained on, and forget them where nothing came of it."""
+        before, n_fits = self.feature_names, self.n_fits
+        if before is None:
+            self.feature_names = validation.column_names(X)
+        try:
+            yield
+        except BaseException:
+            if self.n_fits == n_fits:
+                self.feature_names = before
+            raise
+
     def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
         """Return features and targets in the form that the kernels read."""
-        X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features))
+        X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features, self.feature_names))
         return X, loss.check_targets(y_name, y, len(X), self.n_outputs, self.dtype)
 
     def program(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", n_threads: int | None = 1) -> kernels.Program:
@@ -560,6 +582,7 @@ class Sequential:
             "seed": self.seed,
             "n_fits": self.n_fits,
             "loss": {"name": self.loss.name, **dataclasses.asdict(self.loss)},
+            "feature_names": self.feature_names,
             "metadata": self.metadata,
         }
         validation.finite("parameters", self._parameters)
@@ -582,6 +605,8 @@ class Sequential:
     def _from_settings(cls, settings: dict[str, Any], layers: list[Layer]) -> Sequential:
         network = cls(layers, settings["n_features"], settings["dtype"], settings["seed"])
         network.n_fits, network.metadata = settings["n_fits"], settings["metadata"]
+        names = settings.get("feature_names")  # files had none at first
+        network.feature_names = None if names is None else tuple(map(str, names))
         reductions = {name: value for name, value in settings["loss"].items() if name != "name"}
         network.loss = loss_for(dataclasses.replace(LOSSES[settings["loss"]["name"]], **reductions), network.last_activation)
         return network

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import kernels
 
 from . import datasets
 from .network import Sequential
+from .tables import is_table
 from .validation import Array
 
 MOST_CLASSES = 50  # integers with more different values are quantities, not classes
@@ -85,8 +85,8 @@ class Problem:
         int64 labels of shape (n_samples,) for classes, else numbers of shape (n_samples, n_outputs).
     classes : tuple of str, or None
         Names of the labels; None for a regression.
-    columns : tuple of str, or None
-        Names of the features of a table.
+    columns : tuple of str or of int, or None
+        Names of the features of a table, their numbers where it has no names.
     recipe : Recipe
     scale : float
         What the network multiplies X by on its way in.
@@ -99,7 +99,7 @@ class Problem:
     X_test: Array
     y_test: Array
     classes: tuple[str, ...] | None
-    columns: tuple[str, ...] | None
+    columns: tuple[str, ...] | tuple[int, ...] | None
     recipe: Recipe
     scale: float = 1.0
     inputs: Standardization | None = None
@@ -162,16 +162,16 @@ def load_problem(
         X, y, X_test, y_test = LOADERS[source](data_dir)
         classes = tuple(str(label) for label in range(10))
         return Problem(X, y.astype(np.int64), X_test, y_test.astype(np.int64), classes, None, RECIPES[source], 1 / LARGEST_PIXEL[source])
-    ending = Path(source).suffix.lower()
-    if ending == ".csv":
+    if is_table(source):
         table = datasets.load_csv(source, target, header, ignore)
         return _problem_of_arrays(source, {"X": table.X, "y": table.y}, table.columns, task, test_split)
-    if ending == ".npz":
+    if source.lower().endswith(".npz"):
         return _problem_of_arrays(source, datasets.load_npz(source), None, task, test_split)
-    raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in .npz or .csv; got {source!r}.")
+    endings = ".npz, .csv, .tsv or .txt (the last three also with .gz)"
+    raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in {endings}; got {source!r}.")
 
 
-def _problem_of_arrays(source: str, arrays: dict[str, Any], columns: tuple[str, ...] | None, task: str | None, test_split: float) -> Problem:
+def _problem_of_arrays(source: str, arrays: dict[str, Any], columns: tuple[str, ...] | tuple[int, ...] | None, task: str | None, test_split: float) -> Problem:
     """Return a problem of the arrays X and y, and X_test and y_test where the file has them."""
     for X_name, y_name in (("X", "y"), ("X_test", "y_test")):
         X, y = arrays.get(X_name), arrays.get(y_name)

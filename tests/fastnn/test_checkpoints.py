@@ -143,6 +143,7 @@ def rewritten(path, change, arrays=None):
         lambda s: s.update(dtype="object"),
         lambda s: s.update(n_features=5),
         lambda s: s.update(seed=-1),
+        lambda s: s.update(feature_names=5),
         lambda s: s.update(loss={"name": "squared_error"}),
         lambda s: s["layers"][1].update(units=10**15),
         lambda s: s["layers"][1].update(units=-6),
@@ -165,6 +166,12 @@ def test_a_newer_format_says_so(saved):
     path.write_bytes(rewritten(path, lambda s: s.update(format=2)))
     with pytest.raises(ValueError, match="must be a network of format 1 or older; got format 2. Update fastnn."):
         Sequential.load(path)
+
+
+def test_a_file_without_names_of_columns_is_read(saved):
+    _, path = saved
+    path.write_bytes(rewritten(path, lambda s: s.pop("feature_names")))
+    assert Sequential.load(path).feature_names is None
 
 
 def test_weights_that_are_not_finite_are_refused(saved):

@@ -1,3 +1,4 @@
+import gzip
 import os
 import re
 import signal
@@ -114,6 +115,42 @@ def test_predict_picks_the_columns_by_name(capsys, houses, tmp_path):
     assert run(capsys, "predict", model, reordered) == run(capsys, "predict", model, houses)
 
 
+def test_names_that_are_numbers_are_names_to_train_and_to_predict(capsys, tmp_path):
+    file, reordered, model = tmp_path / "frame.tsv.gz", tmp_path / "reordered.txt", tmp_path / "model.safetensors"
+    X = np.random.default_rng(3).normal(size=(60, 3))
+    rows = [[*(f"{value:.3f}".replace(".", ",") for value in row), "ab"[int(row[0] > 0)]] for row in X]
+    file.write_bytes(gzip.compress("\n".join("\t".join(row) for row in [["0", "1", "2", "kind"], *rows]).encode()))
+    reordered.write_text("\n".join(";".join(row[2::-1]) for row in [["0", "1", "2"], *rows]))
+    status, out, err = run(capsys, "train", file, "--epochs", 20, "--save", model)
+    assert out.startswith(f"{file}: 48 training and 12 test rows of 3 features, 2 classes\n")
+    status, out, err = run(capsys, "predict", model, file)
+    assert np.mean([line == row[3] for line, row in zip(out.split(), rows, strict=True)]) > 0.9
+    assert run(capsys, "predict", model, reordered) == (0, out, "")
+    reordered.write_text("\n".join(";".join(row[:3]) for row in rows))  # without names: no guess by position
+    status, out, err = run(capsys, "predict", model, reordered)
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert re.search(r"columns must be a column of .*; got '0'", err)
+
+
+def test_columns_without_names_are_told_by_position(capsys, tmp_path):
+    file, model = tmp_path / "bare.csv", tmp_path / "model.safetensors"
+    file.write_text("".join(f"{i},{i % 7},{i % 2}\n" for i in range(40)))
+    run(capsys, "train", file, *QUICK, "--ignore", "0", "--save", model)
+    file.write_text("0,1,2\n5,6,7\n")  # would be names to somebody who knows no better
+    status, out, err = run(capsys, "predict", model, file)
+    assert (status, len(out.split())) == (0, 2)
+
+
+def test_train_and_predict_refuse_a_name_that_two_columns_have(capsys, houses, tmp_path):
+    model = tmp_path / "model.safetensors"
+    run(capsys, "train", houses, *QUICK, "--save", model)
+    houses.write_text("rooms,year,rooms\n1,2,3\n4,5,6\n")
+    for command in (["train", houses], ["predict", model, houses]):
+        status, out, err = run(capsys, *command)
+        assert (status, out) == (1, "")
+        assert err == f"fastnn: columns of {houses} must have different names; got 'rooms' more than once.\n"
+
+
 @pytest.mark.parametrize(("loss", "kind"), [("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")])
 def test_train_and_predict_two_classes_of_an_npz_file(capsys, tmp_path, loss, kind):
     data, model = tmp_path / "data.npz", tmp_path / "model.safetensors"
@@ -146,7 +183,7 @@ def test_train_draws_curves(capsys, tmp_path):
     [
         (["nowhere.csv"], r"nowhere\.csv: No such file or directory"),
         (["nowhere.npz"], r"nowhere\.npz: No such file or directory"),
-        (["irises"], "source must be one of digits, mnist, fashion-mnist, or a file that ends in .npz or .csv; got 'irises'"),
+        (["irises"], "source must be one of digits, mnist, fashion-mnist, or a file that ends in .npz, .csv, .tsv or .txt .*; got 'irises'"),
         (["mnist", "--data-dir", "nowhere"], "data_dir must hold the file mnist/train-images-idx3-ubyte.gz; got 'nowhere'"),
         (["--layers", "0"], r"argument --layers: must be sizes such as 500,500, or none; got '0'"),
         (["--layers", "5,x"], r"argument --layers: must be sizes"),

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -295,3 +296,103 @@ assert (np.random.get_state()[1] == state).all() and np.geterr() == errors
 assert fastnn.__all__ and all(getattr(fastnn, name).__doc__ for name in fastnn.__all__)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# names of columns
+
+
+class Frame:
+    """What is common to the frames of pandas and polars."""
+
+    def __init__(self, columns, X=None):
+        self.columns, self.X = columns, rng.normal(size=(12, len(columns))) if X is None else X
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.X, dtype)
+
+
+KINDS = rng.integers(0, 3, 12)
+NAMES = ["age", "height", "rooms", "x", "y"]
+WRONG = r" must have the columns that the network was trained on, in their order; got "
+
+
+def fitted():
+    net = network()
+    net.fit(Frame(NAMES), KINDS, verbose=0)
+    return net
+
+
+@pytest.mark.parametrize("train", ["fit", "train_on_batch"])
+def test_the_names_of_the_first_frame_are_remembered(train):
+    net = network()
+    assert net.feature_names is None
+    getattr(net, train)(rng.normal(size=(12, 5)), KINDS)
+    getattr(net, train)(Frame([0, 1, 2, 3, 4]), KINDS)
+    getattr(net, train)(Frame(["age", "height", "rooms", "x", 5]), KINDS)
+    assert net.feature_names is None
+    getattr(net, train)(Frame(np.array(NAMES, object)), KINDS)
+    assert net.feature_names == tuple(NAMES)
+    net.predict(Frame(tuple(NAMES)))
+    net.predict(np.zeros((2, 5)))
+    net.predict(Frame(range(5)))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["age", "rooms", "height", "x", "y"], r"'rooms' instead of 'height' in column 1\. Use \S+\[list\(network.feature_names\)\]\.$"),
+        ([*NAMES, "z"], r"'z' instead of no column in column 5\. Use"),
+        (["age", "height", "rooms", "x"], r"no column instead of 'y' in column 4\.$"),
+        (["age", "height", "rooms", "x", "Y"], r"'Y' instead of 'y' in column 4\.$"),
+    ],
+)
+def test_frames_with_other_names_are_refused(columns, message):
+    net, frame = fitted(), Frame(columns)
+    for what in (
+        lambda: net.predict(frame),
+        lambda: net.evaluate(frame, KINDS),
+        lambda: net.loss_and_gradient(frame, KINDS),
+        lambda: net.train_on_batch(frame, KINDS),
+        lambda: net.fit(frame, KINDS, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="^X" + WRONG + message):
+            what()
+    for name, data in (("validation_data", (frame, KINDS)), ("validation_data['new']", {"new": (frame, KINDS)})):
+        with pytest.raises(ValueError, match=re.escape(f"{name}[0]") + WRONG + message):
+            net.fit(Frame(NAMES), KINDS, validation_data=data, verbose=0)
+
+
+def test_validation_data_has_the_names_of_the_fit_and_a_refused_fit_leaves_none():
+    net = network()
+    with pytest.raises(ValueError, match=r"validation_data\[0\]" + WRONG):
+        net.fit(Frame(NAMES), KINDS, validation_data=(Frame(NAMES[::-1]), KINDS), verbose=0)
+    with pytest.raises(ValueError, match="X must have shape"):
+        net.fit(Frame(["a"]), KINDS, verbose=0)
+    with pytest.raises(ValueError, match="y must have as many rows"):
+        net.train_on_batch(Frame(NAMES), KINDS[:3])
+    assert net.feature_names is None
+    net.feature_names = ("a", "b", "c", "d", "e")
+    with pytest.raises(ValueError, match="'age' instead of 'a'"):
+        net.fit(Frame(NAMES), KINDS, verbose=0)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net)), "file"])
+def test_names_go_with_the_network(duplicate, tmp_path):
+    net = fitted()
+    if duplicate == "file":
+        net.save(tmp_path / "net")
+        other = Sequential.load(tmp_path / "net")
+    else:
+        other = duplicate(net)
+    assert other.feature_names == tuple(NAMES)
+    with pytest.raises(ValueError, match=WRONG):
+        other.predict(Frame(NAMES[::-1]))
+
+
+def test_names_of_pandas_are_those_of_its_columns():
+    pandas = pytest.importorskip("pandas")
+    net, frame = network(), pandas.DataFrame(rng.normal(size=(12, 5)), columns=NAMES)
+    net.fit(frame, KINDS, verbose=0)
+    with pytest.raises(ValueError, match=r"got 'y' instead of 'age' in column 0\. Use X\["):
+        net.predict(frame[NAMES[::-1]])
+    np.testing.assert_array_equal(net.predict(frame[NAMES[::-1]][list(net.feature_names)]), net.predict(frame.to_numpy()))
