@@ -3,7 +3,8 @@
     python -m tests.random_networks --count 500 --seed 1
 
 The twin is PyTorch where it is installed, otherwise the formulas of `tests.reference`. A network is a function of the seed and its
-number, so that one can be had again: `--first 17 --count 1`.
+number, so that one can be had again: `--first 17 --count 1`. One float32 network in some thousands may differ without a fault: where its
+sums lie within a rounding of the kink of an activation, they are on the other side of it.
 """
 
 from __future__ import annotations
@@ -121,6 +122,8 @@ def _optimizer(rng, dtype, some, maybe):
         return replace(optimizer, learning_rate=rate, eta_minus=float(rng.uniform(0.3, 0.7)), eta_plus=float(rng.uniform(1.1, 1.5)), max_step=0.05)
     limits = {"momentum": 0.95, "dampening": 0.8, "alpha": 0.99, "beta1": 0.95, "beta2": 0.999, "lr_decay": 0.5}
     settings |= {name: float(rng.uniform(0, limit)) for name, limit in limits.items() if hasattr(optimizer, name) and rng.random() < 0.5}
+    if "beta2" in settings:
+        settings["beta2"] = max(settings["beta2"], 0.9)  # with a short memory a step is little more than a sign
     if hasattr(optimizer, "eps"):
         settings["eps"] = float(10 ** rng.uniform(-3, -1)) if dtype == "float32" else float(10 ** rng.uniform(-8, -3))
     return replace(optimizer, **settings)
