@@ -3,8 +3,9 @@
     python -m tests.random_networks --count 500 --seed 1
 
 The twin is PyTorch where it is installed, otherwise the formulas of `tests.reference`. A network is a function of the seed and its
-number, so that one can be had again: `--first 17 --count 1`. One float32 network in some thousands may differ without a fault: where its
-sums lie within a rounding of the kink of an activation, they are on the other side of it.
+number, so that one can be had again: `--first 17 --count 1`. One network in some thousands may differ without a fault: a number within
+a rounding of a kink is on its other side, of an activation in float32, of an absolute value where signs add up to zero.
+`--twin numpy` beside `--twin torch` tells them apart.
 """
 
 from __future__ import annotations
