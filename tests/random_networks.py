@@ -3,7 +3,9 @@
     python -m tests.random_networks --count 500 --seed 1
 
 The twin is PyTorch where it is installed, otherwise the formulas of `tests.reference`. A network is a function of the seed and its
-number, so that one can be had again: `--first 17 --count 1`.
+number, so that one can be had again: `--first 17 --count 1`. One network in some thousands may differ without a fault: a number within
+a rounding of a kink is on its other side, of an activation in float32, of an absolute value where signs add up to zero.
+`--twin numpy` beside `--twin torch` tells them apart.
 """
 
 from __future__ import annotations
@@ -121,6 +123,8 @@ def _optimizer(rng, dtype, some, maybe):
         return replace(optimizer, learning_rate=rate, eta_minus=float(rng.uniform(0.3, 0.7)), eta_plus=float(rng.uniform(1.1, 1.5)), max_step=0.05)
     limits = {"momentum": 0.95, "dampening": 0.8, "alpha": 0.99, "beta1": 0.95, "beta2": 0.999, "lr_decay": 0.5}
     settings |= {name: float(rng.uniform(0, limit)) for name, limit in limits.items() if hasattr(optimizer, name) and rng.random() < 0.5}
+    if "beta2" in settings:
+        settings["beta2"] = max(settings["beta2"], 0.9)  # with a short memory a step is little more than a sign
     if hasattr(optimizer, "eps"):
         settings["eps"] = float(10 ** rng.uniform(-3, -1)) if dtype == "float32" else float(10 ** rng.uniform(-8, -3))
     return replace(optimizer, **settings)
@@ -298,13 +302,14 @@ def differences(training: Training, twin) -> list[str]:
     found.append(_compare("loss of all rows", loss, expected_loss, tolerance))
     unpacked = Sequential(net.layers, net.n_features, net.dtype)
     unpacked.parameters = gradient
-    found += _compare_pairs("gradient of", unpacked.weights, expected_gradient, tolerance)
+    # a gradient adds up terms that may cancel: those of a bias alone can be a thousandth of what each row gives
+    found += _compare_pairs("gradient of", unpacked.weights, expected_gradient, tolerance, least=0.01 * abs(expected_loss))
     found.append(_compare("outputs", net.predict(training.X), twin.predict(rows[0]), tolerance))
     return [line for line in found if line]
 
 
-def _compare_pairs(name, actual, expected, tolerance):
-    largest = max(np.abs(A).max() for pair in expected for A in pair)
+def _compare_pairs(name, actual, expected, tolerance, least=0.0):
+    largest = max(least, *(np.abs(A).max() for pair in expected for A in pair))
     return [
         _compare(f"{name} {what} {i}", A, B, tolerance, largest)
         for i, (ours, theirs) in enumerate(zip(actual, expected))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import baseline, common, compare, detect, history, peers
+from benchmarks import against, baseline, busy, common, compare, detect, history, peers, threads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +48,16 @@ def test_a_peer_takes_the_steps_asked_for(name: str) -> None:
     problem = peers.make_problem([12, 33, 5], 16, most_rows=320, least_steps=20)
     side = peers.SIDES[name][1](problem, 1)
     assert [side.run(steps) for steps in (20, 40)] == [20, 40]
+
+
+@pytest.mark.parametrize("name", peers.PREDICTORS)
+def test_a_peer_predicts_the_same(name: str) -> None:
+    if name not in peers.available([name]):
+        pytest.skip(f"{name} is not installed")
+    net, X = baseline.Network([12, 33, 5], 7), common.random(7, 12)
+    weights = [(W.copy(), b.copy()) for W, b in net.weights]
+    actual = peers.PREDICTORS[name][1](weights, 1)(X)
+    np.testing.assert_allclose(actual, net.forward(X, np.empty((7, 5), np.float32)), atol=1e-6)
 
 
 class Machine:
@@ -147,6 +157,40 @@ def test_compare_prints_a_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "| 2-16-2 | 16 |" in done.stdout
     assert rows.read_text().startswith("[")
+
+
+def test_two_checkouts_take_turns() -> None:
+    calls = []
+
+    class Side:
+        def __init__(self, name: str, seconds: float) -> None:
+            self.name, self.seconds = name, seconds
+
+        def __call__(self, epochs: int, **network: object) -> float:
+            calls.append((self.name, epochs, *network))
+            return self.seconds
+
+    args = against.parse(["folder", "--rounds", "2", "--seconds", "1", "--pause", "0"])
+    times = against.cell([Side("base", 0.5), Side("here", 0.25)], [2, 3, 2], 16, args)  # type: ignore[list-item]
+    np.testing.assert_array_equal(times, [[0.5, 0.25], [0.5, 0.25]])
+    assert calls[:2] == [(name, 1, "widths", "rows", "batch_size") for name in ("base", "here")]
+    assert calls[-4:] == [("here", 4), ("base", 4), ("base", 4), ("here", 4)]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="holding a process to some CPUs is Linux's")
+def test_busy_processes_end() -> None:
+    with busy.busy(2, min(os.sched_getaffinity(0))) as loops:
+        assert [loop.poll() for loop in loops] == [None, None]
+    assert all(loop.poll() is not None for loop in loops)
+
+
+@pytest.mark.parametrize("module", [busy, threads])
+def test_the_commands_for_threads_name_what_can_be_left_out(module: object, capsys: pytest.CaptureFixture[str]) -> None:
+    args = module.parse(["--rounds", "2"])  # type: ignore[attr-defined]
+    assert (args.rounds, len(args.only) > 1) == (2, True)
+    with pytest.raises(SystemExit):
+        module.parse(["--only", "nothing"])  # type: ignore[attr-defined]
+    assert "invalid choice: 'nothing'" in capsys.readouterr().err
 
 
 def test_each_commit_has_a_private_cache(tmp_path: Path) -> None:
