@@ -18,7 +18,7 @@ FLOATS = (types.float32, types.float64)
 def check_read(typingctx, name, array):
     """Refuse, while compiling, what is not an array of real numbers; `name` says which argument of which kernel it is."""
     if not isinstance(array, types.Array) or not (array.dtype in FLOATS or isinstance(array.dtype, (types.Integer, types.Boolean))):
-        raise errors.TypingError(f"{name.literal_value} must be an array of real numbers; got {array}.")
+        raise errors.TypingError(f"{_literal(name)} must be an array of real numbers; got {array}.")
     return types.void(name, array), _nothing
 
 
@@ -26,7 +26,7 @@ def check_read(typingctx, name, array):
 def check_written(typingctx, name, array):
     """Refuse, while compiling, what is not a float32 or float64 array that can be written."""
     if not isinstance(array, types.Array) or array.dtype not in FLOATS or not array.mutable:
-        raise errors.TypingError(f"{name.literal_value} must be a writeable float32 or float64 array; got {array}.")
+        raise errors.TypingError(f"{_literal(name)} must be a writeable float32 or float64 array; got {array}.")
     return types.void(name, array), _nothing
 
 
@@ -35,8 +35,13 @@ def check_whole(typingctx, name, value):
     """Refuse, while compiling, what is not a whole number, or an array of them."""
     kind = value.dtype if isinstance(value, types.Array) else types.unliteral(value)
     if not isinstance(kind, types.Integer):
-        raise errors.TypingError(f"{name.literal_value} must be whole numbers; got {value}.")
+        raise errors.TypingError(f"{_literal(name)} must be whole numbers; got {value}.")
     return types.void(name, value), _nothing
+
+
+def _literal(name):
+    """Return a name as it was written; Numba tries once more without its letters."""
+    return getattr(name, "literal_value", "an argument")
 
 
 def _nothing(context, builder, signature, arguments):

@@ -387,21 +387,22 @@ def linear_forward(X, W, b, activation, out):
     _linear_serial(X, W, _padded(b, out), activation, out)
 
 
-def _threads_that_pay(X: Any, W: Any) -> Any:
-    """Hold the threads that a product should use; 1 where a region costs more than it saves, or the arguments are none."""
+def _threads_pay(X: Any, W: Any) -> bool:
+    """Return whether a product is worth a parallel region; what is no matrix is not."""
     try:
         work = X.shape[0] * W.size
     except (AttributeError, IndexError):
-        work = 0
-    return threads(default_threads() if work > OMP_REGION and work > region_work() else 1)
+        return False
+    return bool(work > OMP_REGION and default_threads() > 1 and work > region_work())
 
 
 @linear_forward.from_python
 def _linear_forward(X, W, b, activation, out):
-    with _threads_that_pay(X, W) as used:
-        if used > 1:
-            return _linear_in_threads(X, W, b, activation, out, used)
-        return linear_forward.compiled(X, W, b, activation, out)
+    if _threads_pay(X, W):
+        with threads(default_threads()) as used:
+            if used > 1:
+                return _linear_in_threads(X, W, b, activation, out, used)
+    return linear_forward.compiled(X, W, b, activation, out)
 
 
 @kernel
@@ -428,11 +429,12 @@ def matmul(A, B, out):
 
 @matmul.from_python
 def _matmul(A, B, out):
-    with _threads_that_pay(A, B) as used:
-        if used > 1:
-            _check_matmul_only(A, B, out)
-            return _linear_in_threads(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out, used)
-        return matmul.compiled(A, B, out)
+    if _threads_pay(A, B):
+        with threads(default_threads()) as used:
+            if used > 1:
+                _check_matmul_only(A, B, out)
+                return _linear_in_threads(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out, used)
+    return matmul.compiled(A, B, out)
 
 
 @kernel
