@@ -16,8 +16,9 @@ FLOATS = (types.float32, types.float64)
 
 @intrinsic(prefer_literal=True)
 def check_read(typingctx, name, array):
-    """Refuse, while compiling, what is not an array of real numbers; `name` says which argument of which kernel it is."""
-    if not isinstance(array, types.Array) or not (array.dtype in FLOATS or isinstance(array.dtype, (types.Integer, types.Boolean))):
+    """Refuse, while compiling, what is not an array of real numbers; `name` says which kernel's argument it is."""
+    kind = getattr(array, "dtype", None)
+    if not isinstance(array, types.Array) or not (kind in FLOATS or isinstance(kind, (types.Integer, types.Boolean))):
         raise errors.TypingError(f"{_literal(name)} must be an array of real numbers; got {array}.")
     return types.void(name, array), _nothing
 
@@ -71,8 +72,8 @@ def _period(A, outer, period):
 def overlap(A, B):
     """Return whether two arrays may share memory.
 
-    They don't where their bounds lie apart, or those of their rows do, seen from one row to the next: columns of one matrix; or those
-    of their elements: every other column. What else is interleaved counts as shared.
+    They don't where their bounds lie apart; or those of their rows do, seen from one row to the next: columns of one
+    matrix; or those of their elements: every other column. What else is interleaved counts as shared.
     """
     if A.size == 0 or B.size == 0:
         return False

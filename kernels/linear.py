@@ -111,7 +111,10 @@ def _pack_panels(W, first, last, out):
 
 @helper
 def _has_plain_rows(A, out):
-    """Whether a matrix can be read as numbers of the dtype of `out` with whole numbers of them from row to row: a field of a structure may not."""
+    """Whether the rows of a matrix are numbers of the dtype of `out` that lie side by side, whole numbers of them apart.
+
+    The rows of a field of a structure may lie any number of bytes apart.
+    """
     return A.dtype == out.dtype and A.strides[1] == A.itemsize and A.strides[0] % A.itemsize == 0
 
 
@@ -237,7 +240,8 @@ def _make_check_product(kernel: str, x: str, w: str) -> Any:
             width = PANEL_BYTES // out.itemsize
             if not (W.dtype == out.dtype and W.shape[2] == width and W.shape[0] == panels(n_out, width)):
                 raise ValueError(packed)
-            if W.size > 0 and (W.strides[2] != W.itemsize or W.strides[1] != PANEL_BYTES or W.strides[0] != W.shape[1] * PANEL_BYTES):
+            between_rows, between_panels = PANEL_BYTES, W.shape[1] * PANEL_BYTES
+            if W.size > 0 and W.strides != (between_panels, between_rows, W.itemsize):
                 raise ValueError(packed)
         elif W.shape[1] != n_out:
             raise ValueError(outputs)
@@ -282,7 +286,9 @@ def _reads_in_place(X, W, out):
     """Whether a plain W is read where it lies: few rows, one dtype, unit strides."""
     if W.ndim == 3:
         return False
-    return X.shape[0] <= FEW_ROWS and _has_plain_rows(X, out) and _has_plain_rows(W, out) and W.strides[0] >= W.shape[1] * W.itemsize
+    if X.shape[0] > FEW_ROWS or W.strides[0] < W.shape[1] * W.itemsize:
+        return False
+    return _has_plain_rows(X, out) and _has_plain_rows(W, out)
 
 
 @helper
