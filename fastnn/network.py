@@ -161,12 +161,13 @@ class Sequential:
 
     @parameters.setter
     def parameters(self, value: Any) -> None:
-        new = value if value is self._parameters else np.array(validation.flat("parameters", value, self._parameters.shape))
+        flat = value if value is self._parameters else validation.flat("parameters", value, self._parameters.shape)
+        new = np.array(validation.in_dtype("parameters", flat, self.dtype))
         new[~self.plan.mask()] = 0
         for i, layer in enumerate(self.dense):
             if not layer.bias:
                 self.plan.weight_panels(new, i)[1][:] = 0
-        self._parameters[:] = validation.in_dtype("parameters", new, self.dtype)
+        self._parameters[:] = new
 
     @property
     def weights(self) -> list[tuple[Array, Array | None]]:

@@ -16,9 +16,10 @@ FLOATS = (types.float32, types.float64)
 
 @intrinsic(prefer_literal=True)
 def check_read(typingctx, name, array):
-    """Refuse, while compiling, what is not an array of real numbers; `name` says which argument of which kernel it is."""
-    if not isinstance(array, types.Array) or not (array.dtype in FLOATS or isinstance(array.dtype, (types.Integer, types.Boolean))):
-        raise errors.TypingError(f"{name.literal_value} must be an array of real numbers; got {array}.")
+    """Refuse, while compiling, what is not an array of real numbers; `name` says which kernel's argument it is."""
+    kind = getattr(array, "dtype", None)
+    if not isinstance(array, types.Array) or not (kind in FLOATS or isinstance(kind, (types.Integer, types.Boolean))):
+        raise errors.TypingError(f"{_literal(name)} must be an array of real numbers; got {array}.")
     return types.void(name, array), _nothing
 
 
@@ -26,7 +27,7 @@ def check_read(typingctx, name, array):
 def check_written(typingctx, name, array):
     """Refuse, while compiling, what is not a float32 or float64 array that can be written."""
     if not isinstance(array, types.Array) or array.dtype not in FLOATS or not array.mutable:
-        raise errors.TypingError(f"{name.literal_value} must be a writeable float32 or float64 array; got {array}.")
+        raise errors.TypingError(f"{_literal(name)} must be a writeable float32 or float64 array; got {array}.")
     return types.void(name, array), _nothing
 
 
@@ -35,8 +36,13 @@ def check_whole(typingctx, name, value):
     """Refuse, while compiling, what is not a whole number, or an array of them."""
     kind = value.dtype if isinstance(value, types.Array) else types.unliteral(value)
     if not isinstance(kind, types.Integer):
-        raise errors.TypingError(f"{name.literal_value} must be whole numbers; got {value}.")
+        raise errors.TypingError(f"{_literal(name)} must be whole numbers; got {value}.")
     return types.void(name, value), _nothing
+
+
+def _literal(name):
+    """Return a name as it was written; Numba tries once more without its letters."""
+    return getattr(name, "literal_value", "an argument")
 
 
 def _nothing(context, builder, signature, arguments):
@@ -66,8 +72,8 @@ def _period(A, outer, period):
 def overlap(A, B):
     """Return whether two arrays may share memory.
 
-    They don't where their bounds lie apart, or those of their rows do, seen from one row to the next: columns of one matrix; or those
-    of their elements: every other column. What else is interleaved counts as shared.
+    They don't where their bounds lie apart; or those of their rows do, seen from one row to the next: columns of one
+    matrix; or those of their elements: every other column. What else is interleaved counts as shared.
     """
     if A.size == 0 or B.size == 0:
         return False

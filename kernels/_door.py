@@ -1,8 +1,8 @@
-"""The door of whole networks: what their classes and functions are given is checked or normalized here, once, and the inside trusts it.
+"""The door of whole networks: what they are given is checked or normalized here, once, and the inside trusts it.
 
-The functions take plans, objectives and arrays as they come from the caller and know nothing of what is done with them. What could
-read or write outside an array is checked at every call: a prediction of one row can pay a microsecond or two, a chunk of minibatches
-a pass over its row numbers and labels.
+The functions take plans, objectives and arrays as they come from the caller and know nothing of what is done with
+them. What could read or write outside an array is checked at every call: a prediction of one row can pay a microsecond
+or two, a chunk of minibatches a pass over its row numbers and labels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
-FLOATS = {"float32": np.dtype(np.float32), "float64": FLOAT64}
-REAL = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")  # in the byte order of this machine: what the gather converts
-# The last activations that a loss of probabilities takes: those that give them, whose logits it then reads, or none, for logits.
+FLOATS: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": FLOAT64}
+REAL = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")  # what the gather converts: in this machine's byte order
+# The last activations that a loss of probabilities takes: those that give them, or the identity, for logits.
 FITTING = {CROSS_ENTROPY: (SOFTMAX, LOG_SOFTMAX, IDENTITY), BINARY_CROSS_ENTROPY: (SIGMOID, IDENTITY)}
 
 
@@ -43,13 +43,14 @@ def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
     except TypeError:
         raise TypeError(f"{name} must be an integer; got {_shown(value)}.") from None
     if number < least or (most is not None and number > most):
-        raise ValueError(f"{name} must be at least {least}{'' if most is None else f' and at most {most}'}; got {number}.")
+        below = "" if most is None else f" and at most {most}"
+        raise ValueError(f"{name} must be at least {least}{below}; got {number}.")
     return number
 
 
 def number(name: str, value: Any) -> float:
     """Return a finite number as Python's float."""
-    if type(value) is not float and (not isinstance(value, numbers.Real) or isinstance(value, bool)):
+    if isinstance(value, bool) or not isinstance(value, (float, numbers.Real)):
         raise TypeError(f"{name} must be a number; got {_shown(value)}.")
     converted = float(value)
     if not -np.inf < converted < np.inf:
@@ -66,14 +67,13 @@ def yes_or_no(name: str, value: Any) -> bool:
 
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """Return float32 or float64, the only dtypes that networks calculate in."""
-    found: np.dtype[Any] | None
     try:
-        found = None if dtype is None else np.dtype(dtype)
+        name = "" if dtype is None else np.dtype(dtype).name
     except TypeError:
-        found = None
-    if found is None or found.name not in FLOATS:
+        name = ""
+    if name not in FLOATS:
         raise ValueError(f"dtype must be 'float32' or 'float64'; got {_shown(dtype)}.")
-    return FLOATS[found.name]
+    return FLOATS[name]
 
 
 def check_threads(n_threads: Any) -> None:
@@ -106,12 +106,15 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
     codes, rates = _entries("activations", plan.activations), _entries("dropouts", plan.dropouts)
     n_layers = len(widths) - 1
     if n_layers < 1 or len(codes) != n_layers or len(rates) != n_layers:
-        raise ValueError(f"activations and dropouts must have one entry a layer; got {codes} and {rates} for widths {widths}.")
+        got = f"{codes} and {rates} for widths {widths}"
+        raise ValueError(f"activations and dropouts must have one entry a layer; got {got}.")
     activations = tuple(_code("activations", code, CODES, Activation) for code in codes)
     if any(code in (SOFTMAX, LOG_SOFTMAX) for code in activations[:-1]):
         raise ValueError(f"activations must have softmax at the last layer only; got {activations}.")
-    fields = {"widths": widths, "activations": activations, "dropouts": tuple(_dropout(rate) for rate in rates)}
-    fields |= {"dtype": float_dtype(plan.dtype).name, "seed": whole("seed", plan.seed, 0, 2**63 - 1)}
+    fields: dict[str, Any] = {"widths": widths, "activations": activations}
+    fields["dropouts"] = tuple(_dropout(rate) for rate in rates)
+    fields["dtype"] = float_dtype(plan.dtype).name
+    fields["seed"] = whole("seed", plan.seed, 0, 2**63 - 1)
     trained = _of_layers("trained", plan.trained, n_layers, (True, True))
     penalties = _of_layers("penalties", plan.penalties, n_layers, (0.0,) * 4)
     fields["trained"] = tuple(tuple(yes_or_no("trained", part) for part in parts) for parts in trained)
@@ -153,18 +156,20 @@ def _of_layers(name: str, value: Any, n_layers: int, default: tuple[Any, ...]) -
 
 def objective_fields(objective: Objective) -> dict[str, Any]:
     """Return the fields of an objective as Python's numbers; see `kernels.Objective`."""
-    fields: dict[str, Any] = {name: number(name, getattr(objective, name)) for name in ("outputs_scale", "delta", "scale", "shift")}
+    names = ("outputs_scale", "delta", "scale", "shift")
+    fields: dict[str, Any] = {name: number(name, getattr(objective, name)) for name in names}
     if fields["delta"] <= 0:
         raise ValueError(f"delta must be above 0; got {fields['delta']}.")
-    loss = _code("loss", objective.loss, (CROSS_ENTROPY, *LOSSES), Loss)
-    return fields | {"loss": loss, "mean_rows": yes_or_no("mean_rows", objective.mean_rows)}
+    fields["loss"] = _code("loss", objective.loss, (CROSS_ENTROPY, *LOSSES), Loss)
+    fields["mean_rows"] = yes_or_no("mean_rows", objective.mean_rows)
+    return fields
 
 
 def check_fit(plan: Plan, objective: Objective) -> None:
     """Raise unless the loss can judge what the last layer gives.
 
-    Cross-entropy takes softmax, log-softmax, or the identity: then the outputs are logits. Binary cross-entropy takes sigmoid or
-    logits. The others take all but softmax and log-softmax, which are judged by their logits and would be taken for them.
+    Cross-entropy takes softmax, log-softmax, or the identity: then the outputs are logits. Binary cross-entropy takes
+    sigmoid or the identity. The others take all but softmax and log-softmax, of which a network keeps the logits only.
     """
     _kind("plan", plan, "Plan")
     _kind("objective", objective, "Objective")
@@ -199,7 +204,7 @@ def check_parameters(plan: Plan, parameters: Any, written: bool = False) -> None
     flags = parameters.flags
     if not (flags.carray if written else flags.c_contiguous and flags.aligned):
         wanted = "contiguous, aligned and writeable" if written else "contiguous and aligned"
-        got = ", ".join(f"{name}={flags[name.upper()]}" for name in ("c_contiguous", "aligned", "writeable"))
+        got = f"contiguous {flags.c_contiguous}, aligned {flags.aligned}, writeable {flags.writeable}"
         raise ValueError(f"parameters must be {wanted}; got {got}.")
 
 
@@ -225,13 +230,17 @@ def check_layer_weights(plan: Plan, layer: int, W: Any, b: Any) -> None:
 def check_rows(plan: Plan, X: Any) -> None:
     """Raise unless these are rows that the gather can convert."""
     if not isinstance(X, np.ndarray) or X.dtype not in REAL:
-        raise TypeError(f"X must be an array of real numbers, of at most 64 bits and in the byte order of this machine; got {_shown(X)}.")
+        wanted = "an array of real numbers, integers or floats of 32 or 64 bits in the byte order of this machine"
+        raise TypeError(f"X must be {wanted}; got {_shown(X)}.")
     if X.ndim != 2 or X.shape[1] != plan.widths[0]:
         raise ValueError(f"X must have the shape (n_rows, {plan.widths[0]}); got {X.shape}.")
 
 
 def check_targets(plan: Plan, objective: Objective, y: Any, n_rows: int) -> None:
-    """Raise unless y has a label for each row, where the loss is cross-entropy, or a row of targets; `check_labels` looks at the labels."""
+    """Raise unless y has a row of targets for each row, or a label, where the loss takes some.
+
+    `check_labels` looks at the labels themselves.
+    """
     n_outputs = plan.widths[-1]
     may_be_labels = objective.loss == CROSS_ENTROPY
     if isinstance(y, np.ndarray) and y.ndim == 1 and may_be_labels:
@@ -241,9 +250,11 @@ def check_targets(plan: Plan, objective: Objective, y: Any, n_rows: int) -> None
             raise ValueError(f"y must have a label for each of {n_rows} rows; got {y.shape}.")
         return
     if not isinstance(y, np.ndarray) or y.dtype not in REAL:
-        raise TypeError(f"y must be an array of {'int64 labels or ' if may_be_labels else ''}real targets; got {_shown(y)}.")
+        labels = "int64 labels or " if may_be_labels else ""
+        raise TypeError(f"y must be an array of {labels}real targets; got {_shown(y)}.")
     if y.shape != (n_rows, n_outputs):
-        raise ValueError(f"y must have the shape {f'({n_rows},) or ' if may_be_labels else ''}({n_rows}, {n_outputs}); got {y.shape}.")
+        labels = f"({n_rows},) or " if may_be_labels else ""
+        raise ValueError(f"y must have the shape {labels}({n_rows}, {n_outputs}); got {y.shape}.")
 
 
 def check_labels(plan: Plan, labels: NDArray[np.int64]) -> None:
@@ -261,7 +272,7 @@ def check_order(order: Any, n_rows: int) -> None:
 
 
 def _beyond(values: NDArray[np.int64], end: int) -> bool:
-    """Return whether a value does not lie from 0 to end - 1, in one pass: without their sign, negative numbers are the largest."""
+    """Return whether a value does not lie from 0 to end - 1, in one pass: read without a sign, negative ones are large."""
     return values.size > 0 and int(np.maximum.reduce(values.view(np.uint64))) >= end
 
 
@@ -301,7 +312,7 @@ def check_prediction(plan: Plan, parameters: Any, X: Any, n_threads: Any, scale:
 
 
 def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None) -> None:
-    """What evaluation and the loss of all rows have in common: rows, at least one, targets and weights that fit them."""
+    """Check what evaluation and the loss of all rows share: rows, at least one, and targets and weights that fit them."""
     check_fit(plan, objective)
     check_rows(plan, X)
     if len(X) == 0:
@@ -329,7 +340,16 @@ def check_trainer(plan: Plan, parameters: Any, batch_size: Any, objective: Objec
 
 
 def check_chunk(
-    plan: Plan, objective: Objective, X: Any, y: Any, order: Any, first_step: Any, rates: Any, weights: Any, repeats: Any, batch_size: int
+    plan: Plan,
+    objective: Objective,
+    batch_size: int,
+    X: Any,
+    y: Any,
+    order: Any,
+    first_step: Any,
+    rates: Any,
+    weights: Any,
+    repeats: Any,
 ) -> None:
     """See `kernels.Trainer.train`; the labels are looked at where they are gathered."""
     check_rows(plan, X)

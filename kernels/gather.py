@@ -198,7 +198,8 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
         Rows in a minibatch, at least 1.
     scale, shift : float
     out : ndarray of shape (size,), float32 or float64, contiguous, overwritten
-        Element (i, j) of minibatch s lies at [s * stride + j // width * jump + i * width + j % width]. Shares no memory with X and order.
+        Element (i, j) of minibatch s lies at [s * stride + j // width * jump + i * width + j % width].
+        Shares no memory with X and order.
     stride, jump : int
         From one minibatch to the next, from one panel to the next.
 
@@ -223,7 +224,8 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     width = PANEL_BYTES // out.itemsize
     minibatches, n_panels = (order.size - 1) // batch + 1, (X.shape[1] + width - 1) // width
     # divided, not multiplied: products of large numbers would wrap around
-    if minibatches > 0 and (jump // width < batch or stride // max(n_panels, 1) < jump or out.size // minibatches < stride):
+    panels_overlap = jump // width < batch or stride // max(n_panels, 1) < jump
+    if minibatches > 0 and (panels_overlap or out.size // minibatches < stride):
         raise ValueError("gather: out must hold every minibatch")
     if out.size > 1 and out.strides[0] != out.itemsize:
         raise ValueError("gather: out must be contiguous")

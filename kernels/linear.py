@@ -110,7 +110,10 @@ def _pack_panels(W, first, last, out):
 
 @helper
 def _has_plain_rows(A, out):
-    """Whether a matrix can be read as numbers of the dtype of `out` with whole numbers of them from row to row: a field of a structure may not."""
+    """Whether the rows of a matrix are numbers of the dtype of `out` that lie side by side, whole numbers of them apart.
+
+    The rows of a field of a structure may lie any number of bytes apart.
+    """
     return A.dtype == out.dtype and A.strides[1] == A.itemsize and A.strides[0] % A.itemsize == 0
 
 
@@ -236,7 +239,8 @@ def _make_check_product(kernel: str, x: str, w: str) -> Any:
             width = PANEL_BYTES // out.itemsize
             if not (W.dtype == out.dtype and W.shape[2] == width and W.shape[0] == panels(n_out, width)):
                 raise ValueError(packed)
-            if W.size > 0 and (W.strides[2] != W.itemsize or W.strides[1] != PANEL_BYTES or W.strides[0] != W.shape[1] * PANEL_BYTES):
+            between_rows, between_panels = PANEL_BYTES, W.shape[1] * PANEL_BYTES
+            if W.size > 0 and W.strides != (between_panels, between_rows, W.itemsize):
                 raise ValueError(packed)
         elif W.shape[1] != n_out:
             raise ValueError(outputs)
@@ -281,7 +285,9 @@ def _reads_in_place(X, W, out):
     """Whether a plain W is read where it lies: few rows, one dtype, unit strides."""
     if W.ndim == 3:
         return False
-    return X.shape[0] <= FEW_ROWS and _has_plain_rows(X, out) and _has_plain_rows(W, out) and W.strides[0] >= W.shape[1] * W.itemsize
+    if X.shape[0] > FEW_ROWS or W.strides[0] < W.shape[1] * W.itemsize:
+        return False
+    return _has_plain_rows(X, out) and _has_plain_rows(W, out)
 
 
 @helper
@@ -386,21 +392,22 @@ def linear_forward(X, W, b, activation, out):
     _linear_serial(X, W, _padded(b, out), activation, out)
 
 
-def _threads_that_pay(X: Any, W: Any) -> Any:
-    """Hold the threads that a product should use; 1 where a region costs more than it saves, or the arguments are none."""
+def _threads_pay(X: Any, W: Any) -> bool:
+    """Return whether a product is worth a parallel region; what is no matrix is not."""
     try:
         work = X.shape[0] * W.size
     except (AttributeError, IndexError):
-        work = 0
-    return threads(default_threads() if work > OMP_REGION and work > region_work() else 1)
+        return False
+    return bool(work > OMP_REGION and default_threads() > 1 and work > region_work())
 
 
 @linear_forward.from_python
 def _linear_forward(X, W, b, activation, out):
-    with _threads_that_pay(X, W) as used:
-        if used > 1:
-            return _linear_in_threads(X, W, b, activation, out, used)
-        return linear_forward.compiled(X, W, b, activation, out)
+    if _threads_pay(X, W):
+        with threads(default_threads()) as used:
+            if used > 1:
+                return _linear_in_threads(X, W, b, activation, out, used)
+    return linear_forward.compiled(X, W, b, activation, out)
 
 
 @kernel
@@ -427,11 +434,12 @@ def matmul(A, B, out):
 
 @matmul.from_python
 def _matmul(A, B, out):
-    with _threads_that_pay(A, B) as used:
-        if used > 1:
-            _check_matmul_only(A, B, out)
-            return _linear_in_threads(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out, used)
-        return matmul.compiled(A, B, out)
+    if _threads_pay(A, B):
+        with threads(default_threads()) as used:
+            if used > 1:
+                _check_matmul_only(A, B, out)
+                return _linear_in_threads(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out, used)
+    return matmul.compiled(A, B, out)
 
 
 @kernel

@@ -17,7 +17,7 @@ __all__ = ["pack", "packed_shape", "panel_width", "unpack"]
 
 
 def panel_width(dtype: Any) -> int:
-    """Return the number of columns in a panel: 16 for float32, 8 for float64, the only dtypes that panels are made of."""
+    """Return the number of columns in a panel: 16 for float32, 8 for float64; there are no panels of other dtypes."""
     return PANEL_BYTES // float_dtype(dtype).itemsize
 
 
@@ -40,7 +40,8 @@ def pack(W, out):
     ----------
     W : ndarray of shape (n, m)
         Any real dtype is converted to that of out.
-    out : float32 or float64 ndarray of shape `packed_shape(n, m, out.dtype)`, overwritten, columns beyond the last with zeros
+    out : float32 or float64 ndarray of shape `packed_shape(n, m, out.dtype)`, overwritten
+        Columns beyond the last become zeros.
 
     Raises
     ------

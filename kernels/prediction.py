@@ -156,10 +156,10 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
         Of the plan's dtype, contiguous.
     X : ndarray of shape (n, plan.widths[0]), any real dtype and layout, n > 0
     y : ndarray
-        For cross-entropy int64 labels of shape (n,), or targets; for the other losses targets of shape (n, n_outputs), of any real dtype.
+        Targets of shape (n, n_outputs), of any real dtype; for cross-entropy also int64 labels of shape (n,).
     objective : Objective
-        Its loss fits the last activation: cross-entropy softmax, log-softmax or, for logits, the identity; binary cross-entropy
-        sigmoid or the identity; the others every activation but softmax and log-softmax.
+        Its loss fits the last activation: cross-entropy softmax, log-softmax or, for logits, the identity; binary
+        cross-entropy sigmoid or the identity; the others every activation but softmax and log-softmax.
     n_threads : int
 
     Raises

@@ -63,7 +63,7 @@ def seed_key(seed):
 
 @inline
 def dropout_threshold(rate):
-    """Return the smallest random word that keeps an element: a share `rate` of all words, to the nearest of them, lies below."""
+    """Return the smallest random word that keeps an element: a share `rate` of all words, rounded, lies below."""
     return np.uint32(min(np.round(rate * 4294967296.0), 4294967295.0))
 
 
@@ -212,7 +212,7 @@ def _drop(rate, seed, step, layer, out):
     """Multiply each element of out by 0 with probability rate, else by 1 / (1 - rate), as networks do."""
     k0, k1 = seed_key(seed)
     threshold = dropout_threshold(rate)
-    gain = 4294967296.0 / (4294967296.0 - np.float64(threshold))  # the share of words that are kept is what it makes up for
+    gain = 4294967296.0 / (4294967296.0 - np.float64(threshold))  # what makes up for the words that are dropped
     n, m = out.shape
     for i in range(0, n - 3, 4):
         row0, row1, row2, row3 = out[i], out[i + 1], out[i + 2], out[i + 3]
@@ -240,8 +240,8 @@ def _factor(x, word, threshold, gain):
 def dropout_forward(X, rate, seed, step, layer, out):
     """Compute out = X * mask / (1 - rate), where the mask is 0 with probability rate, else 1.
 
-    The mask of element (i, j) is a function of (seed, step, layer, i, j): nothing has to be kept for the way back. The rate
-    is rounded to a multiple of 2**-32, of which there are words to draw.
+    The mask of element (i, j) is a function of (seed, step, layer, i, j): nothing has to be kept for the way back. The
+    rate is rounded to a multiple of 2**-32, in the mask and in the factor: so they are those of a network.
 
     Parameters
     ----------

@@ -202,7 +202,7 @@ class Trainer:
         TypeError, ValueError
             If an argument is of another kind, does not fit the plan or the others, or a label is out of range. Nothing was done.
         """
-        _door.check_chunk(self.plan, self.objective, X, y, order, first_step, rates, weights, repeats, self.batch_size)
+        _door.check_chunk(self.plan, self.objective, self.batch_size, X, y, order, first_step, rates, weights, repeats)
         minibatches = -(-order.size // self.batch_size)
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels import _checks
 from tests.numerics import DTYPES, assert_close, assert_gradient, assert_same_bits
 
 ACTIVATIONS = {
@@ -207,3 +208,154 @@ def test_pack_and_unpack_return_the_matrix(shape, dtype):
 def test_pack_refuses_another_shape():
     with pytest.raises(ValueError, match="pack: out must have the shape"):
         kernels.pack(np.zeros((3, 4), np.float32), np.zeros((1, 3, 8), np.float32))
+
+
+# What X, W and out are made of; int32 is as wide as float32. Few of the combinations: each is compiled.
+@pytest.mark.parametrize(("x", "w", "dtype"), [("i4", "f4", "f4"), ("f4", "i4", "f4"), ("f8", "f4", "f4"), ("f4", "f8", "f8"), ("u1", "f4", "f4")])
+def test_linear_forward_converts_what_it_reads(x, w, dtype):
+    for rows in (3, 16, 17, 40):
+        rng = np.random.default_rng(rows)
+        X, W, b = (rng.integers(0, 7, shape).astype(kind) for shape, kind in [((rows, 19), x), ((19, 37), w), ((37,), dtype)])
+        out = np.empty((rows, 37), dtype)
+        kernels.linear_forward(X, W, b, kernels.IDENTITY, out)
+        np.testing.assert_array_equal(out, X.astype("f8") @ W.astype("f8") + b)  # whole numbers, so exact in either dtype
+
+
+def test_matmul_converts_what_it_reads():
+    for rows in (4, 16, 18):
+        A, B = np.random.default_rng(rows).integers(-4, 5, (rows, 23)).astype("f4"), np.arange(23 * 18.0).reshape(23, 18)
+        out = np.empty((rows, 18), np.float32)
+        kernels.matmul(A, B, out)
+        np.testing.assert_array_equal(out, A @ B)
+
+
+@pytest.mark.parametrize(("x", "w"), [("f4", "f8"), ("i4", "i4")])
+def test_linear_backward_converts_what_it_reads(x, w):
+    for rows in (5, 21):
+        rng = np.random.default_rng(rows)
+        X, W = rng.integers(-3, 4, (rows, 35)).astype(x), rng.integers(-3, 4, (35, 34)).astype(w)
+        dA = rng.integers(-3, 4, (rows, 34)).astype("f4")
+        dX, dW, db = np.empty((rows, 35), "f4"), np.empty((35, 34), "f4"), np.empty(34, "f4")
+        kernels.linear_backward(dA, dA, X, W, kernels.IDENTITY, dX, dW, db)
+        np.testing.assert_array_equal(dX, dA @ W.astype("f8").T)
+        np.testing.assert_array_equal(dW, X.astype("f8").T @ dA)
+        np.testing.assert_array_equal(db, dA.sum(0))
+
+
+def field(A, padding):
+    """Return the same numbers as a field of a structure, whose rows lie `padding` bytes further apart."""
+    table = np.zeros(len(A), [("A", A.dtype, (A.shape[1],)), ("rest", f"V{padding}")])
+    table["A"] = A
+    return table["A"]
+
+
+@pytest.mark.parametrize("rows", [4, 18])
+@pytest.mark.parametrize("padding", [1, 2])
+def test_rows_may_lie_no_whole_number_of_items_apart(rows, padding):
+    X, W, b = layer(rows, 22, 33, np.float32)
+    expected = np.empty((rows, 33), np.float32)
+    kernels.linear_forward(X, W, b, kernels.RELU, expected)
+    for x, w in ((field(X, padding), W), (X, field(W, padding))):
+        out = np.empty_like(expected)
+        kernels.linear_forward(x, w, b, kernels.RELU, out)
+        assert_same_bits(out, expected)
+    out = field(np.zeros_like(expected), padding)
+    kernels.linear_forward(X, W, b, kernels.RELU, out)
+    assert_same_bits(np.ascontiguousarray(out), expected)
+    results = []
+    for x, w in ((X, W), (X, field(W, padding)), (field(X, padding), W)):
+        dX, dW, db = np.empty_like(X), np.empty_like(W), np.empty_like(b)
+        kernels.linear_backward(expected, expected, x, w, kernels.RELU, dX, dW, db)
+        results.append(np.concatenate([dX.ravel(), dW.ravel(), db]))
+    assert_same_bits(results[1], results[0])
+    assert_same_bits(results[2], results[0])
+
+
+def test_nopython_code_gets_the_sentence_word_for_word():
+    X, W, b = layer(30, 20, 40, np.float32)
+    out, back, dX, dW, db = (np.empty_like(A) for A in (X @ W, X @ W, X, W, b))
+    square = np.zeros((30, 30), np.float32)
+    shared = "must share no memory with the other arrays"
+    for arguments, sentence in [
+        ((X[:, :19].copy(), W, b, out, back, dX, dW, db), "linear_forward: X must have the shape (n, n_in) to match W (n_in, n_out)"),
+        ((X, W, b[:39], out, back, dX, dW, db), "linear_forward: b must have the shape (n_out,) of W (n_in, n_out)"),
+        ((square, square, b[:30], square, back, dX, dW, db), f"linear_forward: out {shared}"),
+        ((X, W, b, out, back, dX, W, db), f"linear_backward: dX, dW and db {shared}"),
+        ((X, W, b, out, back, dX, dW, dW[0]), "linear_backward: dX, dW and db must share no memory with each other"),
+        ((X, W, b, out, back[:, :39].copy(), dX, dW, db), "matmul: out must have the shape (n, n_out)"),
+    ]:
+        with pytest.raises(ValueError) as error:
+            layers_in_nopython(*arguments)
+        assert str(error.value) == sentence
+
+
+@numba.njit
+def packed_in_nopython(W, out, back):
+    kernels.pack(W, out)
+    kernels.unpack(out, back)
+
+
+def test_packing_in_nopython_code_gets_the_sentence_word_for_word():
+    W, room = np.zeros((3, 20), np.float32), np.zeros((2, 3, 16), np.float32)
+    for arguments, sentence in [
+        ((W, room[:1], W), "pack: out must have the shape packed_shape(n, m, dtype)"),
+        ((room[0], room[:1], W), "pack: out must share no memory with W"),
+        ((W, room, W[:, :16].copy()), "unpack: packed must have the shape packed_shape(n, m, dtype)"),
+        ((W[:, :16].copy(), room[:1], room[0]), "unpack: out must share no memory with packed"),
+    ]:
+        with pytest.raises(ValueError) as error:
+            packed_in_nopython(*arguments)
+        assert str(error.value) == sentence
+
+
+@numba.njit
+def overlaps(A, B):
+    return _checks.overlap(A, B)
+
+
+def test_overlap_is_that_of_the_memory():
+    A = np.zeros((6, 10))
+    for one, other, expected in [
+        (A, A, True),
+        (A, A.T, True),
+        (A, A[::-1, ::-1], True),
+        (A[:3], A[3:], False),
+        (A[:3], A[2:], True),
+        (A[:, :4], A[:, 4:], False),
+        (A[:, :5], A[:, 4:], True),
+        (A[::-1, :4], A[:, 4:], False),
+        (A[:, ::2], A[:, 1::2], False),
+        (A[:, ::2], A[:, 2::2], True),
+        (A[::2], A[1::2], False),
+        (A, A[:0], False),
+        (A, A[5, 9:], True),
+        (A[:, :9], A[:, 9], False),
+        (A[1:2, :], A[0], False),
+        (A, np.zeros((6, 10)), False),
+    ]:
+        assert overlaps(one, other) == overlaps(other, one) == expected == np.shares_memory(one, other)
+
+
+def test_products_write_beside_what_they_read():
+    A = np.zeros((7, 30), np.float32)
+    A[:, :10], W = 1, np.ones((10, 20), np.float32)
+    kernels.matmul(A[:, :10], W, A[:, 10:])
+    assert (A[:, 10:] == 10).all() and (A[:, :10] == 1).all()
+    with pytest.raises(ValueError, match="out must share no memory"):
+        kernels.matmul(A[:, :10], W, A[:, 9:29])
+
+
+def test_errors_of_matmul_name_its_own_arguments():
+    with pytest.raises(ValueError, match=r"^matmul: A must have the shape .* to match B .*; got float32\[2, 3\], float32\[4, 5\], float32\[2, 5\]\.$"):
+        kernels.matmul(*(np.zeros(shape, np.float32) for shape in [(2, 3), (4, 5), (2, 5)]))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float16", "complex64", None, "nothing"])
+def test_panels_are_of_floats(dtype):
+    with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'; got"):
+        kernels.panel_width(dtype)
+
+
+def test_packed_shape_gives_numbers_of_python():
+    shape = kernels.packed_shape(np.uint8(200), np.uint8(250), np.float32)
+    assert shape == (16, 200, 16) and all(type(n) is int for n in shape)

@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 
+import kernels
 from kernels import random
 from kernels.random import dropout_backward, dropout_forward, permutation, random_normal, random_uniform
 from tests import reference
@@ -120,6 +121,19 @@ def test_dropout_against_the_twin(rate, dtype):
         assert_same_bits(out, X * mask)
         dropout_backward(X, rate, BIG_SEED, 5, 2, out)
         assert_same_bits(out, X * mask)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 1 / 3, 0.77, 0.999, 1e-9])
+def test_dropout_is_that_of_a_network(rate):
+    """A layer of one row whose loss is the distance to something far away: its gradient is its input after the dropout."""
+    X = np.random.default_rng(3).standard_normal((1, 200))
+    plan = kernels.Plan([200, 1], [kernels.IDENTITY], [rate], "float64", seed=BIG_SEED)
+    parameters = np.zeros(plan.parameters_size)
+    trainer = kernels.Trainer(plan, parameters, 1, kernels.Objective(kernels.ABSOLUTE_ERROR), kernels.SGD, [])
+    trainer.train(X, np.full((1, 1), -1e9), np.zeros(1, np.int64), 0, np.ones(1))
+    actual = np.empty_like(X)
+    dropout_forward(X, rate, BIG_SEED, 0, 0, actual)
+    np.testing.assert_array_equal(actual[0], -plan.weight(parameters, 0)[0][:, 0])
 
 
 def test_dropout_share_and_independence():
