@@ -1,4 +1,4 @@
-"""Time and memory of reading a table of a million rows of 11 cells, 87 MB, by pyarrow and by NumPy: `python reading.py` prints them."""
+"""Time and memory of reading a table of a million rows of 11 cells, 87 MB: `python reading.py` prints them."""
 
 from __future__ import annotations
 

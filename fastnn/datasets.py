@@ -1,4 +1,4 @@
-"""Data sets: the embedded digits, MNIST and Fashion-MNIST, and the user's own npz and idx files; tables are read by `fastnn.tables`."""
+"""Data sets: the embedded digits, MNIST and Fashion-MNIST, and the user's own npz and idx files."""
 
 from __future__ import annotations
 

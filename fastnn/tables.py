@@ -1,4 +1,4 @@
-"""Tables in text files: which separator and decimal sign they have and whether the first line holds names, then their numbers.
+"""Tables in text files: their separator, their decimal sign and whether the first line holds names, then their numbers.
 
 The first lines decide. The bulk of the numbers goes, some lines at a time, through pyarrow or NumPy; lines that they
 refuse are read again in Python, which knows more forms of a number and says which cell is none.
@@ -35,6 +35,7 @@ SAMPLE = 1 << 18  # characters that decide
 SAMPLE_ROWS = 1000
 BLOCK = 1 << 22  # characters read together
 LITTLE = 1 << 20  # characters that are not worth importing pyarrow
+WIDE = 300  # columns, each of which costs pyarrow so much in every block that NumPy is faster
 
 
 class Table(NamedTuple):
@@ -46,8 +47,8 @@ class Table(NamedTuple):
     y : ndarray of shape (n_samples,), or None
         The target column: int64 where every cell is an integer, float64 where every cell is a number, else text.
     columns : tuple of str or of int
-        The columns of X: their names, or in a file without names their numbers, counted from 0. `load_csv(..., columns=columns)`
-        reads the same ones from another file, by name where they have names.
+        The columns of X: their names, or in a file without names their numbers, counted from 0. As the argument `columns` of
+        `load_csv` they read the same ones from another file, by name where they have names.
     """
 
     X: Array
@@ -85,8 +86,8 @@ def load_csv(
 ) -> Table:
     """Return the numbers of a CSV file, which may be gzipped, and its target column.
 
-    Commas, semicolons, tabs or | separate the cells. Where it is not commas, numbers may have decimal commas, all of them
-    or none. Empty cells, `?`, `NA`, `NaN` and `null` are missing values: an error.
+    Commas, semicolons, tabs or | separate the cells. Where it is not commas, numbers may have decimal commas, all or none.
+    Empty cells, `?`, `NA`, `NaN` and `null` are missing values: an error.
 
     Parameters
     ----------
@@ -94,14 +95,14 @@ def load_csv(
     target : int, str or None
         Name of the target column, or its number counted from 0, negative from the end. None: the file has no target.
     header : bool, optional
-        Whether the first line holds names. Default: it does where `columns` are names, not where they are numbers. Without
-        `columns`, it does if no cell of it is a number, if one is text above a column of numbers, or if it counts
+        Whether the first line holds names. Default: it does where `columns` are names, not where they are numbers.
+        Without `columns`, it does if no cell of it is a number, if one is text above a column of numbers, or if it counts
         0, 1, 2, ..., perhaps with an empty cell before and text after that. (0 and 1 alone must be above fractions.)
     ignore : sequence of int or str
         Columns to leave out.
     columns : sequence of int or str, optional
-        The features to read, in this order: a str is a name, an int a number. Default: all columns but the target and those
-        to leave out.
+        The features to read, in this order: a str is a name, an int a number. Default: all columns but the target and
+        those to leave out.
 
     Returns
     -------
@@ -110,8 +111,8 @@ def load_csv(
     Raises
     ------
     ValueError
-        If a value is missing or not finite, a feature is text, lines have different lengths, a column does not exist or is not
-        the only one of its name, or no feature is left.
+        If a value is missing or not finite, a feature is text, lines have different lengths, a column does not exist or is
+        not the only one of its name, or no feature is left.
     """
     layout = _layout(path, _names_expected(columns) if header is None else header)
     features, target_column = _chosen(path, layout, target, ignore, columns)
@@ -175,8 +176,7 @@ def _is_header(first: list[str], rows: list[list[str]], separator: str) -> bool:
     end = next((j for j in range(start, len(first)) if first[j] != str(j - start)), len(first))
     if end == start or any(_is_number(cell, separator) for cell in first[end:]):
         return False
-    fractions = any(column and not any(re.fullmatch(r"[+-]?\d*", cell) for cell in column) for column in below[start:end])
-    return start == 1 or end - start > 2 or fractions
+    return start == 1 or end - start > 2 or any(column and not _has_integers(column) for column in below[start:end])
 
 
 def _is_number(cell: str, separator: str) -> bool:
@@ -186,6 +186,10 @@ def _is_number(cell: str, separator: str) -> bool:
     except ValueError:
         return separator != "," and "," in cell and _is_number(cell.translate(SWAP), ",")
     return True
+
+
+def _has_integers(cells: Iterable[str]) -> bool:
+    return any(re.fullmatch(r"[+-]?\d*", cell) for cell in cells)
 
 
 def _is_text(cell: str, separator: str) -> bool:
@@ -209,8 +213,8 @@ def _chosen(
     target_column = None if target is None else _find_column(path, target, names, index, "target")
     ignored = {_find_column(path, column, names, index, "ignore") for column in ignore}
     if target_column in ignored:
-        raise ValueError(f"ignore must leave the target in; got {names[target_column]!r}. Name another column as the target.")
-    wanted = range(len(names)) if columns is None else [_find_column(path, column, names, index, "columns") for column in columns]
+        raise ValueError(f"ignore must leave the target in; got {names[target_column]!r}. Name another one as the target.")
+    wanted = range(len(names)) if columns is None else [_find_column(path, one, names, index, "columns") for one in columns]
     features = [j for j in wanted if j not in ignored and j != target_column]
     if not features:
         shown = f"one column, {names[0]!r}" if len(names) == 1 else "none besides the target and those to ignore"
@@ -232,14 +236,15 @@ def _find_column(path: Path, column: int | str, names: Sequence[str], index: dic
             return number % len(names)
     shown = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
     help_ = f" Cells must be separated by {KNOWN}." if len(names) == 1 else ""
-    raise ValueError(f"{argument} must be a column of {path}: one of {shown} or a number below {len(names)}; got {column!r}.{help_}")
+    wanted = f"a column of {path}: one of {shown} or a number below {len(names)}"
+    raise ValueError(f"{argument} must be {wanted}; got {column!r}.{help_}")
 
 
 # The values.
 
 
 def _read(path: Path, layout: _Layout, features: list[int], target: int | None) -> tuple[Array, list[Array], bool]:
-    """Return the features, the cells of the target, and whether commas and points were swapped to read decimal commas."""
+    """Return features, cells of the target, and whether commas and points were swapped to read decimal commas."""
     refused = None
     for swapped in _decimals(layout, [*features, *([] if target is None else [target])]):
         try:
@@ -266,7 +271,8 @@ def _values(path: Path, layout: _Layout, features: list[int], target: int | None
     """Return the features and the cells of the target, read block by block."""
     chosen = set(features)
     wanted = sorted(chosen)
-    kinds = ["f8" if j in chosen else "O" if j == target else "U1" for j in range(len(layout.names))]  # what nobody wants is text, cut short
+    # What nobody wants is text, cut short.
+    kinds = ["f8" if j in chosen else "O" if j == target else "U1" for j in range(len(layout.names))]
     X = np.empty((0, len(wanted)))
     targets: list[Array] = []
     for before, text in _blocks(path, layout.header, BLOCK):
@@ -275,8 +281,8 @@ def _values(path: Path, layout: _Layout, features: list[int], target: int | None
         read = _fast(text, layout.separator, kinds)
         numbers, cells = _exact(path, text, before, layout, wanted, target) if read is None else read
         if len(numbers):
-            start = len(X)
-            X.resize((start + len(numbers), len(wanted)), refcheck=False)  # in place: joining blocks would take the memory twice
+            start = len(X)  # X grows in place: joining blocks would take the memory twice
+            X.resize((start + len(numbers), len(wanted)), refcheck=False)
             X[start:] = numbers
             targets.append(np.array([cell.strip() for cell in cells]))  # a list of all cells would take as much as X
     if wanted != features:
@@ -285,17 +291,17 @@ def _values(path: Path, layout: _Layout, features: list[int], target: int | None
 
 
 def _fast(text: str, separator: str, kinds: list[str]) -> tuple[Array, list[str]] | None:
-    """Return features and target of some lines as compiled code reads them; None where it cannot, or might take a quote for something else."""
-    if '"' in text and separator + " " in text:
+    """Return features and target of some lines as compiled code reads them; None where it cannot or might be wrong."""
+    if '"' in text and separator + " " in text:  # a quote after a space opens a cell for csv only
         return None
-    read = _pyarrow(text, separator, kinds) if len(text) > LITTLE else None
+    read = _pyarrow(text, separator, kinds) if len(text) > LITTLE and len(kinds) < WIDE else None
     if read is None:
         read = _numpy(text, separator, kinds)
     return read if read is not None and np.isfinite(read[0]).all() else None
 
 
 def _pyarrow(text: str, separator: str, kinds: list[str]) -> tuple[Array, list[str]] | None:
-    """Read lines with pyarrow, twice as fast as with NumPy, where it is installed."""
+    """Read lines with pyarrow, which takes half the time of NumPy and several threads, where it is installed."""
     try:
         import pyarrow
         from pyarrow import csv as reader
@@ -326,7 +332,8 @@ def _numpy(text: str, separator: str, kinds: list[str]) -> tuple[Array, list[str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # lines may all be empty
-            rows = np.loadtxt(io.StringIO(text), dtype, None, separator, ndmin=1, encoding="utf-8", quotechar='"' if '"' in text else None)
+            quote = '"' if '"' in text else None
+            rows = np.loadtxt(io.StringIO(text), dtype, None, separator, ndmin=1, encoding="utf-8", quotechar=quote)
     except ValueError:
         return None
     names = dtype.names or ()
@@ -339,7 +346,8 @@ def _exact(path: Path, text: str, before: int, layout: _Layout, wanted: list[int
     rows: list[list[str]] = []
     for line, cells in _parse(path, text, before, layout.separator):
         if len(cells) != len(layout.names):
-            raise ValueError(f"{path}, line {line} must have {len(layout.names)} values like the first line; got {len(cells)}.")
+            width = f"{len(layout.names)} values like the first line"
+            raise ValueError(f"{path}, line {line} must have {width}; got {len(cells)}.")
         rows.append(cells)
     numbers = np.empty((len(rows), len(wanted)))
     for k, j in enumerate(wanted):
@@ -353,14 +361,17 @@ def _exact(path: Path, text: str, before: int, layout: _Layout, wanted: list[int
 
 
 def _blocks(path: Path, skip: int, size: int) -> Iterator[tuple[int, str]]:
-    """Yield the text of some lines at a time and how many came before, cut where no quoted cell is open; `skip` lines are left out."""
+    """Yield some lines at a time and how many came before, `skip` lines left out, cut where no quoted cell is open."""
     with open(path, "rb") as raw:
         zipped = raw.read(2) == b"\x1f\x8b"
     try:
         with (gzip.open if zipped else open)(path, "rt", encoding="utf-8-sig") as file:
             before = sum(1 for _ in islice(file, skip))
             while text := file.read(size) + file.readline():
-                while (text.count('"') % 2 or text.find("\n") in (-1, len(text) - 1)) and (more := file.read(len(text)) + file.readline()):
+                while text.count('"') % 2 or text.count("\n") < 2:
+                    more = file.read(len(text)) + file.readline()
+                    if not more:
+                        break
                     text += more
                 if "\0" in text:
                     raise ValueError(f"{path} must be a CSV file in UTF-8; got something else (NUL characters).")
@@ -393,7 +404,7 @@ def _column(path: Path, layout: _Layout, column: int) -> Iterator[tuple[int, str
 
 
 def _refusal(path: Path, layout: _Layout, column: int, swapped: bool) -> ValueError:
-    """Return the error for the first cell of a column that is no finite number; text counts more than a missing value."""
+    """Return the error for the first cell of a column that is no finite number, for text before a missing value."""
 
     def is_finite(cell: str) -> bool:
         text = cell.translate(SWAP) if swapped else cell
@@ -418,7 +429,8 @@ def _target(path: Path, layout: _Layout, column: int, blocks: list[Array], swapp
     """Return the target column as int64, float64 or text, whatever all its cells are."""
     if any(cell.lower() in MISSING for cells in blocks for cell in set(cells.tolist())):
         line = next(line for line, cell in _column(path, layout, column) if cell.lower() in MISSING)
-        raise ValueError(f"{path}, line {line}, target column {layout.names[column]!r} must have a value; got a missing one.")
+        where = f"{path}, line {line}, target column {layout.names[column]!r}"
+        raise ValueError(f"{where} must have a value; got a missing one.")
     for dtype in (np.int64, np.float64):
         try:
             y = np.concatenate([np.array(cells.tolist(), dtype) for cells in blocks])

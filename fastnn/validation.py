@@ -145,7 +145,7 @@ def array(name: str, value: Any) -> Array:
 
 
 def column_names(value: Any) -> tuple[str, ...] | None:
-    """Return the names of a frame's columns (pandas, polars, whatever has `columns`), None where there are none or not all are str."""
+    """Return the names of a frame's columns (pandas, polars, whatever has `columns`); None where not all are str."""
     columns = getattr(value, "columns", None)
     if isinstance(value, np.ndarray) or not isinstance(columns, Iterable):
         return None
@@ -158,14 +158,16 @@ def same_columns(name: str, value: Any, feature_names: tuple[str, ...] | None) -
     names = column_names(value)
     if feature_names is None or names is None or names == feature_names:
         return
-    at = next((i for i, (one, other) in enumerate(zip(names, feature_names)) if one != other), min(len(names), len(feature_names)))
+    length = min(len(names), len(feature_names))
+    at = next((i for i in range(length) if names[i] != feature_names[i]), length)
     got, wanted = (repr(all_[at]) if at < len(all_) else "no column" for all_ in (names, feature_names))
     help_ = f" Use {name}[list(network.feature_names)]." if set(feature_names) <= set(names) else ""
-    raise ValueError(f"{name} must have the columns that the network was trained on, in their order; got {got} instead of {wanted} in column {at}.{help_}")
+    constraint = "have the columns that the network was trained on, in their order"
+    raise ValueError(f"{name} must {constraint}; got {got} instead of {wanted} in column {at}.{help_}")
 
 
 def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None) -> Array:
-    """Return `value` as a finite array of shape (n_rows, n_features), not copied; a frame has columns of these names."""
+    """Return `value` as a finite array of shape (n_rows, n_features), not copied; a frame must have these names."""
     same_columns(name, value, feature_names)
     X = array(name, value)
     wanted = f"{name} must have shape (n_rows, n_features) = (..., {n_features}); got {X.shape}."

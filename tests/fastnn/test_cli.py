@@ -198,7 +198,7 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--epochs", "0"], "epochs must be an integer of at least 1; got 0"),
         (["--batch-size", "0"], "batch_size must be an integer of at least 1; got 0"),
         (["--seed", "-1"], "seed must be"),
-        (["--threads", "0"], "n_threads must be an integer from 1 to"),
+        (["--threads", "0"], "n_threads must be an integer of at least 1; got 0"),
         (["--dtype", "float16"], "dtype must be 'float32' or 'float64'; got 'float16'"),
         (["--dropout", "1"], "dropout must be a finite number of at least 0 and below 1; got 1"),
         (["--dropout", "-0.1"], "dropout must be"),
