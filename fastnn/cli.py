@@ -357,6 +357,7 @@ def _warmup(options: argparse.Namespace) -> int:
             network.fit(X, y, batch_size=3, verbose=0)  # not all rows at once, which are not shuffled
             network.evaluate(X, y)
             network.loss_and_gradient(X, y)
+            network.predict(X)
         for data in (np.uint8, np.int64, np.float32, np.float64):
             for order in ("C", "F"):
                 X = np.zeros((4, 3), data, order)

@@ -162,8 +162,7 @@ class Sequential:
     @parameters.setter
     def parameters(self, value: Any) -> None:
         flat = value if value is self._parameters else validation.flat("parameters", value, self._parameters.shape)
-        new = np.array(validation.in_dtype("parameters", flat, self.dtype))
-        new[~self.plan.mask()] = 0
+        new = validation.in_dtype("parameters", np.where(self.plan.mask(), flat, 0), self.dtype)
         for i, layer in enumerate(self.dense):
             if not layer.bias:
                 self.plan.weight_panels(new, i)[1][:] = 0
