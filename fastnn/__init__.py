@@ -7,7 +7,7 @@ check_kernels()
 from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .initializers import Initializer  # noqa: E402
-from .layers import Dense, Dropout, Scale  # noqa: E402
+from .layers import Dense, Dropout, Scale, Standardize  # noqa: E402
 from .losses import AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, ConjugateGradient, Momentum, Nesterov, RMSprop, Rprop  # noqa: E402
@@ -46,6 +46,7 @@ __all__ = [
     "Scale",
     "Sequential",
     "SquaredError",
+    "Standardize",
     "Step",
     "StopWhen",
     "TimeLimit",

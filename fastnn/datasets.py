@@ -255,7 +255,10 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
             found = archive.files
     except FileNotFoundError:
         raise
-    except Exception as error:  # a damaged zip raises one of half a dozen kinds
+    except Exception as error:
+        if "Object arrays" in str(error):
+            raise ValueError(f"{path} must hold arrays of numbers or text; got one of Python objects. Convert it, as with X.astype(float).") from None
+        # a damaged zip raises one of half a dozen kinds
         raise ValueError(f"{path} must be a whole npz file of plain arrays; got a damaged or foreign one ({type(error).__name__}).") from None
     if "X" not in arrays:
         raise ValueError(f"{path} must hold an array X or X_train; got {', '.join(found) or 'no array'}.")
@@ -302,7 +305,10 @@ def load_csv(
     if not cells:
         raise ValueError(f"{path} must hold at least one line of values; got only a header.")
     target_index = None if target is None else _find_column(path, target, names, "target")
-    left_out = {target_index, *(_find_column(path, column, names, "ignore") for column in ignore)}
+    ignored = {_find_column(path, column, names, "ignore") for column in ignore}
+    if target_index is not None and target_index in ignored:
+        raise ValueError(f"ignore must not name the target, by default the last column; got {names[target_index]!r}.")
+    left_out = {target_index, *ignored}
     wanted = range(len(names)) if columns is None else (_find_column(path, column, names, "columns") for column in columns)
     features = [j for j in wanted if j not in left_out]
     X = np.empty((len(cells), len(features)))
@@ -371,7 +377,7 @@ def _refuse(path: str | os.PathLike[str], cells: list[str], name: str, lines: li
     line, cell = next(((line, cell) for line, cell in bad if cell.lower() not in MISSING), bad[0])
     if cell.lower() in MISSING:
         raise ValueError(f"{path}, line {line}, column {name!r} must hold a number; got a missing value ({len(bad)} of them in this column).")
-    hint = "Leave out columns of text, or turn them into numbers first." if not _is_number(cell) else ""
+    hint = "Leave out columns of text, turn them into numbers, or name the target if this is it." if not _is_number(cell) else ""
     raise ValueError(f"{path}, line {line}, column {name!r} must hold a finite number; got {cell!r}. {hint}".rstrip())
 
 

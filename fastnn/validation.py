@@ -82,6 +82,18 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def one_or_each(name: str, value: Any, low: float = -math.inf) -> float | tuple[float, ...]:
+    """Return a finite number of at least `low` as a float, or a sequence of them as a tuple of float."""
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        return number(name, value, low)
+    A = array(name, value)
+    if A.ndim != 1 or len(A) == 0:
+        raise ValueError(f"{name} must be a number or a sequence of them; got shape {A.shape}.")
+    finite(name, A)
+    inside(name, A, low, math.inf, f"be at least {low:g}")
+    return tuple(A.astype(np.float64).tolist())
+
+
 def real_dtype(value: Any) -> np.dtype[Any]:
     """Return the dtype of a network, float32 or float64."""
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -159,10 +171,11 @@ def finite(name: str, A: Array) -> None:
                 raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.")
 
 
-def unusable(X: Array, row: int, scale: float, shift: float, dtype: np.dtype[Any]) -> NoReturn:
+def unusable(X: Array, row: int, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> NoReturn:
     """Raise for a row whose numbers leave the range of the network's dtype when they are converted and scaled."""
+    inner = np.dtype(np.float64) if isinstance(scale, np.ndarray) else dtype  # as the kernels do
     with np.errstate(all="ignore"):
-        used = X[row].astype(dtype) * dtype.type(scale) + dtype.type(shift)
+        used = (X[row].astype(inner) * np.asarray(scale, inner) + np.asarray(shift, inner)).astype(dtype)
     column = int(np.argmin(np.isfinite(used)))
     raise ValueError(f"X must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.")
 
@@ -202,7 +215,7 @@ def one_hot(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
-    """Return finite targets of shape (n_rows, n_outputs) in `dtype`."""
+    """Return finite targets of shape (n_rows, n_outputs) that fit into `dtype`, as they are: they are judged with all their digits."""
     A = array(name, y)
     same_rows(name, A, n_rows)
     if A.ndim == 1 and n_outputs == 1:
@@ -213,14 +226,14 @@ def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtyp
     if A.dtype.kind == "f" and A.dtype.itemsize > dtype.itemsize:
         limit = float(np.finfo(dtype).max)
         inside(name, A, -limit, limit, f"fit into {dtype}")
-    return np.ascontiguousarray(A, dtype=dtype)
+    return A
 
 
 def probability_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
     """Return targets from 0 to 1 of shape (n_rows, n_outputs) in `dtype`."""
     A = value_targets(name, y, n_rows, n_outputs, dtype)
     inside(name, A, 0, 1, "lie from 0 to 1 for this loss")
-    return A
+    return np.ascontiguousarray(A, dtype=dtype)
 
 
 def row_weights(name: str, value: Any, n_rows: int) -> NDArray[np.float64]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from . import network as net
 from ._jit import address, region_work
 from .activations import LOG_SOFTMAX, SAVES_INPUT, SIGMOID, SOFTMAX
+from .gather import NO_COLUMNS, gather_rows
 from .gather import ROWS as GATHER_ROWS
-from .gather import gather_rows
 from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY
 from .plan import Array, Plan, aligned_zeros, lay_out
 
@@ -38,16 +38,17 @@ class Objective:
         Whether the loss is a mean over the rows of a minibatch, or a sum.
     delta : float
         Of the Huber loss.
-    scale, shift : float
-        X * scale + shift is what the first layer sees.
+    scale, shift : float, or float64 arrays of shape (n_features,)
+        X * scale + shift is what the first layer sees: with numbers calculated in the plan's dtype, with arrays in float64
+        and rounded once.
     """
 
     loss: int
     outputs_scale: float = 1.0
     mean_rows: bool = True
     delta: float = 1.0
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: float | Array = 1.0
+    shift: float | Array = 0.0
 
     def sum_over_rows(self, n_rows: int) -> Objective:
         """Return the objective whose sum over parts of `n_rows` rows is this one over all of them."""
@@ -180,7 +181,7 @@ class Bound:
             self.scratch = aligned_zeros(n_threads * self.scratch_size, self.plan.dtype)
             H[net.SCRATCH], H[net.SCRATCH_BYTES] = self.scratch.ctypes.data, self.scratch_size * self.layout.itemsize
 
-    def gather(self, X: Array, order: NDArray[np.int64], scale: float, shift: float, n_threads: int) -> int:
+    def gather(self, X: Array, order: NDArray[np.int64], scale: float | Array, shift: float | Array, n_threads: int) -> int:
         """Gather rows into the inputs; return a row that is not finite, or -1."""
         return gather_into(X, order, self.rows, scale, shift, self.inputs, self.layout.input_size, self.layout.jump, n_threads)
 
@@ -196,11 +197,14 @@ EMPTY_LABELS = np.zeros(0, np.int64)
 EMPTY_WEIGHTS = np.zeros(0)
 
 
-def gather_into(X: Array, order: NDArray[np.int64], batch: int, scale: float, shift: float, out: Array, stride: int, jump: int, n_threads: int) -> int:
-    """Gather rows in threads; see `kernels.gather`, which checks its arguments."""
+def gather_into(
+    X: Array, order: NDArray[np.int64], batch: int, scale: float | Array, shift: float | Array, out: Array, stride: int, jump: int, n_threads: int
+) -> int:
+    """Gather rows in threads; see `kernels.gather`, which checks its arguments, and `Objective` for scale and shift."""
     bad = np.empty(-(-order.size // GATHER_ROWS), np.int64)
     parallel = n_threads > 1 and order.size * X.shape[1] * 20 > region_work()
-    return int(gather_rows(X, order, batch, scale, shift, out, stride, jump, bad, parallel))
+    columns = (1.0, 0.0, scale, shift) if isinstance(scale, np.ndarray) else (scale, shift, NO_COLUMNS, NO_COLUMNS)
+    return int(gather_rows(X, order, batch, *columns, out, stride, jump, bad, parallel))
 
 
 def bind(plan: Plan, parameters: Array, rows: int, **settings: Any) -> Bound:

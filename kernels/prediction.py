@@ -24,7 +24,16 @@ SMALL, SPARES = 16, 8
 _NOTHING: Array = np.zeros(0)
 
 
-def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
+def predict(
+    plan: Plan,
+    parameters: Array,
+    X: Array,
+    *,
+    logits: bool = False,
+    n_threads: int = 1,
+    scale: float | Array = 1.0,
+    shift: float | Array = 0.0,
+) -> Array:
     """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to."""
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     if len(X):
