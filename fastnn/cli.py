@@ -118,8 +118,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="digits",
         metavar="SOURCE",
-        help="digits, mnist, fashion-mnist, or a file: NAME.csv, or NAME.npz with arrays X and y, "
-        "and X_test and y_test to test on rows of their own",
+        help="digits, mnist, fashion-mnist, or a file: NAME.csv, or NAME.npz with arrays X and y, and X_test and y_test to test on rows of their own",
     )
     parser.set_defaults(command=_train)
     data = parser.add_argument_group("data")
@@ -137,8 +136,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--standardize",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="give numbers mean 0 and deviation 1; the network that is saved does it itself "
-        "(default: yes; images are divided by their largest value)",
+        help="give numbers mean 0 and deviation 1; the network that is saved does it itself (default: yes; images are divided by their largest value)",
     )
     data.add_argument(
         "--test-split",
@@ -203,9 +201,7 @@ def _train(options: argparse.Namespace) -> int:
     _check_files(options)
     _check_source(options)
     target, test_split = options.target or "-1", TEST_SPLIT if options.test_split is None else options.test_split
-    problem = load_problem(
-        options.source, options.data_dir, target, options.header, options.ignore or (), options.task, test_split
-    )
+    problem = load_problem(options.source, options.data_dir, target, options.header, options.ignore or (), options.task, test_split)
     _fill_in(options, problem)
     rows, held_out = split(problem.y, options.validation_split, "validation_split")
     data = (problem.X[rows], problem.y[rows]) if len(held_out) else (problem.X, problem.y)
@@ -238,8 +234,9 @@ def _check_source(options: argparse.Namespace) -> None:
 
 def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> None:
     """Raise where an option was given that would be ignored."""
-    if getattr(options, name) not in (None, 0.0, "all"):
-        raise ValueError(f"{name} must be left out for {reason}; got {getattr(options, name)!r}.")
+    value, harmless = getattr(options, name), {"dropout": 0.0, "batch_size": "all"}
+    if value is not None and value != harmless.get(name):
+        raise ValueError(f"{name} must be left out for {reason}; got {value!r}.")
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -360,7 +357,7 @@ def _score(metrics: dict[str, float]) -> str:
     if "accuracy" in metrics:
         return f"test accuracy {metrics['accuracy']:.4f}"
     mean, root = metrics["mean_absolute_error"], metrics["root_mean_squared_error"]
-    return f"test MAE {mean:.6g}\ntest RMSE {root:.6g}\ntest R2 {metrics['r2']:.4f}"
+    return f"test RMSE {root:.6g}\ntest MAE {mean:.6g}\ntest R2 {metrics['r2']:.4f}"
 
 
 # fastnn predict

@@ -257,7 +257,8 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise
     except Exception as error:
         if "Object arrays" in str(error):
-            raise ValueError(f"{path} must hold arrays of numbers or text; got one of Python objects. Convert it, as with X.astype(float).") from None
+            help_ = "Convert it, as with X.astype(float)."
+            raise ValueError(f"{path} must be a whole npz file of plain arrays; got an array of Python objects. {help_}") from None
         # a damaged zip raises one of half a dozen kinds
         raise ValueError(f"{path} must be a whole npz file of plain arrays; got a damaged or foreign one ({type(error).__name__}).") from None
     if "X" not in arrays:

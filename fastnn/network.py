@@ -442,10 +442,9 @@ class Sequential:
     def _check_columns(self) -> None:
         """Raise unless the layers that scale have one number for all columns, or one for each."""
         for i, layer in enumerate(self.layers):
-            values = {"scale": layer.scale, "shift": layer.shift} if isinstance(layer, Scale) else {}
-            values |= {"mean": layer.mean, "std": layer.std} if isinstance(layer, Standardize) else {}
             n, what = (self.n_outputs, "output") if i else (self.n_features, "feature")
-            for name, value in values.items():
+            for name in ("scale", "shift", "mean", "std"):
+                value = getattr(layer, name, None)
                 if isinstance(value, tuple) and len(value) != n:
                     raise ValueError(f"{name} of layers[{i}] must be one number, or {n}, one for each {what}; got {len(value)}.")
 

@@ -231,9 +231,9 @@ def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtyp
 
 def probability_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
     """Return targets from 0 to 1 of shape (n_rows, n_outputs) in `dtype`."""
-    A = value_targets(name, y, n_rows, n_outputs, dtype)
+    A = np.ascontiguousarray(value_targets(name, y, n_rows, n_outputs, dtype), dtype=dtype)
     inside(name, A, 0, 1, "lie from 0 to 1 for this loss")
-    return np.ascontiguousarray(A, dtype=dtype)
+    return A
 
 
 def row_weights(name: str, value: Any, n_rows: int) -> NDArray[np.float64]:

@@ -203,8 +203,19 @@ def gather_into(
     """Gather rows in threads; see `kernels.gather`, which checks its arguments, and `Objective` for scale and shift."""
     bad = np.empty(-(-order.size // GATHER_ROWS), np.int64)
     parallel = n_threads > 1 and order.size * X.shape[1] * 20 > region_work()
-    columns = (1.0, 0.0, scale, shift) if isinstance(scale, np.ndarray) else (scale, shift, NO_COLUMNS, NO_COLUMNS)
-    return int(gather_rows(X, order, batch, *columns, out, stride, jump, bad, parallel))
+    factors = (scale, shift, NO_COLUMNS, NO_COLUMNS)
+    if isinstance(scale, np.ndarray) or isinstance(shift, np.ndarray):
+        factors = (1.0, 0.0, _by_column("scale", scale, X.shape[1]), _by_column("shift", shift, X.shape[1]))
+    return int(gather_rows(X, order, batch, *factors, out, stride, jump, bad, parallel))
+
+
+def _by_column(name: str, value: float | Array, n_features: int) -> Array:
+    """Return what the gather reads without a look at its end."""
+    fits = isinstance(value, np.ndarray) and value.dtype == np.float64 and value.shape == (n_features,)
+    if not fits or not value.flags.c_contiguous:  # type: ignore[union-attr]
+        got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else value
+        raise ValueError(f"{name} must be a float64 array of shape (n_features,) = ({n_features},) where the other one is an array; got {got}.")
+    return value  # type: ignore[return-value]
 
 
 def bind(plan: Plan, parameters: Array, rows: int, **settings: Any) -> Bound:
