@@ -148,6 +148,14 @@ def test_full_batches(optimizer):
     assert net.evaluate(X, Y)["r2"] > 0.98
 
 
+@pytest.mark.parametrize("optimizer", [LBFGS(), Adam()])
+def test_rows_that_leave_the_dtype_are_named(optimizer):
+    pytest.importorskip("scipy")
+    net = network("float32", first=(Standardize(mean=[0, 0, 1e60, 0], std=[1, 1, 1e20, 1]),))
+    with pytest.raises(ValueError, match=r"X must be finite as scaled float32; got 0.0 in row \d+, column 2\."):
+        net.fit(np.zeros((60, 4)), Y, optimizer=optimizer, verbose=0)
+
+
 def test_predictions_are_float64_where_targets_are_standardized(fitted):
     with_inputs_only = network("float32", last=())
     with_inputs_only.fit(X, Y / 3e5, verbose=0)
