@@ -16,6 +16,7 @@ import kernels
 
 from . import __version__, validation
 from .layers import Dense, Dropout, Layer, Scale, Standardize
+from .losses import loss_for
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
 from .schedules import Cosine, LearningRate, Linear, OneCycle
@@ -206,8 +207,11 @@ def _train(options: argparse.Namespace) -> int:
     rows, held_out = split(problem.y, options.validation_split, "validation_split")
     data = (problem.X[rows], problem.y[rows]) if len(held_out) else (problem.X, problem.y)
     network = _network(options, problem, *data)
-    for X in (problem.X, problem.X_test)[: 1 + bool(len(problem.X_test))]:
-        check_range(f"X of {options.source}", X, *network.scaling, network.dtype)
+    loss = loss_for(options.loss, network.last_activation)
+    for X, y, name in ((problem.X, problem.y, ""), (problem.X_test, problem.y_test, "_test")):
+        if len(X):
+            check_range(f"X{name} of {options.source}", X, *network.scaling, network.dtype)
+            network.check_data(loss, X, _targets(options, problem, y), f"X{name}", f"y{name} of {options.source}")
     if not options.quiet:
         print(_description(options, problem, network), flush=True)
     history = _fit(options, problem, network, data, (problem.X[held_out], problem.y[held_out]) if len(held_out) else None)

@@ -117,7 +117,8 @@ def load_problem(
     if ending == ".csv":
         table = datasets.load_csv(source, target, header, ignore)
         problem = _problem_of_arrays(source, {"X": table.X, "y": table.y}, task, test_split)
-        problem.columns, problem.header = table.columns, not all(re.fullmatch(r"column \d+", name) for name in table.columns)
+        numbered = all(re.fullmatch(r"column \d+", name) for name in table.columns)
+        problem.columns, problem.header = table.columns, not numbered
         return problem
     if ending == ".npz":
         return _problem_of_arrays(source, datasets.load_npz(source), task, test_split)

@@ -261,7 +261,7 @@ def changed(A, at, value):
         ({"X_test": changed(TABLE, (9, 1), np.nan), "y_test": LABELS}, "X_test of data.npz must be finite; got nan in row 9, column 1"),
         ({"X_test": TABLE, "y_test": np.eye(2)[LABELS]}, r"columns as those of X and y; .* y_test \(60, 2\)"),
         ({"X_test": TABLE, "y_test": LABELS.astype(str)}, "columns as those of X and y; .* y of dtype int64 and y_test of <U"),
-        ({"X_test": changed(TABLE, (3, 1), 1e50), "y_test": LABELS}, "X of data.npz must fit into float32 as it is scaled; got numbers from .* to 1e"),
+        ({"X_test": changed(TABLE, (3, 1), 1e50), "y_test": LABELS}, "X_test of data.npz must fit into float32 as it is scaled; got numbers from .* to 1e"),
     ],
 )
 def test_train_refuses_arrays_before_the_training(capsys, tmp_path, monkeypatch, arrays, message):
@@ -280,6 +280,10 @@ def test_huge_numbers_are_standardized_or_refused(capsys, tmp_path):
     status, out, err = run(capsys, "train", tmp_path / "data.npz", "--no-standardize")
     assert (status, out) == (1, "")
     assert "data.npz must fit into float32 as it is scaled" in err
+    np.savez(tmp_path / "data.npz", X=TABLE, y=TABLE[:, 0], X_test=TABLE[:2], y_test=np.array([0.5, 1e39]))
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--no-standardize")
+    assert (status, out) == (1, "")
+    assert "data.npz must fit into float32; got 1e+39 in row 1" in err
 
 
 def test_one_hot_targets_of_an_npz_file_are_classes(capsys, tmp_path):
