@@ -8,7 +8,7 @@ from . import losses, optimizers  # noqa: E402
 from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .initializers import Initializer  # noqa: E402
-from .layers import Dense, Dropout, Scale  # noqa: E402
+from .layers import Dense, Dropout, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
@@ -32,6 +32,7 @@ __all__ = [
     "OneCycle",
     "Scale",
     "Sequential",
+    "Standardize",
     "Step",
     "StopWhen",
     "TimeLimit",

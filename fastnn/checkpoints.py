@@ -23,8 +23,8 @@ from .validation import Array
 
 T = TypeVar("T")
 
-FORMAT = 1
-KINDS: dict[str, type] = {"scale": layers.Scale, "dense": layers.Dense, "dropout": layers.Dropout}
+FORMAT = 2  # 2: layers that standardize, factors for each feature
+KINDS: dict[str, type] = {"scale": layers.Scale, "standardize": layers.Standardize, "dense": layers.Dense, "dropout": layers.Dropout}
 
 
 def layer_settings(layer: Any) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], list[tuple[Array, Array]]]:
     settings = json.loads(metadata["fastnn"])
     if isinstance(settings["format"], int) and settings["format"] > FORMAT:
         raise _Newer(settings["format"])
-    if settings["format"] != FORMAT:
+    if settings["format"] not in range(1, FORMAT + 1):
         raise _Damaged("an unknown format")
     if metadata.get("sha256") != checksum(metadata["fastnn"], arrays):
         raise _Damaged("a wrong checksum")

@@ -15,10 +15,12 @@ import numpy as np
 import kernels
 
 from . import __version__, validation
-from .layers import Dense, Dropout, Scale
+from .layers import Dense, Dropout, Layer, Scale, Standardize
+from .losses import loss_for
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
 from .schedules import Cosine, LearningRate, Linear, OneCycle
+from .tables import is_table
 
 if TYPE_CHECKING:
     from .problems import Problem
@@ -28,8 +30,19 @@ if TYPE_CHECKING:
 SCHEDULES: dict[str, Any] = {"constant": float, "linear": Linear, "cosine": Cosine, "one_cycle": OneCycle}
 # Where Adam wants the rate of a recipe, the others want this.
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.01}
+# The options that only some sources read: elsewhere they would be ignored in silence.
+READ_BY = {
+    "data_dir": ("mnist", "fashion-mnist"),
+    "target": (".csv",),
+    "header": (".csv",),
+    "ignore": (".csv",),
+    "task": (".csv", ".npz"),
+    "test_split": (".csv", ".npz"),
+}
+STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout")  # which optimizers over all rows at once do without
 CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
 INTERRUPTED = 130
+TEST_SPLIT = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else error)
     except (ImportError, TypeError, ValueError) as error:
         return _fail(error)
+    except MemoryError as error:
+        return _fail(f"network and data must fit into the memory; got: {error or 'too little'}. Take smaller --layers or fewer rows.")
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
 
@@ -67,7 +82,10 @@ def _fail(message: object, status: int = 1) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one sentence, without the usage."""
+    """A parser that says what is wrong in one sentence, without the usage, and guesses no option from its beginning."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -97,17 +115,38 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastnn train`."""
-    source = "digits, mnist, fashion-mnist, or a file: NAME.npz, or NAME.csv, .tsv or .txt, also with .gz"
-    parser.add_argument("source", nargs="?", default="digits", metavar="SOURCE", help=source)
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default="digits",
+        metavar="SOURCE",
+        help="digits, mnist, fashion-mnist, or a file: NAME.csv, .tsv or .txt, also with .gz, or NAME.npz with arrays X and y, "
+        "and X_test and y_test to test on rows of their own",
+    )
     parser.set_defaults(command=_train)
     data = parser.add_argument_group("data")
     data.add_argument("--data-dir", metavar="FOLDER", help="folder with mnist/ and fashion_mnist/ (default: FASTNN_DATA_DIR, else they are downloaded)")
-    data.add_argument("--target", default="-1", metavar="COLUMN", help="target of a CSV file: name, or number counted from 0 (default: the last)")
+    data.add_argument("--target", metavar="COLUMN", help="target of a CSV file: name, or number counted from 0 (default: the last)")
     data.add_argument("--header", action=argparse.BooleanOptionalAction, default=None, help="whether a CSV file begins with names (default: found out)")
-    data.add_argument("--ignore", type=_names, default=[], metavar="COLUMN,...", help="columns of a CSV file to leave out")
-    data.add_argument("--task", choices=["classification", "regression"], help="default: text and integers of few different values are classes")
-    data.add_argument("--standardize", action=argparse.BooleanOptionalAction, default=True, help="give numbers mean 0 and deviation 1 (default: yes)")
-    data.add_argument("--test-split", type=float, default=0.2, metavar="SHARE", help="share of a file's rows to test on (default: %(default)s)")
+    data.add_argument("--ignore", type=_names, metavar="COLUMN,...", help="columns of a CSV file to leave out")
+    data.add_argument(
+        "--task",
+        choices=["classification", "regression"],
+        help="default: classes are text, whole numbers of two different values, or of at most 50 with five rows each "
+        "on average, and, in an npz file, rows with a single 1 among zeros",
+    )
+    data.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="give numbers mean 0 and deviation 1; the network that is saved does it itself (default: yes; images are divided by their largest value)",
+    )
+    data.add_argument(
+        "--test-split",
+        type=float,
+        metavar="SHARE",
+        help=f"share of a file's rows to test on, unless it is an npz file with X_test and y_test (default: {TEST_SPLIT:g})",
+    )
     data.add_argument(
         "--validation-split", type=float, default=0.0, metavar="SHARE", help="share of the training rows held out for validation (default: %(default)s)"
     )
@@ -159,29 +198,51 @@ def _batch_size(text: str) -> int | str:
 
 
 def _train(options: argparse.Namespace) -> int:
-    """Train, test, and write what was asked for."""
-    from .problems import load_problem
+    """Train, test, and write what was asked for; everything that can be refused is refused before the training."""
+    from .problems import check_range, load_problem, split
 
     _check_files(options)
-    problem = load_problem(options.source, options.data_dir, options.target, options.header, options.ignore, options.task, options.test_split)
-    if options.standardize:
-        problem.standardize()
+    _check_source(options)
+    target, test_split = options.target or "-1", TEST_SPLIT if options.test_split is None else options.test_split
+    problem = load_problem(options.source, options.data_dir, target, options.header, options.ignore or (), options.task, test_split)
     _fill_in(options, problem)
-    network = _network(options, problem)
+    rows, held_out = split(problem.y, options.validation_split, "validation_split")
+    data = (problem.X[rows], problem.y[rows]) if len(held_out) else (problem.X, problem.y)
+    network = _network(options, problem, *data)
+    loss = loss_for(options.loss, network.last_activation)
+    for X, y, name in ((problem.X, problem.y, ""), (problem.X_test, problem.y_test, "_test")):
+        if len(X):
+            check_range(f"X{name} of {options.source}", X, *network.scaling, network.dtype)
+            network.check_data(loss, X, _targets(options, problem, y), f"X{name}", f"y{name} of {options.source}")
     if not options.quiet:
         print(_description(options, problem, network), flush=True)
-    history = _fit(options, problem, network)
-    problem.fold_into(network)
+    history = _fit(options, problem, network, data, (problem.X[held_out], problem.y[held_out]) if len(held_out) else None)
     network.metadata = {"classes": problem.classes, "columns": problem.columns}
+    if len(problem.X_test):
+        print(_score(network.evaluate(problem.X_test, _targets(options, problem, problem.y_test), n_threads=options.threads)), flush=True)
     if options.save:
         network.save(options.save)
     if options.plot and history.epochs:
         from .plots import save_curves
 
         save_curves(history.history, options.plot)
-    if len(problem.X_test):
-        print(_score(network.evaluate(problem.X_test, _targets(options, problem, problem.y_test), n_threads=options.threads)))
     return INTERRUPTED if history.interrupted else 0
+
+
+def _check_source(options: argparse.Namespace) -> None:
+    """Raise for an option that the source does not read."""
+    kind = ".csv" if is_table(options.source) else os.path.splitext(options.source)[1].lower() or options.source
+    if kind in (".csv", ".npz", "digits", "mnist", "fashion-mnist"):
+        for name, kinds in READ_BY.items():
+            if kind not in kinds:
+                _must_be_left_out(options, name, f"{options.source}, it is for {' and '.join(kinds)}")
+
+
+def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> None:
+    """Raise where an option was given that would be ignored."""
+    value, harmless = getattr(options, name), {"dropout": 0.0, "batch_size": "all"}
+    if value is not None and value != harmless.get(name):
+        raise ValueError(f"{name} must be left out for {reason}; got {value!r}.")
 
 
 def _check_files(options: argparse.Namespace) -> None:
@@ -199,6 +260,10 @@ def _check_files(options: argparse.Namespace) -> None:
 def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
     """Give the options that were left out the values of the problem's recipe."""
     recipe = problem.recipe
+    if _takes_all_rows(options):
+        for name in STEP_OPTIONS:
+            _must_be_left_out(options, name, f"{options.optimizer}, which takes all rows at once")
+        options.dropout = 0.0
     if options.learning_rate is None:
         options.learning_rate = LEARNING_RATES.get(options.optimizer, recipe.learning_rate)
     for name in ("layers", "dropout", "schedule", "epochs", "batch_size"):
@@ -207,6 +272,11 @@ def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
     validation.number("learning_rate", options.learning_rate, 0.0)
     validation.number("dropout", options.dropout, 0.0, 1.0)
     validation.number("l2", options.l2, 0.0)
+
+
+def _takes_all_rows(options: argparse.Namespace) -> bool:
+    """Whether the optimizer takes all rows at once, and finds its steps itself."""
+    return isinstance(OPTIMIZERS.get(options.optimizer), FullBatchOptimizer)
 
 
 def _is_binary(options: argparse.Namespace, problem: Problem) -> bool:
@@ -218,9 +288,13 @@ def _targets(options: argparse.Namespace, problem: Problem, y: Array) -> Array:
     return y[:, None].astype(np.float64) if _is_binary(options, problem) else y
 
 
-def _network(options: argparse.Namespace, problem: Problem) -> Sequential:
-    """Return the network that the options describe, untrained."""
-    layers: list[Scale | Dense | Dropout] = [Scale(problem.scale)] if problem.scale != 1 else []
+def _network(options: argparse.Namespace, problem: Problem, X: Array, y: Array) -> Sequential:
+    """Return the network that the options describe, untrained; it knows mean and deviation of the training rows X and y."""
+    layers: list[Layer] = []
+    if problem.scale != 1:
+        layers.append(Scale(problem.scale))
+    elif options.standardize:
+        layers.append(Standardize.of(X))
     for units in options.layers:
         layers += [Dense(units, options.activation, l2=options.l2)] + [Dropout(options.dropout)] * (options.dropout > 0)
     if _is_binary(options, problem):
@@ -229,6 +303,7 @@ def _network(options: argparse.Namespace, problem: Problem) -> Sequential:
         layers.append(Dense(len(problem.classes), "softmax", l2=options.l2))
     else:
         layers.append(Dense(problem.y.shape[1], l2=options.l2))
+        layers += [Standardize.of(y, targets=True)] * options.standardize
     return Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
 
 
@@ -241,28 +316,30 @@ def _optimizer(options: argparse.Namespace) -> Optimizer | FullBatchOptimizer:
     return replace(optimizer, learning_rate=learning_rate)
 
 
-def _fit(options: argparse.Namespace, problem: Problem, network: Sequential) -> History:
-    """Train the network, part of the rows held out where that is asked for, and print the throughput."""
-    from .problems import split
-
-    X, y = problem.X, _targets(options, problem, problem.y)
-    rows, held_out = split(problem.y, options.validation_split, "validation_split")
+def _fit(
+    options: argparse.Namespace,
+    problem: Problem,
+    network: Sequential,
+    data: tuple[Array, Array],
+    held_out: tuple[Array, Array] | None,
+) -> History:
+    """Train the network, judge it on the rows that are held out where there are some, and print the throughput."""
     history = network.fit(
-        X[rows] if len(held_out) else X,
-        y[rows] if len(held_out) else y,
+        data[0],
+        _targets(options, problem, data[1]),
         loss=options.loss,
         optimizer=_optimizer(options),
         epochs=options.epochs,
         batch_size=None if options.batch_size == "all" else options.batch_size,
         class_weight="balanced" if options.balanced else None,
-        validation_data=(X[held_out], y[held_out]) if len(held_out) else None,
+        validation_data=None if held_out is None else (held_out[0], _targets(options, problem, held_out[1])),
         n_threads=options.threads,
         verbose=int(not options.quiet),
     )
     if history.interrupted:
         print(f"interrupted after {len(history.epochs)} of {options.epochs} epochs", file=sys.stderr)
     if history.epochs and not options.quiet:
-        speed = len(rows) * len(history.epochs) / sum(history.seconds)
+        speed = len(data[0]) * len(history.epochs) / sum(history.seconds)
         print(f"trained {sum(history.seconds):.2f} s: {speed:,.0f} samples/s, {speed * network.flops_per_row / 1e9:.1f} GFLOP/s")
     return history
 
@@ -270,20 +347,23 @@ def _fit(options: argparse.Namespace, problem: Problem, network: Sequential) -> 
 def _description(options: argparse.Namespace, problem: Problem, network: Sequential) -> str:
     """Say what is trained on what, in two lines."""
     task = f"{len(problem.classes)} classes" if problem.classes else f"{problem.y.shape[1]} numbers to predict" if problem.y.shape[1] > 1 else "regression"
+    if problem.classes is None and options.standardize:
+        task += "; the loss is that of standardized targets"
     sizes = "-".join(map(str, (network.n_features, *options.layers, network.n_outputs)))
-    threads = validation.threads(options.threads)
+    steps = "all rows at once" if _takes_all_rows(options) else f"rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}"
     return (
         f"{options.source}: {len(problem.X):,} training and {len(problem.X_test):,} test rows of {network.n_features} features, {task}\n"
         f"{sizes} {options.activation}, dropout {options.dropout:g}, {network.n_parameters:,} parameters, {network.dtype}; "
-        f"{options.optimizer}, rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}, {threads} threads"
+        f"{options.optimizer}, {steps}, {validation.threads(options.threads)} threads"
     )
 
 
 def _score(metrics: dict[str, float]) -> str:
-    """Return the last line."""
+    """Return the last lines."""
     if "accuracy" in metrics:
         return f"test accuracy {metrics['accuracy']:.4f}"
-    return f"test MAE {metrics['mean_absolute_error']:.6g}\ntest R2 {metrics['r2']:.4f}"
+    mean, root = metrics["mean_absolute_error"], metrics["root_mean_squared_error"]
+    return f"test RMSE {root:.6g}\ntest MAE {mean:.6g}\ntest R2 {metrics['r2']:.4f}"
 
 
 # fastnn predict
@@ -293,13 +373,14 @@ def _predict(options: argparse.Namespace) -> int:
     """Print a line for each row: the name of its class, or its numbers."""
     network = Sequential.load(options.model)
     outputs = network.predict(_features(options, network), n_threads=options.threads)
-    classes = network.metadata.get("classes")
+    classes = [_one_line(name) for name in network.metadata.get("classes") or ()]
     if network.last_activation in ("softmax", "log_softmax"):
         lines = [classes[label] if classes else str(label) for label in outputs.argmax(axis=1)]
     elif classes:
         lines = [classes[int(output >= 0.5)] for output in outputs[:, 0]]
     else:
-        lines = [",".join(f"{value:.9g}" for value in row) for row in outputs]
+        digits = 9 if outputs.dtype == np.float32 else 15
+        lines = [",".join(f"{value:.{digits}g}" for value in row) for row in outputs]
     if options.out:
         with open(options.out, "w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in lines)
@@ -308,11 +389,15 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
+def _one_line(name: str) -> str:
+    """Return the name of a class with line breaks as two characters, so that a row is a line."""
+    return name.replace("\r", "\\r").replace("\n", "\\n")
+
+
 def _features(options: argparse.Namespace, network: Sequential) -> Array:
     """Return the rows of the file, of a table those columns that the network was trained on."""
     from .datasets import load_csv, load_npz
     from .problems import flat_rows
-    from .tables import is_table
 
     if options.file.lower().endswith(".npz"):
         return flat_rows(load_npz(options.file)["X"])

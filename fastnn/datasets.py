@@ -235,7 +235,11 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
             found = archive.files
     except FileNotFoundError:
         raise
-    except Exception as error:  # a damaged zip raises one of half a dozen kinds
+    except Exception as error:
+        if "Object arrays" in str(error):
+            help_ = "Convert it, as with X.astype(float)."
+            raise ValueError(f"{path} must be a whole npz file of plain arrays; got an array of Python objects. {help_}") from None
+        # a damaged zip raises one of half a dozen kinds
         raise ValueError(f"{path} must be a whole npz file of plain arrays; got a damaged or foreign one ({type(error).__name__}).") from None
     if "X" not in arrays:
         raise ValueError(f"{path} must hold an array X or X_train; got {', '.join(found) or 'no array'}.")

@@ -125,6 +125,7 @@ def metrics_for(loss: Loss, y: Array, outputs: Array) -> dict[str, float]:
     return {
         "mean_absolute_error": mean_absolute_error(y, outputs),
         "mean_squared_error": mean_squared_error(y, outputs),
+        "root_mean_squared_error": mean_squared_error(y, outputs) ** 0.5,
         "max_error": max_error(y, outputs),
         "r2": r2(y, outputs),
     }

@@ -19,7 +19,7 @@ from kernels.plan import aligned_zeros
 
 from . import checkpoints, training, validation
 from .initializers import Initializer, initial_weights
-from .layers import ACTIVATIONS, Dense, Dropout, Layer, Scale, check_layers
+from .layers import ACTIVATIONS, Dense, Dropout, Layer, Scale, Standardize, check_layers
 from .losses import LOSSES, Loss, loss_for
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
@@ -44,7 +44,7 @@ class Sequential:
 
     Parameters
     ----------
-    layers : list of Scale, Dense and Dropout
+    layers : list of Scale, Standardize, Dense and Dropout
         In the order in which the data goes through them.
     n_features : int
         The number of inputs.
@@ -95,6 +95,7 @@ class Sequential:
         dense = [layer for layer in checked if isinstance(layer, Dense)]
         self._widths = [self.n_features, *(layer.units for layer in dense)]
         self.layers = checked
+        self._check_columns()
         self.plan = self._plan()
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
@@ -145,10 +146,21 @@ class Sequential:
         return float(self.plan.flops_per_row)
 
     @property
-    def scaling(self) -> tuple[float, float]:
-        """The factor and the shift of the data on its way in."""
+    def scaling(self) -> tuple[float | Array, float | Array]:
+        """The factor and the shift of the data on its way in: two numbers, or two float64 arrays with one for each feature."""
         first = self.layers[0]
-        return (first.scale, first.shift) if isinstance(first, Scale) else (1.0, 0.0)
+        if not isinstance(first, (Scale, Standardize)):
+            return 1.0, 0.0
+        scale, shift = first.affine
+        if isinstance(scale, np.ndarray) and len(scale) != self.n_features:  # one number for all features
+            scale, shift = np.repeat(scale, self.n_features), np.repeat(shift, self.n_features)
+        return scale, shift
+
+    @property
+    def _of_targets(self) -> Standardize | None:
+        """The layer that standardizes the targets."""
+        last = self.layers[-1]
+        return last if isinstance(last, Standardize) and last.targets else None
 
     @property
     def parameters(self) -> Array:
@@ -278,17 +290,20 @@ class Sequential:
         Returns
         -------
         outputs : ndarray of shape (n_rows, n_outputs)
+            In the network's dtype; where targets are standardized, float64 in their own units (`logits` leaves that out too).
         """
         X, threads = validation.matrix("X", X, self.n_features, self.feature_names), validation.threads(n_threads)
         scale, shift = self.scaling
         try:
-            return self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+            outputs = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
         except RowError as error:
-            row = error.row
-        validation.unusable(X, row, scale, shift, self.dtype)
+            validation.unusable(X, error.row, scale, shift, self.dtype)
+        return outputs if logits else self._in_units(outputs)
 
     def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
+
+        Numbers are judged in float64. Where targets are standardized, so they are in the loss; the metrics are in their units.
 
         Parameters
         ----------
@@ -319,19 +334,19 @@ class Sequential:
         (1.0, [(array([[1.94]]), array([-0.02]))])
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
-        X, y = self.check_data(chosen, X, y)
+        X, y = self.training_data(chosen, X, y)
         try:
             value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, self._objective(chosen), n_threads=threads)
-            return value, gradient
         except RowError as error:
-            row = error.row
-        validation.unusable(X, row, *self.scaling, self.dtype)
+            validation.unusable(X, error.row, *self.scaling, self.dtype)
+        return value, gradient
 
     def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
         """Take one optimizer step with all rows as one minibatch, and return the loss before it.
 
         The state of the optimizer stays for the next call with the same loss and the same optimizer: an equal one, or one that
         differs in `learning_rate` only, so that the rate may be changed by hand. Any other starts anew.
+        A `Standardize` layer must have its mean and std before: a minibatch does not tell them.
 
         Parameters
         ----------
@@ -416,10 +431,16 @@ class Sequential:
             If the loss is not finite any more: the network has the parameters of the last finite loss. The attribute
             `history` of the error is the history until then.
         """
-        with self._remembering_names(X):
-            return training.fit(
-                self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
-            )
+        layers, n_fits = self.layers, self.n_fits
+        try:
+            with self._remembering_names(X):
+                return training.fit(
+                    self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
+                )
+        except BaseException:
+            if self.n_fits == n_fits:  # it did not begin, so it has learned no mean and deviation either
+                self.layers = layers
+            raise
 
     # What the training loop needs.
 
@@ -441,9 +462,45 @@ class Sequential:
             raise
 
     def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
-        """Return features and targets in the form that the kernels read."""
+        """Return checked features and targets; numbers as targets are as the user has them."""
         X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features, self.feature_names))
-        return X, loss.check_targets(y_name, y, len(X), self.n_outputs, self.dtype)
+        dtype = self.dtype if self._of_targets is None else np.dtype(np.float64)
+        return X, loss.check_targets(y_name, y, len(X), self.n_outputs, dtype)
+
+    def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Array, Array]:
+        """Return features and targets in the form that the kernels read; with `learn` take from them the mean and deviation that are not known yet."""
+        X, y = self.check_data(loss, X, y)
+        if learn:
+            self.layers = tuple(_learned(layer, X, y) for layer in self.layers)
+        return X, self._as_learned(loss, y)
+
+    def _as_learned(self, loss: Loss, y: Array) -> Array:
+        """Return checked targets as the kernels take them: labels, or numbers of the network's dtype, standardized where that is asked for."""
+        if loss.classification:
+            return y
+        layer = self._of_targets
+        if layer is not None:
+            y = (y - layer.statistics[0]) * layer.affine[0]
+        with np.errstate(over="ignore"):  # far from the mean of other rows the loss is infinite
+            return np.ascontiguousarray(y, dtype=self.dtype)
+
+    def _in_units(self, outputs: Array) -> Array:
+        """Return outputs in the units of the targets."""
+        layer = self._of_targets
+        if layer is None:
+            return outputs
+        mean, std = layer.statistics
+        scaled: Array = outputs.astype(np.float64) * std + mean
+        return scaled
+
+    def _check_columns(self) -> None:
+        """Raise unless the layers that scale have one number for all columns, or one for each."""
+        for i, layer in enumerate(self.layers):
+            n, what = (self.n_outputs, "output") if i else (self.n_features, "feature")
+            for name in ("scale", "shift", "mean", "std"):
+                value = getattr(layer, name, None)
+                if isinstance(value, tuple) and len(value) != n:
+                    raise ValueError(f"{name} of layers[{i}] must be one number, or {n}, one for each {what}; got {len(value)}.")
 
     def program(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", n_threads: int | None = 1) -> kernels.Program:
         """Return the program of a training step: the phases that a fit runs for each minibatch.
@@ -523,9 +580,9 @@ class Sequential:
         self._stepper = None
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
-        """Return the loss and the outputs for data that is already checked."""
-        value, outputs = kernels.evaluate(self.plan, self._parameters, X, y, self._objective(loss), n_threads=n_threads)
-        return value, outputs
+        """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
+        value, outputs = kernels.evaluate(self.plan, self._parameters, X, self._as_learned(loss, y), self._objective(loss), n_threads=n_threads)
+        return value, self._in_units(outputs)
 
     def _loss(self, loss: str | Loss | None) -> Loss:
         return self.loss if loss is None else loss_for(loss, self.last_activation)
@@ -616,6 +673,13 @@ def _dropouts(layers: tuple[Layer, ...]) -> tuple[float, ...]:
     """Return the dropout rate on the input of every dense layer."""
     before: tuple[Layer | None, ...] = (None, *layers)
     return tuple(one.rate if isinstance(one, Dropout) else 0.0 for one, layer in zip(before, layers) if isinstance(layer, Dense))
+
+
+def _learned(layer: Layer, X: Array, y: Array) -> Layer:
+    """Return a layer that knows its mean and deviation."""
+    if isinstance(layer, Standardize) and layer.mean is None:
+        return Standardize.of(y if layer.targets else X, targets=layer.targets)
+    return layer
 
 
 def _without_arrays(layer: Layer) -> Layer:

@@ -1,7 +1,7 @@
 """What the command line trains on: data ready for a network, how its targets are encoded, and settings known to work.
 
-Text classes become labels, numbers from tables are standardised, and rows are held out for testing where the data has no
-test part. Once trained, the standardisation moves into the weights, so that the network takes and gives plain numbers.
+Text classes become labels, and rows are held out for testing where the data has no test part. What cannot be used is refused
+here, before anything is trained.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 import kernels
 
-from . import datasets
-from .network import Sequential
+from . import datasets, validation
 from .tables import is_table
 from .validation import Array
 
-MOST_CLASSES = 50  # integers with more different values are quantities, not classes
+MOST_CLASSES = 50  # whole numbers of more different values are quantities, not classes
+ROWS_PER_CLASS = 5  # on average; two values are always classes
 
 
 @dataclass(frozen=True)
@@ -50,31 +50,6 @@ LARGEST_PIXEL = {"digits": 16, "mnist": 255, "fashion-mnist": 255}
 
 
 @dataclass
-class Standardization:
-    """`(A - mean) / std`, column by column.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Standardization.of(np.array([[1.0, 5.0], [3.0, 5.0]]))
-    Standardization(mean=array([2., 5.]), std=array([1., 1.]))
-    """
-
-    mean: Array
-    std: Array
-
-    @classmethod
-    def of(cls, A: Array) -> Standardization:
-        """Return the one that gives every column of `A` mean 0 and deviation 1, a constant column mean 0."""
-        mean, std = A.mean(axis=0, dtype=np.float64), A.std(axis=0, dtype=np.float64)
-        return cls(mean, np.where(std > 1e-12 * np.abs(mean), std, 1.0))
-
-    def __call__(self, A: Array) -> Array:
-        """Return the standardised `A`."""
-        return np.asarray((A - self.mean) / self.std)
-
-
-@dataclass
 class Problem:
     """Data to train on and to test with.
 
@@ -89,9 +64,7 @@ class Problem:
         Names of the features of a table, their numbers where it has no names.
     recipe : Recipe
     scale : float
-        What the network multiplies X by on its way in.
-    inputs, targets : Standardization, or None
-        What X and y went through, and the test part did not.
+        What the network multiplies X by on its way in: other than 1 for images, which need no standardization.
     """
 
     X: Array
@@ -102,32 +75,6 @@ class Problem:
     columns: tuple[str, ...] | tuple[int, ...] | None
     recipe: Recipe
     scale: float = 1.0
-    inputs: Standardization | None = None
-    targets: Standardization | None = None
-
-    def standardize(self) -> None:
-        """Standardise X, and y where it is numbers; images, which are scaled, stay as they are."""
-        if self.scale == 1:
-            self.inputs = Standardization.of(self.X)
-            self.X = self.inputs(self.X)
-        if self.classes is None:
-            self.targets = Standardization.of(self.y)
-            self.y = self.targets(self.y)
-
-    def fold_into(self, network: Sequential) -> None:
-        """Change the weights of a trained network so that it takes and gives numbers that are not standardised.
-
-        `((X - mean) / std) @ W + b = X @ (W / std) + (b - mean / std @ W)` in the first layer, `(A @ W + b) * std + mean` in the
-        last one, which is linear where targets are numbers.
-        """
-        weights = [(W.astype(np.float64), np.asarray(b, np.float64)) for W, b in network.weights]
-        if self.inputs is not None:
-            W, b = weights[0]
-            weights[0] = (W / self.inputs.std[:, None], b - (self.inputs.mean / self.inputs.std) @ W)
-        if self.targets is not None:
-            W, b = weights[-1]
-            weights[-1] = (W * self.targets.std, b * self.targets.std + self.targets.mean)
-        network.set_weights(weights)
 
 
 def load_problem(
@@ -150,7 +97,7 @@ def load_problem(
     target, header, ignore
         How to read a CSV file: see `fastnn.datasets.load_csv`.
     task : {"classification", "regression"}, optional
-        Default: text and integers of few different values are classes.
+        Default: see `encode_targets`.
     test_split : float
         Share of the rows to hold out for the test where a file has no test part.
 
@@ -164,27 +111,50 @@ def load_problem(
         return Problem(X, y.astype(np.int64), X_test, y_test.astype(np.int64), classes, None, RECIPES[source], 1 / LARGEST_PIXEL[source])
     if is_table(source):
         table = datasets.load_csv(source, target, header, ignore)
-        return _problem_of_arrays(source, {"X": table.X, "y": table.y}, table.columns, task, test_split)
+        problem = _problem_of_arrays(source, {"X": table.X, "y": table.y}, task, test_split)
+        problem.columns = table.columns
+        return problem
     if source.lower().endswith(".npz"):
-        return _problem_of_arrays(source, datasets.load_npz(source), None, task, test_split)
+        return _problem_of_arrays(source, datasets.load_npz(source), task, test_split)
     endings = ".npz, .csv, .tsv or .txt (the last three also with .gz)"
     raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in {endings}; got {source!r}.")
 
 
-def _problem_of_arrays(source: str, arrays: dict[str, Any], columns: tuple[str, ...] | tuple[int, ...] | None, task: str | None, test_split: float) -> Problem:
+def _problem_of_arrays(source: str, arrays: dict[str, Any], task: str | None, test_split: float) -> Problem:
     """Return a problem of the arrays X and y, and X_test and y_test where the file has them."""
     for X_name, y_name in (("X", "y"), ("X_test", "y_test")):
         X, y = arrays.get(X_name), arrays.get(y_name)
         if (X is None) != (y is None) or (X is not None and y is not None and (X.ndim < 2 or y.ndim < 1 or len(X) != len(y))):
             raise ValueError(f"{source} must hold {X_name} of shape (n_samples, n_features) with as many targets {y_name}; got {_shapes(arrays)}.")
-    X, y = flat_rows(arrays["X"]), arrays["y"]
-    scale = 1 / max(1, int(X.max())) if X.dtype == np.uint8 and X.size else 1.0
-    if "X_test" in arrays:
-        y, classes = encode_targets(source, np.concatenate([y, arrays["y_test"]]), task)
-        return Problem(X, y[: len(X)], flat_rows(arrays["X_test"]), y[len(X) :], classes, columns, TABLE_RECIPE, scale)
-    y, classes = encode_targets(source, y, task)
-    rows, test_rows = split(y, test_split, "test_split")
-    return Problem(X[rows], y[rows], X[test_rows], y[test_rows], classes, columns, TABLE_RECIPE, scale)
+    X, y = _features(source, arrays, "X"), arrays["y"]
+    scale = 1 / max(1, int(X.max())) if X.dtype == np.uint8 else 1.0
+    if "X_test" not in arrays:
+        y, classes = encode_targets(source, y, task)
+        rows, test_rows = split(y, test_split, "test_split")
+        return Problem(X[rows], y[rows], X[test_rows], y[test_rows], classes, None, TABLE_RECIPE, scale)
+    X_test, y_test = _features(source, arrays, "X_test"), arrays["y_test"]
+    if X_test.shape[1] != X.shape[1] or y_test.shape[1:] != y.shape[1:] or (y.dtype.kind in "biuf") != (y_test.dtype.kind in "biuf"):
+        got = f"{_shapes(arrays)}, y of dtype {y.dtype} and y_test of {y_test.dtype}"
+        raise ValueError(f"{source} must hold X_test and y_test with columns as those of X and y; got {got}.")
+    y, classes = encode_targets(source, np.concatenate([y, y_test]), task)
+    return Problem(X, y[: len(X)], X_test, y[len(X) :], classes, None, TABLE_RECIPE, scale)
+
+
+def _features(source: str, arrays: dict[str, Any], name: str) -> Array:
+    """Return features as rows of finite numbers, images flattened."""
+    X = flat_rows(validation.array(f"{name} of {source}", arrays[name]))
+    if X.size == 0:
+        raise ValueError(f"{name} of {source} must have at least one row and one column; got shape {X.shape}.")
+    validation.finite(f"{name} of {source}", X)
+    return X
+
+
+def check_range(name: str, X: Array, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> None:
+    """Raise where the network's dtype cannot hold what it makes of a row: a look at the largest numbers of each column."""
+    with np.errstate(all="ignore"):
+        limits = [np.max(np.abs(one.astype(np.float64) * scale + shift)) for one in (X.min(axis=0), X.max(axis=0))]
+    if max(limits) > np.finfo(dtype).max:
+        raise ValueError(f"{name} must fit into {dtype} as it is scaled; got numbers from {X.min():g} to {X.max():g}.")
 
 
 def _shapes(arrays: dict[str, Any]) -> str:
@@ -199,28 +169,51 @@ def flat_rows(X: Array) -> Array:
 def encode_targets(source: str | os.PathLike[str], y: Array, task: str | None) -> tuple[Array, tuple[str, ...] | None]:
     """Return the targets as labels and the names of the classes, or as columns of numbers and None.
 
+    If it is not said what they are, classes are: text; whole numbers, also written 0.0 and 1.0, of two different values, or of
+    at most 50 with five rows each on average; rows with a single 1 among zeros. All other numbers are quantities.
+
     Examples
     --------
     >>> import numpy as np
     >>> encode_targets("pets.csv", np.array(["dog", "cat", "dog"]), None)
     (array([1, 0, 1]), ('cat', 'dog'))
+    >>> encode_targets("pets.npz", np.array([[0, 1], [1, 0], [0, 1]]), None)
+    (array([1, 0, 1]), ('0', '1'))
     >>> encode_targets("ages.csv", np.array([1.5, 2.0]), None)
     (array([[1.5],
            [2. ]]), None)
     """
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    numbers = y.dtype.kind in "biuf"
+    if numbers:
+        y = validation.array(f"the targets of {source}", y) if y.dtype != np.bool_ else y
+        validation.finite(f"the targets of {source}", y)
+    if task != "regression" and numbers and _is_one_hot(y):
+        return y.argmax(axis=1).astype(np.int64), tuple(str(label) for label in range(y.shape[1]))
     if task is None:
-        few = y.ndim == 1 and y.dtype.kind in "biu" and len(np.unique(y)) <= MOST_CLASSES
-        task = "classification" if few or y.dtype.kind not in "biuf" else "regression"
+        task = "classification" if not numbers or _are_labels(y) else "regression"
     if task == "regression":
-        if y.dtype.kind not in "biuf":
+        if not numbers:
             raise ValueError(f"the targets of {source} must be numbers for a regression; got dtype {y.dtype}.")
         return y.reshape(len(y), -1).astype(np.float64), None
     names, labels = np.unique(y, return_inverse=True)
     if y.ndim != 1 or len(names) < 2:
         raise ValueError(f"the targets of {source} must be one column of at least 2 classes; got shape {y.shape} with {len(names)}.")
     return labels.astype(np.int64), tuple(map(str, names.tolist()))
+
+
+def _is_one_hot(y: Array) -> bool:
+    """Whether every row has a single 1 among zeros."""
+    return y.ndim == 2 and bool(np.all((y == 0) | (y == 1)) and np.all(np.count_nonzero(y, axis=1) == 1))
+
+
+def _are_labels(y: Array) -> bool:
+    """Whether numbers are those of classes: whole, few different ones, and several rows of each."""
+    if y.ndim != 1 or not np.all(y == np.floor(y)):
+        return False
+    n = len(np.unique(y))
+    return n <= 2 or n <= min(MOST_CLASSES, len(y) / ROWS_PER_CLASS)
 
 
 def split(y: Array, share: float, name: str) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .layers import Dense, Dropout, Layer
+from .layers import Dense, Dropout, Layer, Scale
 from .optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -36,4 +36,8 @@ def _costs(layer: Layer, n_in: int) -> tuple[str, int, int, int]:
     """Return the name of a layer, its outputs, its parameters and the FLOPs of a prediction with one row."""
     if isinstance(layer, Dense):
         return f"Dense({layer.activation})", layer.units, (n_in + layer.bias) * layer.units, 2 * n_in * layer.units
-    return (f"Dropout({layer.rate:g})" if isinstance(layer, Dropout) else f"Scale({layer.scale:.4g})"), n_in, 0, 0
+    if isinstance(layer, Dropout):
+        return f"Dropout({layer.rate:g})", n_in, 0, 0
+    if isinstance(layer, Scale) and isinstance(layer.scale, float):
+        return f"Scale({layer.scale:.4g})", n_in, 0, 0
+    return type(layer).__name__ + " targets" * getattr(layer, "targets", False), n_in, 0, 0

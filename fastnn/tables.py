@@ -415,7 +415,7 @@ def _refusal(path: Path, layout: _Layout, column: int, swapped: bool) -> ValueEr
     where = f"{path}, line {line}, column {layout.names[column]!r}"
     if cell.lower() in MISSING:
         return ValueError(f"{where} must hold a number; got a missing value ({len(bad)} of them in this column).")
-    help_ = " Leave out columns of text, or turn them into numbers first."
+    help_ = " Leave out columns of text, turn them into numbers, or name the target if this is it."
     if _is_number(cell, ""):
         help_ = ""
         if "," in cell or (swapped and "." in cell):

@@ -184,7 +184,7 @@ def fit(
     batch_size = None if batch_size is None else validation.integer("batch_size", batch_size, 1)
     verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, (bool, np.bool_)) else verbose, 0, 1)
     watchers, threads = callbacks.check_callbacks(watchers), validation.threads(n_threads)
-    X, y = network.check_data(loss, X, y)
+    X, y = network.training_data(loss, X, y, learn=True)
     validation.usable("X", X, *network.scaling, network.dtype)
     weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
     run = Run(network, loss, epochs, held_out(network, loss, validation_data), watchers, Progress(verbose, epochs, network.flops_per_row), threads)
@@ -353,7 +353,7 @@ def train_on_batch(network: Sequential, X: Any, y: Any, optimizer: str | Optimiz
     """Take one step; see `Sequential.train_on_batch`."""
     loss, optimizer = loss_for(loss, network.last_activation), step_optimizer(optimizer)
     threads = validation.threads(n_threads)
-    X, y = network.check_data(loss, X, y)
+    X, y = network.training_data(loss, X, y)
     stepper = network.stepper(len(X), loss, optimizer, threads)
     rate = rates(optimizer.learning_rate, stepper.step, 1)
     stepper.trainer.forget()

@@ -103,6 +103,18 @@ def survives(name: str, value: float, dtype: np.dtype[Any]) -> None:
             raise ValueError(f"{name} must be above 0 and finite in {dtype}; got {value:g}.")
 
 
+def one_or_each(name: str, value: Any, low: float = -math.inf) -> float | tuple[float, ...]:
+    """Return a finite number of at least `low` as a float, or a sequence of them as a tuple of float."""
+    if isinstance(value, str) or not hasattr(value, "__len__"):
+        return number(name, value, low)
+    A = array(name, value)
+    if A.ndim != 1 or len(A) == 0:
+        raise ValueError(f"{name} must be a number or a sequence of them; got shape {A.shape}.")
+    finite(name, A)
+    inside(name, A, low, math.inf, f"be at least {low:g}")
+    return tuple(A.astype(np.float64).tolist())
+
+
 def real_dtype(value: Any) -> np.dtype[Any]:
     """Return the dtype of a network, float32 or float64."""
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
@@ -207,13 +219,13 @@ def finite(name: str, A: Array) -> None:
                 raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.")
 
 
-def unusable(X: Array, row: int, scale: float, shift: float, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
+def unusable(X: Array, row: int, scale: float | Array, shift: float | Array, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
     """Raise for a row whose numbers leave the range of the network's dtype when they are converted and scaled."""
-    column = int(np.argmin(_stays_finite(X[row], scale, shift, dtype)))
-    raise ValueError(f"{name} must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.")
+    column = int(np.argmin(_stays_finite(X[row : row + 1], scale, shift, dtype)))
+    raise ValueError(f"{name} must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.") from None
 
 
-def usable(name: str, X: Array, scale: float, shift: float, dtype: np.dtype[Any]) -> None:
+def usable(name: str, X: Array, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> None:
     """Raise where a number of the finite `X` leaves the range of the network's dtype when it is converted and scaled.
 
     What is done to a column never turns its order around, or does for all of it: where its ends stay finite, the column does.
@@ -229,10 +241,12 @@ def usable(name: str, X: Array, scale: float, shift: float, dtype: np.dtype[Any]
             unusable(X, start + int(np.argmax(wrong)), scale, shift, dtype, name)
 
 
-def _stays_finite(A: Array, scale: float, shift: float, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
-    """Return which numbers are finite when they are converted and scaled."""
+def _stays_finite(A: Array, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Return which numbers are finite when they are converted and scaled: by columns in float64, as the kernels do."""
+    inner = np.dtype(np.float64) if isinstance(scale, np.ndarray) else dtype
     with np.errstate(all="ignore"):
-        finite: NDArray[np.bool_] = np.isfinite(A.astype(dtype) * dtype.type(scale) + dtype.type(shift))
+        scaled = (A.astype(inner) * np.asarray(scale, inner) + np.asarray(shift, inner)).astype(dtype)
+        finite: NDArray[np.bool_] = np.isfinite(scaled)
     return finite
 
 
@@ -272,7 +286,7 @@ def one_hot(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
-    """Return finite targets of shape (n_rows, n_outputs) in `dtype`."""
+    """Return finite targets of shape (n_rows, n_outputs) that fit into `dtype`, as they are: they are judged with all their digits."""
     A = array(name, y)
     same_rows(name, A, n_rows)
     if A.ndim == 1 and n_outputs == 1:
@@ -288,12 +302,12 @@ def in_dtype(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
     if A.dtype.kind == "f" and A.dtype.itemsize > dtype.itemsize:
         limit = float(np.finfo(dtype).max)
         inside(name, A, -limit, limit, f"fit into {dtype}")
-    return np.ascontiguousarray(A, dtype=dtype)
+    return A
 
 
 def probability_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
     """Return targets from 0 to 1 of shape (n_rows, n_outputs) in `dtype`."""
-    A = value_targets(name, y, n_rows, n_outputs, dtype)
+    A = np.ascontiguousarray(value_targets(name, y, n_rows, n_outputs, dtype), dtype=dtype)
     inside(name, A, 0, 1, "lie from 0 to 1 for this loss")
     return A
 

@@ -156,13 +156,31 @@ def _of_layers(name: str, value: Any, n_layers: int, default: tuple[Any, ...]) -
 
 def objective_fields(objective: Objective) -> dict[str, Any]:
     """Return the fields of an objective as Python's numbers; see `kernels.Objective`."""
-    names = ("outputs_scale", "delta", "scale", "shift")
-    fields: dict[str, Any] = {name: number(name, getattr(objective, name)) for name in names}
+    fields: dict[str, Any] = {name: number(name, getattr(objective, name)) for name in ("outputs_scale", "delta")}
+    fields["scale"], fields["shift"] = affine(objective.scale, objective.shift)
     if fields["delta"] <= 0:
         raise ValueError(f"delta must be above 0; got {fields['delta']}.")
     fields["loss"] = _code("loss", objective.loss, (CROSS_ENTROPY, *LOSSES), Loss)
     fields["mean_rows"] = yes_or_no("mean_rows", objective.mean_rows)
     return fields
+
+
+def affine(scale: Any, shift: Any) -> tuple[Any, Any]:
+    """Return scale and shift, both as Python's floats or both as float64 arrays that the gather reads."""
+    if not isinstance(scale, np.ndarray) and not isinstance(shift, np.ndarray):
+        return number("scale", scale), number("shift", shift)
+    for name, value in (("scale", scale), ("shift", shift)):
+        if not isinstance(value, np.ndarray) or value.dtype != FLOAT64 or value.ndim != 1:
+            raise TypeError(f"{name} must be a float64 array (n_features,) where the other one is; got {_shown(value)}.")
+        if not (value.flags.c_contiguous and value.size == np.size(scale) and np.isfinite(value).all()):
+            raise ValueError(f"{name} must be contiguous, finite and as long as the other one; got {_shown(value)}.")
+    return scale, shift
+
+
+def check_affine(plan: Plan, scale: Any) -> None:
+    """Raise unless there is one number for all features or one for each."""
+    if isinstance(scale, np.ndarray) and scale.shape != (plan.widths[0],):
+        raise ValueError(f"scale and shift must have the shape ({plan.widths[0]},); got {scale.shape}.")
 
 
 def check_fit(plan: Plan, objective: Objective) -> None:
@@ -173,6 +191,7 @@ def check_fit(plan: Plan, objective: Objective) -> None:
     """
     _kind("plan", plan, "Plan")
     _kind("objective", objective, "Objective")
+    check_affine(plan, objective.scale)
     last, loss = plan.activations[-1], objective.loss
     if last not in FITTING[loss] if loss in FITTING else last in (SOFTMAX, LOG_SOFTMAX):
         names = (one.name if hasattr(one, "name") else f"the code {one}" for one in (last, LOSSES.get(loss, loss)))
@@ -306,8 +325,9 @@ def check_prediction(plan: Plan, parameters: Any, X: Any, n_threads: Any, scale:
     """See `kernels.predict`."""
     check_parameters(plan, parameters)
     check_rows(plan, X)
-    number("scale", scale)
-    number("shift", shift)
+    if scale.__class__ is not float or shift.__class__ is not float:
+        affine(scale, shift)
+        check_affine(plan, scale)
     check_threads(n_threads)
 
 

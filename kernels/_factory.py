@@ -24,8 +24,8 @@ from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ._bits import absolute, all_like, choose, like
 from ._arrays import check_alike, check_apart, check_place
+from ._bits import absolute, all_like, choose, like
 from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
 from ._tile import (

@@ -97,12 +97,12 @@ def _prefetch(builder: Any, address: Any) -> None:
 def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1) -> Any:
     """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
 
-    C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed,
-    k x rows inside one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels with `b_row` from row to row
-    if strided, else one panel or some, `b_row` from one to the next, with panels of C that lie as A's do. init and side have a row stride of 0 (one vector for all rows) or more.
-    mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the loop runs it asks for the
-    cache lines from `ahead` on, `ahead_step` bytes apart, one for four steps of k: what comes next, which the hardware would not
-    fetch beyond the end of a page.
+    C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed, k x rows inside
+    one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels: strided, with `b_row` from row to row, else
+    one panel or some, `b_row` from one to the next, with panels of C that lie as A's do. init and side have a row stride of 0 (one
+    vector for all rows) or more. mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the
+    loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four steps of k: what comes next, which
+    the hardware would not fetch beyond the end of a page.
     """
 
     @intrinsic
@@ -227,6 +227,24 @@ def copy_line(typingctx, zero, source, out):
     return types.void(zero, types.intp, types.intp), codegen
 
 
+def _widen(context: Any, builder: Any, source: Any, kind: Any, scalar: Any, n: int) -> Any:
+    """Load n numbers of `kind` that lie side by side, as floats of the type `scalar`."""
+    stored, vec = context.get_data_type(kind), ir.VectorType(scalar, n)
+    raw = builder.load(builder.bitcast(source, ir.VectorType(stored, n).as_pointer()), align=1)
+    if not isinstance(kind, types.Float):
+        return builder.sitofp(raw, vec) if getattr(kind, "signed", False) else builder.uitofp(raw, vec)
+    if stored == scalar:
+        return raw
+    return builder.fpext(raw, vec) if isinstance(scalar, ir.DoubleType) else builder.fptrunc(raw, vec)
+
+
+def _store_panel(builder: Any, value: Any, out: Any, itemsize: int) -> Any:
+    """Store a panel and return 0 if all of it is finite, else not."""
+    builder.store(value, builder.inttoptr(out, value.type.as_pointer()), align=itemsize)
+    wrong = builder.fcmp_unordered("uno", builder.fsub(value, value), ir.Constant(value.type, None))  # inf - inf and nan - nan are nan
+    return builder.zext(builder.bitcast(wrong, ir.IntType(value.type.count)), I64)
+
+
 @intrinsic
 def add_line(typingctx, zero, source, out):
     """Add the numbers of one line of a panel to those at another address."""
@@ -268,24 +286,35 @@ def convert_panel(typingctx, zero, source, out, scale, shift):
 
     def codegen(context, builder, sig, args):
         _, source, out, scale, shift = args
-        stored = context.get_data_type(kind)
-        raw = builder.load(builder.bitcast(source, ir.VectorType(stored, n).as_pointer()), align=1)
-        if isinstance(kind, types.Float):
-            value = raw if stored == scalar else builder.fpext(raw, vec) if itemsize == 8 else builder.fptrunc(raw, vec)
-        else:
-            value = builder.sitofp(raw, vec) if getattr(kind, "signed", False) else builder.uitofp(raw, vec)
 
         def spread(x: Any) -> Any:
             x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
             return _shuffle(builder, x, x, [0] * n)
 
-        value = builder.fadd(builder.fmul(value, spread(scale)), spread(shift))
-        builder.store(value, builder.inttoptr(out, vec.as_pointer()), align=itemsize)
-        wrong = builder.fcmp_unordered("uno", builder.fsub(value, value), ir.Constant(vec, None))  # inf - inf and nan - nan are nan
-        bits = builder.bitcast(wrong, ir.IntType(n))
-        return builder.zext(bits, I64)
+        value = _widen(context, builder, source, kind, scalar, n)
+        return _store_panel(builder, builder.fadd(builder.fmul(value, spread(scale)), spread(shift)), out, itemsize)
 
     return types.intp(zero, source, types.intp, zero, zero), codegen
+
+
+@intrinsic
+def convert_columns(typingctx, zero, source, out, scales, shifts):
+    """Write out = source * scales + shifts as `convert_panel`, with a factor and a shift for each column: in float64, rounded to out once.
+
+    `scales` and `shifts` are addresses of float64 numbers.
+    """
+    scalar, itemsize, _ = _float_type(zero)
+    n, kind = PANEL_BYTES // itemsize, source.dtype
+    double = ir.VectorType(ir.DoubleType(), n)
+
+    def codegen(context, builder, sig, args):
+        _, source, out, *addresses = args
+        scale, shift = (builder.load(builder.inttoptr(at, double.as_pointer()), align=8) for at in addresses)
+        value = _call(builder, "fma", _widen(context, builder, source, kind, ir.DoubleType(), n), scale, shift)
+        value = value if itemsize == 8 else builder.fptrunc(value, ir.VectorType(scalar, n))
+        return _store_panel(builder, value, out, itemsize)
+
+    return types.intp(zero, source, types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic

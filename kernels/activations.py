@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._bits import absolute, like
 from ._arrays import check_alike, check_apart, check_place
+from ._bits import absolute, like
 from ._elements import copy_elements, sum_elements
 from ._factory import Activation, in_place, in_place_of_gradient, nothing, switch
 from ._jit import Kernel, helper, inline, jit, kernel, named

@@ -219,7 +219,7 @@ class Dense:
 
     def emit(self, program: Program, X: Value) -> tuple[Value, Callable[[int], int]]:
         """Add the way forward; return the outputs, and what adds the way back."""
-        rows, width = program.rows, program.width
+        rows = program.rows
         work = float(rows * self.n_in * self.n_out)
         P, shares = program.panels(self.n_out), program.shares(work)
         panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1

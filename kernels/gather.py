@@ -1,6 +1,7 @@
 """The gather of minibatches: rows of any plain array, by index, into panels of the network's dtype.
 
-Rows are scaled and converted on the way, so an array of bytes, a strided view or a memory map is never copied whole. Rows that are
+Rows are scaled and converted on the way, so an array of bytes, a strided view or a memory map is never copied whole. A factor
+and a shift for each column are applied in float64: a column of numbers near 1e9 keeps what tells its rows apart. Rows that are
 taken at random are asked for well before they are used: one that has to be waited for costs more than a small network's step.
 """
 
@@ -14,11 +15,11 @@ import numpy as np
 from numba import carray, types
 from numpy.typing import NDArray
 
-from ._bits import like
+from ._bits import fma, like
 from ._checks import check_read, check_whole, check_written, overlap
-from ._jit import address as address_of_function
 from ._jit import DTYPES, helper, jit, kernel, task
-from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of
+from ._jit import address as address_of_function
+from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_columns, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of
 from .plan import Array
 from .program import task_address
 from .records import F, I, Record, address
@@ -40,6 +41,8 @@ SOURCE = Record(
     batch=(I, "rows in a minibatch"),
     scale=(F, "X * scale + shift is placed"),
     shift=(F, "X * scale + shift is placed"),
+    scales=(I, "address of a factor for each column, as float64, or 0: `scale` is for all"),
+    shifts=(I, "address of a shift for each column"),
     out=(I, "address of the panels"),
     stride=(I, "numbers from one minibatch to the next"),
     jump=(I, "numbers from one panel to the next"),
@@ -76,16 +79,29 @@ def _gather_task(source_tag, zero, t, S):
             prefetch(ahead + row_size - 1)
         else:
             ahead = source
-        for p in range(whole):
-            prefetch(ahead + p * panel_bytes)
-            wrong |= convert_panel(zero, pointer_as(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
-        for p in range(whole, (S.n + width - 1) // width):
-            first = p * width
-            line = carray(pointer(zero, target + p * S.jump * itemsize), width)
-            for j in range(first, min(S.n, first + width)):
-                value = like(zero, carray(pointer_as(source_tag, source + j * S.column_bytes), 1)[0]) * factor + offset
-                line[j - first] = value
+        if S.scales != 0:
+            for p in range(whole):
+                prefetch(ahead + p * panel_bytes)
+                columns, place = p * width * 8, target + p * S.jump * itemsize
+                panel = pointer_as(source_tag, source + p * panel_bytes)
+                wrong |= convert_columns(zero, panel, place, S.scales + columns, S.shifts + columns)
+            scales, shifts = carray(pointer(0.0, S.scales), S.n), carray(pointer(0.0, S.shifts), S.n)
+            for j in range(whole * width, S.n):
+                number = carray(pointer_as(source_tag, source + j * S.column_bytes), 1)[0]
+                value = like(zero, fma(np.float64(number), scales[j], shifts[j]))
+                carray(pointer(zero, target + j // width * S.jump * itemsize), width)[j % width] = value
                 wrong |= 0 if value - value == zero else 1
+        else:
+            for p in range(whole):
+                prefetch(ahead + p * panel_bytes)
+                wrong |= convert_panel(zero, pointer_as(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
+            for p in range(whole, (S.n + width - 1) // width):
+                first = p * width
+                line = carray(pointer(zero, target + p * S.jump * itemsize), width)
+                for j in range(first, min(S.n, first + width)):
+                    value = like(zero, carray(pointer_as(source_tag, source + j * S.column_bytes), 1)[0]) * factor + offset
+                    line[j - first] = value
+                    wrong |= 0 if value - value == zero else 1
         if wrong != 0 and first_bad < 0:
             first_bad = index
         i += 1
@@ -164,18 +180,22 @@ class Gather:
         self.task, self.where = task_address(gather_rows, dtype), address(self.record)
         self._read: tuple[Any, ...] = ()
 
-    def __call__(self, X: Array, order: NDArray[np.int64], first: int, rows: int, scale: float, shift: float, team: int) -> int:
+    def __call__(
+        self, X: Array, order: NDArray[np.int64], first: int, rows: int, scale: float | Array, shift: float | Array, team: int
+    ) -> int:
         """Place the rows of an order, or where it is empty `rows` from the first on; return one that is not finite, or -1."""
         self.read(X.dtype, scale, shift)
         row_bytes, column_bytes = X.strides
         return int(gather_some(self.task, self.where, address(X), row_bytes, column_bytes, order, first, rows, self.bad, team))
 
-    def read(self, kind: np.dtype[Any], scale: float, shift: float) -> None:
+    def read(self, kind: np.dtype[Any], scale: float | Array, shift: float | Array) -> None:
         """Say what the next rows are converted from, and how they are scaled."""
-        if (kind, scale, shift) != self._read:
+        by_column = isinstance(scale, np.ndarray)
+        if by_column or (kind, scale, shift) != self._read:
             record = self.record[0]
-            record["scale"], record["shift"], record["convert"] = scale, shift, _convert_address(kind, self.dtype)
-            self._read = kind, scale, shift
+            record["scale"], record["shift"] = (1.0, 0.0) if by_column else (scale, shift)
+            record["scales"], record["shifts"] = (address(scale), address(shift)) if by_column else (0, 0)
+            record["convert"], self._read = _convert_address(kind, self.dtype), (kind, scale, shift)
 
 
 @functools.cache

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._bits import absolute, like
 from ._arrays import check_alike, check_apart, check_place, is_integer
+from ._bits import absolute, like
 from ._elements import sum_elements
 from ._factory import Loss, loss_checks, sum_and_gradient
 from ._jit import inline, kernel

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numba import carray
 
 from . import _door
 from ._bits import like
+from ._factory import Activation, Loss
 from ._jit import helper, task
 from ._math import exp, log
 from ._tile import PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
-from ._factory import Activation, Loss
 from .activations import ACTIVATIONS, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX
 from .dense import activation_back, apply, elements, place_gradient
 from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, LOSSES
 from .panels import panels
+from .plan import Array
 from .program import Program, Value
 from .records import NOW, F, I, Record
 
@@ -65,16 +65,17 @@ class Objective:
         Whether the loss is a mean over the rows of a minibatch, or a sum.
     delta : float
         Of the Huber loss.
-    scale, shift : float
-        X * scale + shift is what the first layer sees.
+    scale, shift : float, or float64 arrays of shape (n_features,)
+        X * scale + shift is what the first layer sees: with numbers calculated in the plan's dtype, with arrays in float64
+        and rounded once.
     """
 
     loss: int | Loss
     outputs_scale: float = 1.0
     mean_rows: bool = True
     delta: float = 1.0
-    scale: float = 1.0
-    shift: float = 0.0
+    scale: float | Array = 1.0
+    shift: float | Array = 0.0
 
     def __post_init__(self) -> None:
         for name, value in _door.objective_fields(self).items():

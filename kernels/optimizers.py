@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._bits import like
 from ._arrays import check_alike, check_apart
+from ._bits import like
 from ._factory import Rule
 from ._jit import helper, inline, kernel
 

@@ -50,7 +50,7 @@ class _Bound:
         program.now["inputs"] = address(self.inputs)
         self.count, self.now = program.marks["end"], address(program.now)
 
-    def __call__(self, X: Array, out: Array, scale: float, shift: float, team: int) -> int:
+    def __call__(self, X: Array, out: Array, scale: float | Array, shift: float | Array, team: int) -> int:
         gather, (row_bytes, column_bytes) = self.gather, X.strides
         gather.read(X.dtype, scale, shift)
         phases, now = self.program.where, self.now
@@ -78,7 +78,15 @@ class Predictor:
         self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
         self._spare: dict[tuple[int, bool, int], list[_Bound]] = {}
 
-    def __call__(self, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
+    def __call__(
+        self,
+        X: Array,
+        *,
+        logits: bool = False,
+        n_threads: int = 1,
+        scale: float | Array = 1.0,
+        shift: float | Array = 0.0,
+    ) -> Array:
         """Return the outputs of the last layer, (n, n_outputs); see `kernels.predict`."""
         plan = self.plan
         n_rows = len(X)
@@ -110,7 +118,16 @@ _predictors: dict[tuple[Plan, int], Predictor] = {}
 KEPT = 8
 
 
-def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_threads: int = 1, scale: float = 1.0, shift: float = 0.0) -> Array:
+def predict(
+    plan: Plan,
+    parameters: Array,
+    X: Array,
+    *,
+    logits: bool = False,
+    n_threads: int = 1,
+    scale: float | Array = 1.0,
+    shift: float | Array = 0.0,
+) -> Array:
     """Return the outputs of the last layer, (n, n_outputs); with `logits` what its activation is applied to.
 
     Parameters
@@ -121,8 +138,9 @@ def predict(plan: Plan, parameters: Array, X: Array, *, logits: bool = False, n_
     X : ndarray of shape (n, plan.widths[0]), any real dtype and layout
     logits : bool
     n_threads : int
-    scale, shift : float
-        X * scale + shift is what the first layer sees.
+    scale, shift : float, or float64 arrays of shape (n_features,)
+        X * scale + shift is what the first layer sees: with numbers calculated in the plan's dtype, with arrays in float64
+        and rounded once.
 
     Raises
     ------

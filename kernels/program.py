@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from ._jit import address as address_of_function
 from ._jit import DTYPES, jit, max_threads
+from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES
-from .plan import Array, aligned_zeros
-from .records import NOW, OP, PHASE, Record, address, new_array
 from .hardware import fma_peak
+from .plan import aligned_zeros
+from .records import NOW, OP, PHASE, address, new_array
 from .team import TEAM_WORK, run_tasks, share
 
 __all__ = ["Operation", "Phase", "Profile", "Program", "Value", "task_address"]

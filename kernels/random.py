@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ._bits import like, polynomial
 from ._arrays import check_alike, check_place, is_integer, one_dtype
+from ._bits import like, polynomial
 from ._elements import copy_elements
 from ._jit import helper, inline, kernel
 from ._math import log

@@ -17,9 +17,9 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+
 from . import _jit
 from ._jit import helper, jit
 from ._tile import call

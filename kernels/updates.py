@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._jit import task
 from ._factory import Rule
+from ._jit import task
 from ._tile import PANEL_BYTES, call, width_of, zero_of
 from .optimizers import OPTIMIZERS
 from .program import Program, task_address

@@ -2,12 +2,14 @@ import json
 import os
 import pickle
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
 from fastnn import SGD, CrossEntropy, Dense, DivergedError, Dropout, Huber, Scale, Sequential, checkpoints
+from tests.numerics import assert_same_bits
 
 rng = np.random.default_rng(5)
 X = rng.normal(size=(30, 4))
@@ -78,7 +80,7 @@ def test_the_file_has_plain_arrays(saved):
 
 def check_refused(path, data):
     path.write_bytes(data)
-    with pytest.raises(ValueError, match="must be an intact network saved by fastnn; got a file with|format 1 or older") as caught:
+    with pytest.raises(ValueError, match="must be an intact network saved by fastnn; got a file with|format 2 or older") as caught:
         Sequential.load(path)
     assert type(caught.value) is ValueError
     assert str(path) in str(caught.value)
@@ -152,7 +154,8 @@ def rewritten(path, change, arrays=None):
         lambda s: s["layers"][1].update(surprise=1),
         lambda s: s["layers"][2].update(rate=float("nan")),
         lambda s: s["layers"].append({"kind": "dense", "units": 3, "activation": "relu"}),
-        lambda s: s.update(format=2),
+        lambda s: s.update(format=3),
+        lambda s: s.update(format=0),
         lambda s: s.update(format="1"),
     ],
 )
@@ -163,8 +166,8 @@ def test_settings_that_make_no_network_are_refused(saved, change):
 
 def test_a_newer_format_says_so(saved):
     _, path = saved
-    path.write_bytes(rewritten(path, lambda s: s.update(format=2)))
-    with pytest.raises(ValueError, match="must be a network of format 1 or older; got format 2. Update fastnn."):
+    path.write_bytes(rewritten(path, lambda s: s.update(format=3)))
+    with pytest.raises(ValueError, match="must be a network of format 2 or older; got format 3. Update fastnn."):
         Sequential.load(path)
 
 
@@ -172,6 +175,16 @@ def test_a_file_without_names_of_columns_is_read(saved):
     _, path = saved
     path.write_bytes(rewritten(path, lambda s: s.pop("feature_names")))
     assert Sequential.load(path).feature_names is None
+
+
+def test_a_file_of_format_1_loads():
+    path = Path(__file__).parents[1] / "fixtures" / "format_1.safetensors"
+    assert b'\\"format\\": 1' in path.read_bytes()[:2000]
+    net = Sequential.load(path)
+    assert repr(net.layers[0]) == "Scale(scale=0.0078125, shift=-1.0)"
+    assert net.loss == Huber(0.5)
+    actual, expected = net.predict(np.array(net.metadata["X"], np.uint8)), np.array(net.metadata["outputs"], np.float32)
+    assert_same_bits(actual, expected)
 
 
 def test_weights_that_are_not_finite_are_refused(saved):

@@ -97,8 +97,9 @@ def test_train_and_predict_text_classes_of_a_table(capsys, flowers, tmp_path):
 def test_train_and_predict_numbers_on_any_scale(capsys, houses, tmp_path):
     model, answers = tmp_path / "houses.safetensors", tmp_path / "answers.txt"
     status, out, err = run(capsys, "train", houses, "--target", "price", "--epochs", 60, "--batch-size", 16, "--save", model)
-    *_, error, score = out.splitlines()
-    assert (status, score[:8], error[:9]) == (0, "test R2 ", "test MAE ")
+    *_, root, error, score = out.splitlines()
+    assert (status, root[:10], error[:9], score[:8]) == (0, "test RMSE ", "test MAE ", "test R2 ")
+    assert 0 < float(error.split()[-1]) <= float(root.split()[-1]) < 50_000
     assert float(score.split()[-1]) > 0.99
     status, out, err = run(capsys, "predict", model, houses, "--out", answers)
     assert (status, out) == (0, "")
@@ -207,6 +208,21 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--save", "nowhere/model"], "save must name a file in a folder that exists and can be written; got 'nowhere/model'"),
         (["--plot", "curves.xyz"], "plot must end in one of .*; got 'curves.xyz'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--test", "0.5"], "unrecognized arguments: --test$"),
+        (["--epoch", "1"], "unrecognized arguments: --epoch$"),
+        (["--target", "y"], "target must be left out for digits, it is for .csv; got 'y'"),
+        (["--test-split", "0.5"], "test_split must be left out for digits, it is for .csv and .npz; got 0.5"),
+        (["--task", "regression"], "task must be left out for digits"),
+        (["--no-header"], "header must be left out for digits"),
+        (["--ignore", "a"], "ignore must be left out for digits"),
+        (["--data-dir", "."], "data_dir must be left out for digits, it is for mnist and fashion-mnist; got '.'"),
+        (["table.npz", "--target", "y"], "target must be left out for table.npz"),
+        (["table.csv", "--data-dir", "."], "data_dir must be left out for table.csv"),
+        (["--optimizer", "lbfgs", "--schedule", "cosine"], "schedule must be left out for lbfgs, which takes all rows at once; got 'cosine'"),
+        (["--optimizer", "conjugate_gradient", "--batch-size", "9"], "batch_size must be left out for conjugate_gradient"),
+        (["--optimizer", "lbfgs", "--learning-rate", "0.1"], "learning_rate must be left out"),
+        (["--optimizer", "lbfgs", "--dropout", "0.1"], "dropout must be left out"),
+        (["--layers", "1000000000000"], "network and data must fit into the memory; got: .* Take smaller --layers or fewer rows"),
         (["--learning-rate", "1e30", "--optimizer", "sgd"], "loss must be finite; got NaN or infinity at epoch"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -228,7 +244,9 @@ def test_train_refuses_bad_input_in_one_sentence(capsys, tmp_path, monkeypatch, 
         (["--ignore", "numbr"], "ignore must be a column of"),
         (["--task", "regression"], "the targets of .* must be numbers for a regression"),
         (["--no-header"], "line 1, column 'column 0' must hold a finite number; got 'number'. Leave out columns of text"),
-        (["--target", "number"], "column 'kind' must hold a finite number; got 'iris'"),
+        (["--target", "number"], "column 'kind' must hold a finite number; got 'iris'. .* name the target if this is it"),
+        (["--ignore", "number,kind"], "ignore must not name the target, by default the last column; got 'kind'"),
+        (["--target", "2", "--ignore", "weight"], "ignore must not name the target, by default the last column; got 'weight'"),
         (["--test-split", "1"], "test_split must be a share from 0 to below 1; got 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -254,6 +272,114 @@ def test_train_refuses_arrays_that_do_not_fit(capsys, tmp_path):
         assert "must hold X of shape (n_samples, n_features) with as many targets y; got X (3" in err
 
 
+TABLE = np.random.default_rng(0).normal(size=(60, 3))
+LABELS = (TABLE[:, 0] > 0).astype(int)
+
+
+def changed(A, at, value):
+    """Return a copy with another number somewhere."""
+    A = np.array(A, float)
+    A[at] = value
+    return A
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"X": changed(TABLE, (37, 2), np.nan)}, r"X of data.npz must be finite; got nan in row 37, column 2\.$"),
+        ({"X": changed(TABLE, (5, 0), -np.inf)}, r"X of data.npz must be finite; got -inf in row 5, column 0\.$"),
+        ({"X": TABLE.astype(str)}, "X of data.npz must hold real numbers; got dtype <U"),
+        ({"X": TABLE.astype(int).astype("datetime64[D]")}, "X of data.npz must hold real numbers; got dtype datetime64"),
+        ({"X": TABLE.astype(object)}, r"data.npz must be a whole npz file of plain arrays; got an array of Python objects\."),
+        ({"X": np.zeros((60, 0))}, "X of data.npz must have at least one row and one column; got shape"),
+        ({"y": changed(LABELS, 11, np.nan)}, "the targets of data.npz must be finite; got nan in row 11"),
+        ({"y": TABLE[:, 0] * np.inf}, "the targets of data.npz must be finite; got"),
+        ({"X_test": TABLE[:, :2], "y_test": LABELS}, r"X_test and y_test with columns as those of X and y; got X \(60, 3\), .*X_test \(60, 2\)"),
+        ({"X_test": changed(TABLE, (9, 1), np.nan), "y_test": LABELS}, "X_test of data.npz must be finite; got nan in row 9, column 1"),
+        ({"X_test": TABLE, "y_test": np.eye(2)[LABELS]}, r"columns as those of X and y; .* y_test \(60, 2\)"),
+        ({"X_test": TABLE, "y_test": LABELS.astype(str)}, "columns as those of X and y; .* y of dtype int64 and y_test of <U"),
+        ({"X_test": changed(TABLE, (3, 1), 1e50), "y_test": LABELS}, "X_test of data.npz must fit into float32 as it is scaled; got numbers from .* to 1e"),
+    ],
+)
+def test_train_refuses_arrays_before_the_training(capsys, tmp_path, monkeypatch, arrays, message):
+    monkeypatch.chdir(tmp_path)
+    np.savez("data.npz", **{"X": TABLE, "y": LABELS, **arrays})
+    status, out, err = run(capsys, "train", "data.npz")
+    assert (status, out, len(err.splitlines())) == (1, "", 1)
+    assert re.search(message, err)
+
+
+def test_huge_numbers_are_standardized_or_refused(capsys, tmp_path):
+    np.savez(tmp_path / "data.npz", X=TABLE * 1e200, y=LABELS)
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--layers", 8, "--quiet", "--epochs", 60)
+    assert (status, err) == (0, "")
+    assert float(out.split()[-1]) > 0.8
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--no-standardize")
+    assert (status, out) == (1, "")
+    assert "data.npz must fit into float32 as it is scaled" in err
+    np.savez(tmp_path / "data.npz", X=TABLE, y=TABLE[:, 0], X_test=TABLE[:2], y_test=np.array([0.5, 1e39]))
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--no-standardize")
+    assert (status, out) == (1, "")
+    assert "data.npz must fit into float32; got 1e+39 in row 1" in err
+
+
+def test_one_hot_targets_of_an_npz_file_are_classes(capsys, tmp_path):
+    np.savez(tmp_path / "data.npz", X=TABLE, y=np.eye(2)[LABELS], X_test=TABLE[:9], y_test=np.eye(2)[LABELS[:9]])
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--layers", 8, "--epochs", 1)
+    assert status == 0
+    assert out.splitlines()[0].endswith("rows of 3 features, 2 classes")
+
+
+def test_few_rows_of_whole_numbers_are_a_regression(capsys, tmp_path):
+    prices = (1000 * (TABLE[:40, 0] + TABLE[:40, 1]) + 5000).astype(int)
+    np.savetxt(tmp_path / "prices.csv", np.c_[TABLE[:40], prices], delimiter=",", header="a,b,c,price", comments="", fmt="%.9g")
+    status, out, err = run(capsys, "train", tmp_path / "prices.csv", "--epochs", 1)
+    assert status == 0
+    assert out.splitlines()[0].endswith("3 features, regression; the loss is that of standardized targets")
+
+
+def test_validation_lines_of_a_regression_are_in_its_units(capsys, houses):
+    status, out, err = run(capsys, "train", houses, "--epochs", 3, "--validation-split", 0.2)
+    found = [dict(re.findall(r"(\w+) ([-\d.e+]+)", line)) for line in out.splitlines() if line.startswith("epoch")]
+    assert all(float(one["val_mean_absolute_error"]) > 1000 for one in found)
+    assert all(float(one["val_root_mean_squared_error"]) > 1000 for one in found)
+    assert all(float(one["val_loss"]) < 10 for one in found)
+
+
+def test_numbers_far_from_zero_are_predicted_with_their_digits(capsys, tmp_path):
+    y = TABLE[:, 0] + 1e8
+    np.savez(tmp_path / "data.npz", X=np.c_[TABLE, np.full(60, 1.7e9)], y=y)
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--layers", 8, "--batch-size", 4, "--quiet", "--save", tmp_path / "model")
+    assert 0.5 < float(out.split()[-1]) < 1
+    status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / "data.npz")
+    assert np.std(np.array(out.split(), float) - y) < 0.6
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "conjugate_gradient"])
+def test_optimizers_over_all_rows_show_no_steps(capsys, optimizer):
+    pytest.importorskip("scipy")
+    status, out, err = run(capsys, "train", "--layers", "8", "--epochs", 2, "--optimizer", optimizer)
+    assert status == 0
+    assert re.search(rf"dropout 0, .*; {optimizer}, all rows at once, \d+ threads", out.splitlines()[1])
+
+
+def test_the_score_is_printed_before_the_file_is_written(capsys, tmp_path, monkeypatch):
+    def full(network, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(fastnn.Sequential, "save", full)
+    status, out, err = run(capsys, "train", *QUICK, "--save", tmp_path / "model")
+    assert (status, out[:14]) == (1, "test accuracy ")
+    assert err == f"fastnn: {tmp_path / 'model'}: No space left on device\n"
+
+
+def test_help_says_what_files_hold(capsys):
+    status, out, err = run(capsys, "train", "--help")
+    text = " ".join(out.split())
+    assert "X_test and y_test to test on rows of their own" in text
+    assert "at most 50 with five rows each on average" in text
+
+
 # problems
 
 
@@ -263,18 +389,36 @@ def test_train_refuses_arrays_that_do_not_fit(capsys, tmp_path):
         (np.array([3, 5, 3]), ("3", "5")),
         (np.array([True, False, True]), ("False", "True")),
         (np.array(["b", "a", "b"]), ("a", "b")),
+        (np.array([0.0, 1.0, 0.0]), ("0.0", "1.0")),
+        (np.repeat([1.0, 2.0, 3.0], 5), ("1.0", "2.0", "3.0")),
+        (np.repeat(np.arange(50), 5), tuple(map(str, range(50)))),
         (np.arange(100), None),
-        (np.array([0.0, 1.0, 0.0]), None),
+        (np.repeat(np.arange(51), 5), None),
+        (np.repeat([4, 5, 6], [5, 5, 4]), None),  # fewer than five rows each
+        (np.repeat([0.0, 0.5], 9), None),
         (np.zeros((3, 2), np.int64), None),
+        (np.array([[0.5, 0.5], [1.0, 0.0]]), None),
     ],
 )
-def test_few_integers_and_text_are_classes(y, classes):
+def test_few_whole_numbers_and_text_are_classes(y, classes):
     labels, actual = problems.encode_targets("file", y, None)
     assert actual == classes
     if classes:
         np.testing.assert_array_equal(np.array(classes)[labels], y.astype(str))
     else:
         np.testing.assert_array_equal(labels, y.reshape(len(y), -1))
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float64])
+def test_rows_with_a_single_one_are_classes(dtype):
+    labels, one_hot = np.array([2, 0, 1, 2]), np.eye(4, dtype=dtype)[[2, 0, 1, 2]]
+    actual, classes = problems.encode_targets("file", one_hot, None)
+    np.testing.assert_array_equal(actual, labels)
+    assert classes == ("0", "1", "2", "3")
+    assert problems.encode_targets("file", one_hot, "classification")[1] == classes
+    assert problems.encode_targets("file", one_hot, "regression")[1] is None
+    with pytest.raises(ValueError, match="must be one column of at least 2 classes"):
+        problems.encode_targets("file", one_hot + one_hot.astype(int), "classification")
 
 
 def test_split_is_stratified_disjoint_and_complete():
@@ -299,6 +443,31 @@ def test_predict_refuses_tables_it_cannot_use(capsys, houses, tmp_path, content,
     status, out, err = run(capsys, "predict", model, table)
     assert (status, out, len(err.splitlines())) == (1, "", 1)
     assert re.search(message, err)
+
+
+def test_predict_prints_a_line_a_row_for_names_with_line_breaks(capsys, tmp_path):
+    np.savez(tmp_path / "data.npz", X=TABLE, y=np.where(LABELS, "up\nwards", "down\r"))
+    run(capsys, "train", tmp_path / "data.npz", *QUICK, "--save", tmp_path / "model")
+    status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / "data.npz")
+    assert (len(out.splitlines()), set(out.splitlines())) == (60, {"up\\nwards", "down\\r"})
+
+
+def test_a_saved_network_knows_whether_its_file_had_names(capsys, tmp_path):
+    lines = "".join(f"{a:.4f},{b:.4f},{label}\n" for (a, b, _), label in zip(TABLE, LABELS))
+    (tmp_path / "years.csv").write_text("2019,2020,2021\n" + lines)
+    (tmp_path / "bare.csv").write_text(lines)
+    for table, option, columns in (("years", "--header", ("2019", "2020")), ("bare", "--no-header", (0, 1))):
+        model, path = tmp_path / f"{table}.model", tmp_path / f"{table}.csv"
+        run(capsys, "train", path, option, *QUICK, "--save", model)
+        metadata = fastnn.Sequential.load(model).metadata
+        assert tuple(metadata["columns"]) == columns
+        status, out, err = run(capsys, "predict", model, path)
+        assert (status, len(out.splitlines())) == (0, 60)
+
+
+def test_predict_takes_no_abbreviations(capsys):
+    status, out, err = run(capsys, "predict", "model", "file.csv", "--thread", "1")
+    assert (status, err) == (2, "fastnn: unrecognized arguments: --thread 1\n")
 
 
 def test_predict_refuses_files_that_are_no_model(capsys, houses):

@@ -42,7 +42,13 @@ def test_metrics_follow_the_loss():
     assert metrics_for(CrossEntropy(), one_hot, outputs) == {"accuracy": 0.5}
     assert metrics_for(CrossEntropy(), np.array([2, 0]), np.log(outputs)) == {"accuracy": 0.5}
     assert list(metrics_for(BinaryCrossEntropy(), one_hot, outputs)) == ["accuracy"]
-    assert list(metrics_for(SquaredError(), one_hot, outputs)) == ["mean_absolute_error", "mean_squared_error", "max_error", "r2"]
+    assert list(metrics_for(SquaredError(), one_hot, outputs)) == [
+        "mean_absolute_error",
+        "mean_squared_error",
+        "root_mean_squared_error",
+        "max_error",
+        "r2",
+    ]
 
 
 # Shapes.

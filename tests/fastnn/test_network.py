@@ -49,7 +49,14 @@ def test_evaluate_of_a_regression():
     y = rng.normal(size=(37, 2))
     error = net.predict(X) - y
     actual = net.evaluate(X, y)
-    assert list(actual) == ["loss", "mean_absolute_error", "mean_squared_error", "max_error", "r2"]
+    assert list(actual) == [
+        "loss",
+        "mean_absolute_error",
+        "mean_squared_error",
+        "root_mean_squared_error",
+        "max_error",
+        "r2",
+    ]
     assert actual["loss"] == pytest.approx(actual["mean_squared_error"], rel=1e-13) == pytest.approx(np.mean(error**2), rel=1e-13)
     assert actual["mean_absolute_error"] == pytest.approx(np.mean(np.abs(error)), rel=1e-13)
 
