@@ -275,8 +275,7 @@ class Sequential:
         try:
             return kernels.predict(self.plan, self._parameters, X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
         except RowError as error:
-            row = error.row
-        validation.unusable(X, row, scale, shift, self.dtype)
+            validation.unusable(X, error.row, scale, shift, self.dtype)
 
     def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
@@ -313,10 +312,9 @@ class Sequential:
         X, y = self.check_data(chosen, X, y)
         try:
             value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, self._objective(chosen), n_threads=threads)
-            return value, gradient
         except RowError as error:
-            row = error.row
-        validation.unusable(X, row, *self.scaling, self.dtype)
+            validation.unusable(X, error.row, *self.scaling, self.dtype)
+        return value, gradient
 
     def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
         """Take one optimizer step with all rows as one minibatch, and return the loss before it.

@@ -187,7 +187,7 @@ def finite(name: str, A: Array) -> None:
 def unusable(X: Array, row: int, scale: float, shift: float, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
     """Raise for a row whose numbers leave the range of the network's dtype when they are converted and scaled."""
     column = int(np.argmin(_stays_finite(X[row], scale, shift, dtype)))
-    raise ValueError(f"{name} must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.")
+    raise ValueError(f"{name} must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.") from None
 
 
 def usable(name: str, X: Array, scale: float, shift: float, dtype: np.dtype[Any]) -> None:
