@@ -31,7 +31,7 @@ def fit(n_threads=2):
         W = np.empty((a, b), np.float32)
         kernels.random_uniform(1, i, -0.1, 0.1, W)
         plan.set_weight(parameters, i, W, np.zeros(b))
-    objective, adam = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+    objective, adam = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0]
     trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)
     for step in range(0, 30):
         trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
