@@ -114,7 +114,7 @@ class Bound:
             H[field] = _tasks()[index].address(plan.dtype) if wanted else 0
         H[net.SIZE], H[net.SEED], H[net.MEAN_ROWS] = plan.parameters_size, plan.seed, objective.mean_rows
         if loss != CROSS_ENTROPY:
-            element_loss = loss if isinstance(loss, Loss) else LOSSES[loss]
+            element_loss = self.element_loss = loss if isinstance(loss, Loss) else LOSSES[loss]
             self.loss_values = np.array((objective.delta,) if loss == HUBER else element_loss.parameters, np.float64)
             H[net.LOSS_CODE], H[net.LOSS_VALUES] = -1, self.loss_values.ctypes.data
             H[net.ELEMENT_LOSS] = element_loss.task.address(plan.dtype)
@@ -129,7 +129,7 @@ class Bound:
         if gradient is not None:
             H[net.GRADIENT] = gradient.ctypes.data
         if state is not None:
-            chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
+            chosen = self.rule = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
             self.hyper = chosen.record(hyper)
             H[net.STATE], H[net.HYPER], H[net.RULE] = state.ctypes.data, self.hyper.ctypes.data, chosen.task.address(plan.dtype)
         self.penalties = np.array(plan.penalties)
