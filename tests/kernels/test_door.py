@@ -229,7 +229,7 @@ def test_nopython_code_gets_the_literal_sentence():
 
     a, b = floats((N, M), np.float32), floats((N, M), np.float32)
     for kind, c, sentence in (
-        (0, a, "relu_backward: out must share no memory with saved"),
+        (0, a, "relu_backward: out must be dA itself or share no memory with saved and dA"),
         (0, np.zeros((M, N), np.float32), "relu_backward: dA and out must have the shape of saved"),
         (1, a[::-1], "squared_error: dA must share no memory with A and T"),
         (2, np.zeros_like(a), "dropout_forward: seed must be at least 0"),

@@ -279,3 +279,18 @@ def test_listeners_hear_of_a_compilation(tmp_path):
             NUMBA_CACHE_DIR=str(tmp_path),
         ).stdout
     )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("NUMBA_DISABLE_JIT", "1", "NUMBA_DISABLE_JIT must be 0 or left out; got 1."),
+        ("FASTNN_VECTOR_BYTES", "7", "FASTNN_VECTOR_BYTES must be 16, 32 or 64, or 0 for what the machine has; got '7'."),
+        ("FASTNN_VECTOR_BYTES", "wide", "FASTNN_VECTOR_BYTES must be 16, 32 or 64, or 0 for what the machine has; got 'wide'."),
+    ],
+)
+def test_settings_that_cannot_be_are_named_at_import(variable, value, sentence):
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), variable: value}
+    done = subprocess.run([sys.executable, "-c", "import kernels"], env=variables, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {sentence}")
