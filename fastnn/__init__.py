@@ -6,6 +6,7 @@ check_kernels()
 
 from . import losses, optimizers  # noqa: E402
 from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
+from .custom import Activation, check_gradient  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .initializers import Initializer  # noqa: E402
 from .layers import Dense, Dropout, Scale, Standardize  # noqa: E402
@@ -18,6 +19,7 @@ from .training import DivergedError, History  # noqa: E402
 __version__ = "0.1.0"
 
 __all__ = [
+    "Activation",
     "Constant",
     "Cosine",
     "Dense",
@@ -36,6 +38,7 @@ __all__ = [
     "Step",
     "StopWhen",
     "TimeLimit",
+    "check_gradient",
     "load_digits",
     "load_fashion_mnist",
     "load_mnist",

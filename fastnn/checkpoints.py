@@ -13,12 +13,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
 from . import layers, validation
+from .custom import Activation
+from .losses import LOSSES, CustomLoss, Loss
 from .validation import Array
 
 T = TypeVar("T")
@@ -31,6 +33,8 @@ def layer_settings(layer: Any) -> dict[str, Any]:
     """Return a layer as a dict for JSON: its kind and its settings, the initializer left out."""
     kind = next(name for name, one in KINDS.items() if isinstance(layer, one))
     values = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer) if field.name != "initializer"}
+    if isinstance(activation := values.get("activation"), Activation):
+        values["activation"] = {"custom": activation.name, "parameters": activation.parameters}
     return {"kind": kind, **values}
 
 
@@ -91,8 +95,8 @@ def _flush_folder(folder: str) -> None:
             os.close(entry)
 
 
-def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any]], T]) -> T:
-    """Return what `build(settings, layers)` makes of a file; the dense layers have their weights.
+def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any]], T], custom: Mapping[str, Any]) -> T:
+    """Return what `build(settings, layers)` makes of a file; the dense layers have their weights, `custom` has the user's functions by name.
 
     Raises
     ------
@@ -105,7 +109,10 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
         data = file.read()
     try:
         settings, weights = _parse(data)
-        return build(settings, read_layers(settings, weights))
+        settings["loss"] = read_loss(settings["loss"], custom)
+        return build(settings, read_layers(settings, weights, custom))
+    except _Unknown as error:
+        raise ValueError(f"custom must have {error}, which {os.fspath(path)} names; got {list(custom) or None}. Files hold no code.") from None
     except _Newer as error:
         raise ValueError(f"{os.fspath(path)} must be a network of format {FORMAT} or older; got format {error}. Update fastnn.") from None
     except Exception as error:
@@ -114,6 +121,10 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
 
 class _Newer(Exception):
     """The file is of a format from the future."""
+
+
+class _Unknown(Exception):
+    """Says which function of the user's is not given."""
 
 
 class _Damaged(Exception):
@@ -162,13 +173,29 @@ def _weights(arrays: dict[str, Array], settings: dict[str, Any]) -> list[tuple[A
     return [(arrays[W], arrays.get(b, np.zeros(n_out, dtype))) for W, b, n_out in pairs]
 
 
-def read_layers(settings: dict[str, Any], weights: list[tuple[Array, Array]]) -> list[Any]:
+def read_loss(saved: dict[str, Any], custom: Mapping[str, Any]) -> Loss:
+    """Return the loss of a file."""
+    values = {name: value for name, value in saved.items() if name != "name"}
+    loss = LOSSES.get(saved["name"])
+    return dataclasses.replace(_own(saved["name"], CustomLoss, custom) if loss is None else loss, **values)
+
+
+def _own(name: str, kind: type, custom: Mapping[str, Any]) -> Any:
+    """Return a function of the user's by its name."""
+    if not isinstance(custom.get(name), kind):
+        raise _Unknown(f"the {kind.__name__} {name!r}")
+    return dataclasses.replace(custom[name], name=name)
+
+
+def read_layers(settings: dict[str, Any], weights: list[tuple[Array, Array]], custom: Mapping[str, Any]) -> list[Any]:
     """Return the layers of a file, the dense ones with their weights."""
     found, left = [], iter(weights)
     for saved in settings["layers"]:
         values = {name: value for name, value in saved.items() if name != "kind"}
         if saved["kind"] == "dense":
             values["initializer"] = next(left)
+            if isinstance(own := values["activation"], dict):
+                values["activation"] = dataclasses.replace(_own(own["custom"], Activation, custom), parameters=own["parameters"])
         found.append(KINDS[saved["kind"]](**values))
     return found
 

@@ -12,6 +12,7 @@ import numpy as np
 import kernels
 
 from . import validation
+from .custom import Activation
 from .initializers import Initializer, check_initializer
 from .validation import Array
 
@@ -199,8 +200,8 @@ class Dense:
     ----------
     units : int
         The number of outputs.
-    activation : str
-        A name in `fastnn.layers.ACTIVATIONS`; softmax and log_softmax only in the last layer.
+    activation : str or Activation
+        A name in `fastnn.layers.ACTIVATIONS`, or a function of one's own; softmax and log_softmax only in the last layer.
     initializer : str, Initializer, array or pair of arrays, optional
         How the weights start: a name such as "he_normal", the weights `W` of shape (n_in, units), or `(W, b)`. Left
         out, it follows the activation. A bias that is not given starts at zero.
@@ -221,7 +222,7 @@ class Dense:
     """
 
     units: int
-    activation: str = "identity"
+    activation: str | Activation = "identity"
     initializer: str | Initializer | Any = field(default=None, compare=False)
     bias: bool = True
     trainable: bool | Literal["weights", "bias"] = True
@@ -232,7 +233,8 @@ class Dense:
 
     def __post_init__(self) -> None:
         validation.normalize(self, validation.integer, "units", low=1)
-        validation.normalize(self, validation.choice, "activation", choices=ACTIVATIONS)
+        if not isinstance(self.activation, Activation):
+            validation.normalize(self, validation.choice, "activation", choices=ACTIVATIONS)
         check_initializer(self.initializer)
         validation.normalize(self, validation.flag, "bias")
         if not isinstance(self.trainable, (bool, np.bool_, str)) or (isinstance(self.trainable, str) and self.trainable not in ("weights", "bias")):
@@ -244,6 +246,11 @@ class Dense:
     def penalties(self) -> tuple[float, float, float, float]:
         """Return (l1, l2, bias_l1, bias_l2)."""
         return self.l1, self.l2, self.bias_l1, self.bias_l2
+
+    @property
+    def code(self) -> int | kernels.Activation:
+        """Return the activation as the kernels know it."""
+        return self.activation.record if isinstance(self.activation, Activation) else ACTIVATIONS[self.activation]
 
     @property
     def trained(self) -> tuple[bool, bool]:

@@ -6,6 +6,8 @@ independently; the defaults are PyTorch's.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,6 +16,7 @@ import numpy as np
 import kernels
 
 from . import validation
+from .custom import checked_name, checked_parameters
 from .validation import Array
 
 Reduction = Literal["mean", "sum"]
@@ -64,6 +67,10 @@ class Loss:
     def classes(self, y: Array) -> Array:
         """Return the class of each row of checked targets."""
         raise ValueError(f"class_weight must be left out where targets are not classes; got it with {self.name!r}.")
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a file says of the loss."""
+        return {"name": self.name, **dataclasses.asdict(self)}
 
     def check_activation(self, activation: str) -> None:
         """Raise unless a network that ends with `activation` can be trained with this loss."""
@@ -187,6 +194,55 @@ class LogCosh(Loss):
     reason: ClassVar[str] = SquaredError.reason
 
 
+@dataclass(frozen=True, repr=False)
+class CustomLoss(Loss):
+    """Compare numbers by a function of one's own of an output and a target, summed over the outputs.
+
+    Parameters
+    ----------
+    f : function (a, t, *parameters)
+        What an output a adds to the loss where the target is t; see `fastnn.Activation` for what it may be.
+    gradient : function (a, t, *parameters)
+        Its derivative with respect to a. `fastnn.check_gradient` tells whether it is right.
+    parameters : sequence of float
+        Numbers that both are given after a and t.
+    name : str, optional
+        What files call it; left out, the name of `f`.
+    reduction, outputs_reduction, scale
+        See `Loss`.
+
+    Examples
+    --------
+    >>> CustomLoss(lambda a, t, p: abs(a - t) ** p, lambda a, t, p: p * (a - t) * abs(a - t) ** (p - 2), [4.0], name="quartic")
+    CustomLoss(quartic, parameters=(4.0,))
+    """
+
+    f: Callable[..., Any]
+    gradient: Callable[..., Any]
+    parameters: Sequence[float] = ()
+    name: str = field(default="", kw_only=True)  # type: ignore[misc]
+
+    reason: ClassVar[str] = "A loss of one's own is a sum over outputs, softmax is not: end with another activation."
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "parameters", checked_parameters(self.parameters))
+        object.__setattr__(self, "name", checked_name(self.name, self.f, list(LOSSES)))
+        _ = self.code  # says what is wrong with the functions
+
+    @property
+    def code(self) -> kernels.Loss:  # type: ignore[override]
+        """What the kernels calculate with."""
+        return kernels.custom_loss(self.f, self.gradient, self.parameters, self.name)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a file says of the loss: no code."""
+        return {name: getattr(self, name) for name in ("name", "parameters", "reduction", "outputs_reduction", "scale")}
+
+    def __repr__(self) -> str:
+        return f"CustomLoss({self.name}{f', parameters={self.parameters}' if self.parameters else ''})"
+
+
 LOSSES: dict[str, Loss] = {
     "cross_entropy": CrossEntropy(),
     "binary_cross_entropy": BinaryCrossEntropy(),
@@ -196,7 +252,7 @@ LOSSES: dict[str, Loss] = {
     "log_cosh": LogCosh(),
 }
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
-    __all__ = sorted(type(one).__name__ for one in LOSSES.values())
+    __all__ = sorted(["CustomLoss", *(type(one).__name__ for one in LOSSES.values())])
 
 DEFAULTS = {"softmax": "cross_entropy", "log_softmax": "cross_entropy", "sigmoid": "binary_cross_entropy"}
 

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,9 +18,10 @@ from kernels.gather import RowError
 from kernels.plan import aligned_zeros
 
 from . import checkpoints, training, validation
+from .custom import Activation
 from .initializers import Initializer, initial_weights
-from .layers import ACTIVATIONS, Dense, Dropout, Layer, Scale, Standardize, check_layers
-from .losses import LOSSES, Loss, loss_for
+from .layers import Dense, Dropout, Layer, Scale, Standardize, check_layers
+from .losses import CustomLoss, Loss, loss_for
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
 from .summary import Summary, describe
@@ -100,7 +101,7 @@ class Sequential:
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
         for i, layer in enumerate(dense):
-            W, b = initial_weights(layer.initializer, layer.activation, self._widths[i], layer.units, self.seed, i, self.dtype)
+            W, b = initial_weights(layer.initializer, str(layer.activation), self._widths[i], layer.units, self.seed, i, self.dtype)
             self.plan.set_weight(self._parameters, i, W, b if layer.bias else np.zeros_like(b))
         self.layers = tuple(_without_arrays(layer) for layer in checked)
         self.loss = loss_for(None, self.last_activation)
@@ -133,7 +134,7 @@ class Sequential:
     @property
     def last_activation(self) -> str:
         """The name of the last layer's activation."""
-        return self.dense[-1].activation
+        return str(self.dense[-1].activation)
 
     @property
     def n_parameters(self) -> int:
@@ -596,7 +597,7 @@ class Sequential:
         dense = self.dense
         return kernels.Plan(
             tuple(self._widths),
-            tuple(ACTIVATIONS[layer.activation] for layer in dense),
+            tuple(layer.code for layer in dense),
             _dropouts(self.layers),
             self.dtype.name,
             self.seed,
@@ -638,7 +639,7 @@ class Sequential:
             "dtype": self.dtype.name,
             "seed": self.seed,
             "n_fits": self.n_fits,
-            "loss": {"name": self.loss.name, **dataclasses.asdict(self.loss)},
+            "loss": self.loss.settings(),
             "feature_names": self.feature_names,
             "metadata": self.metadata,
         }
@@ -646,17 +647,23 @@ class Sequential:
         checkpoints.write(path, settings, self.weights)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Sequential:
+    def load(cls, path: str | os.PathLike[str], custom: Mapping[str, Activation | CustomLoss] | None = None) -> Sequential:
         """Return the network that was saved in a file.
+
+        Parameters
+        ----------
+        path : path
+        custom : dict of str to Activation or CustomLoss, optional
+            The functions of one's own that the file names: it holds their parameters, but no code.
 
         Raises
         ------
         OSError
             If there is no such file.
         ValueError
-            If it is damaged, not a network, or of a newer format.
+            If it is damaged, not a network, of a newer format, or names a function that `custom` does not have.
         """
-        return checkpoints.read(path, cls._from_settings)
+        return checkpoints.read(path, cls._from_settings, custom or {})
 
     @classmethod
     def _from_settings(cls, settings: dict[str, Any], layers: list[Layer]) -> Sequential:
@@ -664,8 +671,7 @@ class Sequential:
         network.n_fits, network.metadata = settings["n_fits"], settings["metadata"]
         names = settings.get("feature_names")  # files had none at first
         network.feature_names = None if names is None else tuple(map(str, names))
-        reductions = {name: value for name, value in settings["loss"].items() if name != "name"}
-        network.loss = loss_for(dataclasses.replace(LOSSES[settings["loss"]["name"]], **reductions), network.last_activation)
+        network.loss = loss_for(settings["loss"], network.last_activation)
         return network
 
 

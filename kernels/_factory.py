@@ -24,7 +24,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from ._arrays import check_alike, check_apart, check_place
+from ._arrays import door
 from ._bits import absolute, all_like, choose, like
 from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
@@ -79,7 +79,7 @@ def _numbers(zero, address, count):
 
 def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Kernel:
     """Return the public kernel out = formula(Z)."""
-    alike, place = check_alike(name, "Z", "out"), check_place(name, "Z")
+    check = door(name, "Z out", "out", replaces="Z")
     doc = f"""Compute out = {_makes(formula)}, element by element.
 
     Parameters
@@ -90,8 +90,7 @@ def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Ke
     {reference}"""
 
     def forward(Z, out):
-        alike((Z, out))
-        place(Z, out)
+        check((Z, out))
         map_elements(formula, Z, out)
 
     return kernel(named(forward, module, name, doc))
@@ -99,11 +98,7 @@ def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Ke
 
 def _backward_kernel(module: str, name: str, gradient: Any, what: str) -> Kernel:
     """Return the public kernel out = gradient(saved, dA)."""
-    alike, place, from_saved = (
-        check_alike(name, "saved", "dA", "out"),
-        check_place(name, "dA"),
-        check_apart(name, ("out",), ("saved",)),
-    )
+    check = door(name, "saved dA out", "out", replaces="dA")
     doc = f"""Compute out = {_makes(gradient)}, element by element: a or z of saved, d of dA.
 
     Parameters
@@ -117,9 +112,7 @@ def _backward_kernel(module: str, name: str, gradient: Any, what: str) -> Kernel
     """
 
     def backward(saved, dA, out):
-        alike((saved, dA, out))
-        place(dA, out)
-        from_saved((out,), (saved,))
+        check((saved, dA, out))
         map_pairs(gradient, saved, dA, out)
 
     return kernel(named(backward, module, name, doc))
@@ -318,18 +311,6 @@ def _loss_task(name: str, pair: Any, n_parameters: int, cached: bool) -> Task:
     return Task(task(named(loss, __name__, f"{name}_loss_task"), cached))
 
 
-def loss_checks(name: str, *names: str) -> Any:
-    """Return a helper check(A, T, dA) of a loss of arrays of one dtype and shape, called by these names."""
-    alike, alone = check_alike(name, *names), check_apart(name, names[2:], names[:2])
-
-    @helper
-    def check(A, T, dA):
-        alike((A, T, dA))
-        alone((dA,), (A, T))
-
-    return check
-
-
 @dataclass(frozen=True)
 class Loss:
     """A loss that is a sum over elements: its formula and what is made of it.
@@ -355,7 +336,7 @@ class Loss:
     @functools.cached_property
     def kernel(self) -> Kernel:
         """The public kernel of a loss without parameters."""
-        pair, check = self.pair, loss_checks(self.name, "A", "T", "dA")
+        pair, check = self.pair, door(self.name, "A T dA", "dA")
         doc = f"""Return scale * sum(value), with dA = scale * derivative; of each element (value, derivative) = {_makes(pair)}.
 
     Parameters
@@ -370,7 +351,7 @@ class Loss:
     """
 
         def loss(A, T, scale, dA):
-            check(A, T, dA)
+            check((A, T, dA))
             return sum_and_gradient(pair, A, T, (), scale, dA)
 
         return kernel(named(loss, "kernels.losses", self.name, doc))

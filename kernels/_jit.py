@@ -252,7 +252,11 @@ class Task:
         """Return where its machine code for a dtype lies."""
         name = np.dtype(dtype).name
         if name not in self._addresses:
-            self._addresses[name] = address(self.dispatcher, self.signature(name))
+            try:
+                self._addresses[name] = address(self.dispatcher, self.signature(name))
+            except (errors.TypingError, errors.UnsupportedError) as error:
+                what = next((line for line in str(error).splitlines() if line and not line.startswith("Failed in")), "")
+                raise TypeError(f"functions of one's own must be what Numba can compile; got {self.dispatcher.__name__}: {what}") from error
         return self._addresses[name]
 
 
@@ -291,10 +295,8 @@ class Kernel:
             if isinstance(error, TypeError) and not str(error).startswith(f"{self.__name__}: "):  # type: ignore[attr-defined]
                 raise
             raise type(error)(f"{error}; got {_describe(args, kwargs)}.") from None
-        except errors.NumbaError as error:
-            if isinstance(error, (errors.TypingError, errors.UnsupportedError)):
-                raise TypeError(f"{self.__name__} cannot take these arguments: {_describe(args, kwargs)}.") from error  # type: ignore[attr-defined]
-            raise
+        except (errors.TypingError, errors.UnsupportedError, NotImplementedError) as error:
+            raise TypeError(f"{self.__name__} cannot take these arguments: {_describe(args, kwargs)}.") from error  # type: ignore[attr-defined]
 
     def __reduce__(self) -> str:
         return self.__qualname__  # type: ignore[attr-defined, no-any-return]

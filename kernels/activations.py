@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import check_alike, check_apart, check_place
+from ._arrays import door
 from ._bits import absolute, like
 from ._elements import copy_elements, sum_elements
 from ._factory import Activation, in_place, in_place_of_gradient, nothing, switch
@@ -364,12 +364,8 @@ def log_softmax_gradient_rows(A, out):
 
 def _row_kernels(name: str, rows: Any, gradient_rows: Any) -> tuple[Kernel, Kernel]:
     """Return the public pair of an activation of rows."""
-    alike, place = check_alike(f"{name}_forward", "Z", "out"), check_place(f"{name}_forward", "Z")
-    back_alike, back_place = (
-        check_alike(f"{name}_backward", "saved", "dA", "out"),
-        check_place(f"{name}_backward", "dA"),
-    )
-    from_saved = check_apart(f"{name}_backward", ("out",), ("saved",))
+    check = door(f"{name}_forward", "Z out", "out", replaces="Z")
+    check_back = door(f"{name}_backward", "saved dA out", "out", replaces="dA")
     doc = f"""{rows.__doc__} That is out, of Z.
 
     The largest of a row is subtracted first, so nothing overflows.
@@ -393,15 +389,12 @@ def _row_kernels(name: str, rows: Any, gradient_rows: Any) -> tuple[Kernel, Kern
     """
 
     def forward(Z, out):
-        alike((Z, out))
-        place(Z, out)
+        check((Z, out))
         copy_elements(Z, out)
         rows(out)
 
     def backward(saved, dA, out):
-        back_alike((saved, dA, out))
-        back_place(dA, out)
-        from_saved((out,), (saved,))
+        check_back((saved, dA, out))
         copy_elements(dA, out)
         gradient_rows(saved, out)
 
@@ -482,12 +475,8 @@ def backward_range(activation, saved, d, out):
     _backward(activation, saved, out)
 
 
-_forward_alike, _forward_place = check_alike("activation_forward", "Z", "out"), check_place("activation_forward", "Z")
-_backward_alike, _backward_place = (
-    check_alike("activation_backward", "saved", "dA", "out"),
-    check_place("activation_backward", "dA"),
-)
-_backward_apart = check_apart("activation_backward", ("out",), ("saved",))
+_check_forward = door("activation_forward", "Z out", "out", replaces="Z")
+_check_backward = door("activation_backward", "saved dA out", "out", replaces="dA")
 
 
 @kernel
@@ -502,8 +491,7 @@ def activation_forward(activation, Z, out):
     out : array of that shape and dtype, overwritten
         May be Z; otherwise it shares no memory with it.
     """
-    _forward_alike((Z, out))
-    _forward_place(Z, out)
+    _check_forward((Z, out))
     if activation not in CODES:
         raise ValueError("activation_forward: activation must be one of the codes such as RELU")
     if Z.ndim != 2 and activation not in ELEMENTWISE:
@@ -528,9 +516,7 @@ def activation_backward(activation, saved, dA, out):
     out : array of that shape and dtype, overwritten
         Gradient with respect to the input. May be dA; otherwise it shares no memory with the others.
     """
-    _backward_alike((saved, dA, out))
-    _backward_place(dA, out)
-    _backward_apart((out,), (saved,))
+    _check_backward((saved, dA, out))
     if activation not in CODES:
         raise ValueError("activation_backward: activation must be one of the codes such as RELU")
     if out.ndim != 2 and activation not in ELEMENTWISE:

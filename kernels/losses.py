@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._arrays import check_alike, check_apart, check_place, is_integer
+from ._arrays import door, is_integer
 from ._bits import absolute, like
 from ._elements import sum_elements
-from ._factory import Loss, loss_checks, sum_and_gradient
+from ._factory import Loss, sum_and_gradient
 from ._jit import inline, kernel
 from ._math import exp, log, log1p, tanh
 from .activations import exp_row
@@ -87,7 +87,7 @@ def huber_pair(a, t, delta):
 
 
 _huber = Loss("huber", huber_pair, parameters=(1.0,))
-HUBER, _check_huber = 4, loss_checks("huber", "A", "T", "dA")
+HUBER, _check_huber = 4, door("huber", "A T dA", "dA")
 
 
 @kernel
@@ -110,7 +110,7 @@ def huber(A, T, delta, scale, dA):
     ----------
     Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35 (1964).
     """
-    _check_huber(A, T, dA)
+    _check_huber((A, T, dA))
     return sum_and_gradient(huber_pair, A, T, (delta,), scale, dA)
 
 
@@ -153,12 +153,8 @@ if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every
     )
 
 
-_check_alike, _check_labels = (
-    check_alike("softmax_cross_entropy", "logits", "dlogits"),
-    check_apart("softmax_cross_entropy", ("dlogits",), ("labels",)),
-)
-_check_place = check_place("softmax_cross_entropy", "logits", "dlogits")
-_check_dense = loss_checks("softmax_cross_entropy_dense", "logits", "targets", "dlogits")
+_check = door("softmax_cross_entropy", "logits dlogits", "dlogits", replaces="logits", others="labels")
+_check_dense = door("softmax_cross_entropy_dense", "logits targets dlogits", "dlogits")
 
 
 @kernel
@@ -179,11 +175,9 @@ def softmax_cross_entropy(logits, labels, scale, dlogits):
     ValueError
         Before anything is written, if a label is out of range or the shapes don't fit.
     """
-    _check_alike((logits, dlogits))
-    _check_place(logits, dlogits)
+    _check((logits, dlogits, labels))
     if not is_integer(labels):
         raise TypeError("softmax_cross_entropy: labels must be integers")
-    _check_labels((dlogits,), (labels,))
     if labels.shape[0] != logits.shape[0]:
         raise ValueError("softmax_cross_entropy: labels must be one for each row of logits")
     n, m = logits.shape
@@ -220,7 +214,7 @@ def softmax_cross_entropy_dense(logits, targets, scale, dlogits):
     dlogits : array (n, m), overwritten
         Shares no memory with logits and targets.
     """
-    _check_dense(logits, targets, dlogits)
+    _check_dense((logits, targets, dlogits))
     n, m = logits.shape
     loss = 0.0
     for i in range(n):

@@ -8,14 +8,14 @@ A rule is what it does to one weight, what is the same for all weights of a step
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._arrays import check_alike, check_apart
+from ._arrays import door
 from ._bits import like
 from ._factory import Rule
-from ._jit import helper, inline, kernel
+from ._jit import inline, kernel
 
 # What changes from step to step, the same for all weights.
 
@@ -44,18 +44,6 @@ def _memory(momentum, dampening, step):
     return (0.0, 1.0) if step <= 1 else (momentum, 1.0 - dampening)
 
 
-def _checks(name: str, *buffers: str) -> Any:
-    """Return a helper check(written, g): 1-D arrays of one dtype and length that do not overlap."""
-    alike, alone = check_alike(name, "w", *buffers, "g"), check_apart(name, ("w", *buffers), ("g",))
-
-    @helper
-    def check(written, g):
-        alike((*written, g))
-        alone(written, (g,))
-
-    return check
-
-
 # What a rule does to one weight, and its numbers in the order in which that takes them. Numbers are float64 and narrowed to the dtype of w
 # outside the loop.
 
@@ -71,7 +59,7 @@ def _sgd_numbers(h, learning_rate, step):
     return learning_rate, h.weight_decay
 
 
-_check_sgd = _checks("sgd_update")
+_check_sgd = door("sgd_update", "w g", "w")
 
 
 @kernel
@@ -86,7 +74,7 @@ def sgd_update(w, g, learning_rate, weight_decay):
         Gradient.
     learning_rate, weight_decay : float
     """
-    _check_sgd((w,), g)
+    _check_sgd((w, g))
     for i in range(w.size):
         w[i] = _sgd(w[i], g[i], learning_rate, weight_decay)
 
@@ -107,7 +95,7 @@ def _momentum_numbers(h, learning_rate, step):
     return learning_rate, *_memory(h.momentum, h.dampening, step), h.weight_decay
 
 
-_check_momentum = _checks("momentum_update", "velocity")
+_check_momentum = door("momentum_update", "w velocity g", "w velocity")
 
 
 @kernel
@@ -127,7 +115,7 @@ def momentum_update(w, g, velocity, learning_rate, momentum, dampening, weight_d
     step : int
         Number of this step, from 1.
     """
-    _check_momentum((w, velocity), g)
+    _check_momentum((w, velocity, g))
     memory, gain = _memory(momentum, dampening, step)
     for i in range(w.size):
         w[i], velocity[i] = _momentum(w[i], g[i], velocity[i], learning_rate, memory, gain, weight_decay)
@@ -160,7 +148,7 @@ def _nesterov_numbers(h, learning_rate, step):
     return learning_rate, h.momentum, _memory(h.momentum, 0.0, step)[0], h.weight_decay
 
 
-_check_nesterov = _checks("nesterov_update", "velocity")
+_check_nesterov = door("nesterov_update", "w velocity g", "w velocity")
 
 
 @kernel
@@ -182,7 +170,7 @@ def nesterov_update(w, g, velocity, learning_rate, momentum, weight_decay, step)
     ----------
     Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013, as PyTorch has it.
     """
-    _check_nesterov((w, velocity), g)
+    _check_nesterov((w, velocity, g))
     memory, _ = _memory(momentum, 0.0, step)
     for i in range(w.size):
         w[i], velocity[i] = _nesterov(w[i], g[i], velocity[i], learning_rate, momentum, memory, weight_decay)
@@ -211,7 +199,7 @@ def _adagrad_numbers(h, learning_rate, step):
     return learning_rate / (1.0 + (step - 1) * h.lr_decay), h.eps, h.weight_decay
 
 
-_check_adagrad = _checks("adagrad_update", "sum")
+_check_adagrad = door("adagrad_update", "w sum g", "w sum")
 
 
 @kernel
@@ -234,7 +222,7 @@ def adagrad_update(w, g, sum, learning_rate, lr_decay, eps, weight_decay, step):
     ----------
     Duchi, Hazan, Singer, Adaptive subgradient methods, JMLR 12 (2011).
     """
-    _check_adagrad((w, sum), g)
+    _check_adagrad((w, sum, g))
     rate = learning_rate / (1.0 + (step - 1) * lr_decay)
     for i in range(w.size):
         w[i], sum[i] = _adagrad(w[i], g[i], sum[i], rate, eps, weight_decay)
@@ -267,7 +255,7 @@ def _rmsprop_numbers(h, learning_rate, step):
     return learning_rate, h.alpha, h.eps, h.weight_decay
 
 
-_check_rmsprop = _checks("rmsprop_update", "v")
+_check_rmsprop = door("rmsprop_update", "w v g", "w v")
 
 
 @kernel
@@ -288,7 +276,7 @@ def rmsprop_update(w, g, v, learning_rate, alpha, eps, weight_decay):
     ----------
     Tieleman, Hinton, Lecture 6.5 of Neural networks for machine learning, 2012.
     """
-    _check_rmsprop((w, v), g)
+    _check_rmsprop((w, v, g))
     for i in range(w.size):
         w[i], v[i] = _rmsprop(w[i], g[i], v[i], learning_rate, alpha, eps, weight_decay)
 
@@ -322,7 +310,7 @@ def _adam_numbers(h, learning_rate, step):
     return *_adam_rates(learning_rate, h.beta1, h.beta2, step), h.beta1, h.beta2, h.eps, h.weight_decay, 1.0
 
 
-_check_adam = _checks("adam_update", "m", "v")
+_check_adam = door("adam_update", "w m v g", "w m v")
 
 
 @kernel
@@ -347,7 +335,7 @@ def adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step
     ----------
     Kingma, Ba, Adam: a method for stochastic optimization, arXiv 1412.6980.
     """
-    _check_adam((w, m, v), g)
+    _check_adam((w, m, v, g))
     rate, root = _adam_rates(learning_rate, beta1, beta2, step)
     for i in range(w.size):
         w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, weight_decay, 1.0)
@@ -380,7 +368,7 @@ def _adamw_numbers(h, learning_rate, step):
     )
 
 
-_check_adamw = _checks("adamw_update", "m", "v")
+_check_adamw = door("adamw_update", "w m v g", "w m v")
 
 
 @kernel
@@ -403,7 +391,7 @@ def adamw_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, ste
     ----------
     Loshchilov, Hutter, Decoupled weight decay regularization, arXiv 1711.05101.
     """
-    _check_adamw((w, m, v), g)
+    _check_adamw((w, m, v, g))
     rate, root = _adam_rates(learning_rate, beta1, beta2, step)
     shrink = 1.0 - learning_rate * weight_decay
     for i in range(w.size):
@@ -449,7 +437,7 @@ def _rprop_numbers(h, learning_rate, step):
     return learning_rate if step <= 1 else -1.0, h.eta_minus, h.eta_plus, h.min_step, h.max_step, h.weight_decay
 
 
-_check_rprop = _checks("rprop_update", "before", "sizes")
+_check_rprop = door("rprop_update", "w before sizes g", "w before sizes")
 
 
 @kernel
@@ -477,7 +465,7 @@ def rprop_update(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_st
     ----------
     Igel, Huesken, Improving the Rprop learning algorithm, ICSC Symposium on Neural Computation 2000.
     """
-    _check_rprop((w, before, sizes), g)
+    _check_rprop((w, before, sizes, g))
     start = learning_rate if step <= 1 else -1.0
     for i in range(w.size):
         w[i], before[i], sizes[i] = _rprop(
@@ -516,7 +504,7 @@ def _lion_numbers(h, learning_rate, step):
     return learning_rate, h.beta1, h.beta2, 1.0 - learning_rate * h.weight_decay
 
 
-_check_lion = _checks("lion_update", "m")
+_check_lion = door("lion_update", "w m g", "w m")
 
 
 @kernel
@@ -539,7 +527,7 @@ def lion_update(w, g, m, learning_rate, beta1, beta2, weight_decay):
     ----------
     Chen et al., Symbolic discovery of optimization algorithms, arXiv 2302.06675.
     """
-    _check_lion((w, m), g)
+    _check_lion((w, m, g))
     shrink = 1.0 - learning_rate * weight_decay
     for i in range(w.size):
         w[i], m[i] = _lion(w[i], g[i], m[i], learning_rate, beta1, beta2, shrink)

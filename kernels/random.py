@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import check_alike, check_place, is_integer, one_dtype
+from ._arrays import door, is_integer
 from ._bits import like, polynomial
 from ._elements import copy_elements
 from ._jit import helper, inline, kernel
@@ -85,12 +85,11 @@ def _check_numbers(name: str, *names: str) -> Any:
 
 
 _check_permutation = _check_numbers("permutation", "seed", "epoch")
-_check_uniform = _check_numbers("random_uniform", "seed", "stream")
-_check_normal = _check_numbers("random_normal", "seed", "stream")
-_check_forward = _check_numbers("dropout_forward", "seed", "step", "layer")
-_check_backward = _check_numbers("dropout_backward", "seed", "step", "layer")
-_forward_alike, _forward_place = check_alike("dropout_forward", "X", "out"), check_place("dropout_forward", "X")
-_backward_alike, _backward_place = check_alike("dropout_backward", "dA", "out"), check_place("dropout_backward", "dA")
+_check_uniform, _uniform_door = _check_numbers("random_uniform", "seed", "stream"), door("random_uniform", "out", "out")
+_check_normal, _normal_door = _check_numbers("random_normal", "seed", "stream"), door("random_normal", "out", "out")
+_check_forward, _check_backward = (_check_numbers(name, "seed", "step", "layer") for name in ("dropout_forward", "dropout_backward"))
+_forward_door = door("dropout_forward", "X out", "out", replaces="X")
+_backward_door = door("dropout_backward", "dA out", "out", replaces="dA")
 
 
 @kernel
@@ -137,8 +136,7 @@ def random_uniform(seed, stream, low, high, out):
     out : float32 or float64 array of any shape, overwritten
     """
     _check_uniform(seed, 0, stream)
-    if not one_dtype((out,)):
-        raise TypeError("random_uniform: out must be float32 or float64")
+    _uniform_door((out,))
     k0, k1 = seed_key(seed)
     flat = out.flat
     for e in range(out.size):
@@ -162,8 +160,7 @@ def random_normal(seed, stream, mean, std, out):
     out : float32 or float64 array of any shape, overwritten
     """
     _check_normal(seed, 0, stream)
-    if not one_dtype((out,)):
-        raise TypeError("random_normal: out must be float32 or float64")
+    _normal_door((out,))
     k0, k1 = seed_key(seed)
     flat = out.flat
     for e in range(out.size):
@@ -257,8 +254,7 @@ def dropout_forward(X, rate, seed, step, layer, out):
     ----------
     Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 15 (2014).
     """
-    _forward_alike((X, out))
-    _forward_place(X, out)
+    _forward_door((X, out))
     _check_forward(seed, step, layer)
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_forward: rate must be at least 0 and less than 1")
@@ -281,8 +277,7 @@ def dropout_backward(dA, rate, seed, step, layer, out):
     out : array (n, m) of that dtype, overwritten
         Gradient with respect to its input. May be dA; otherwise it shares no memory with it.
     """
-    _backward_alike((dA, out))
-    _backward_place(dA, out)
+    _backward_door((dA, out))
     _check_backward(seed, step, layer)
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_backward: rate must be at least 0 and less than 1")

@@ -29,6 +29,11 @@ def gelu_tanh_slope(Z):
     return (1 + t) / 2 + Z * (1 - t**2) / 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * Z**2)
 
 
+def mish_slope(Z):
+    t = np.tanh(np.logaddexp(0, Z))
+    return t + Z * (1 - t**2) * sigmoid(Z)
+
+
 ALPHA, SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 ACTIVATIONS = {
@@ -43,6 +48,7 @@ ACTIVATIONS = {
     "gelu": (lambda Z: Z * normal_cdf(Z), lambda Z: normal_cdf(Z) + Z * np.exp(-(Z**2) / 2) / math.sqrt(2 * math.pi)),
     "gelu_tanh": (gelu_tanh, gelu_tanh_slope),
     "silu": (lambda Z: Z * sigmoid(Z), lambda Z: sigmoid(Z) * (1 + Z * sigmoid(-Z))),
+    "mish": (lambda Z: Z * np.tanh(np.logaddexp(0, Z)), mish_slope),
     "softplus": (lambda Z: np.logaddexp(0, Z), sigmoid),
     "tanh": (np.tanh, lambda Z: 1 / np.cosh(np.clip(Z, -700, 700)) ** 2),
     "sigmoid": (sigmoid, lambda Z: sigmoid(Z) * sigmoid(-Z)),
@@ -97,6 +103,11 @@ def huber(A, T, delta, scale):
     return scale * values.sum(), scale * np.clip(d, -delta, delta)
 
 
+def log_cosh(A, T, scale):
+    d = A - T
+    return scale * (np.logaddexp(d, -d) - math.log(2)).sum(), scale * np.tanh(d)
+
+
 # Optimizers: new weights and buffers, after the formulas in PyTorch's documentation.
 
 
@@ -146,6 +157,11 @@ def rprop(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_step, max
     sizes = np.where(factor == 1, sizes, np.clip(sizes * factor, min_step, max_step))
     g = np.where(factor == eta_minus, 0, g)
     return w - sizes * np.sign(g), g, sizes
+
+
+def lion(w, g, m, learning_rate, beta1, beta2, weight_decay):
+    step = np.sign(beta1 * m + (1 - beta1) * g)
+    return w * (1 - learning_rate * weight_decay) - learning_rate * step, beta2 * m + (1 - beta2) * g
 
 
 # Random numbers, in whole numbers of any size.

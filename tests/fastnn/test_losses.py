@@ -3,7 +3,7 @@ import pytest
 
 import kernels
 from fastnn import Dense, Sequential
-from fastnn.losses import LOSSES, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError, loss_for
+from fastnn.losses import LOSSES, AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, LogCosh, SquaredError, loss_for
 
 rng = np.random.default_rng(1)
 X = rng.normal(size=(6, 3))
@@ -25,6 +25,8 @@ def terms(loss, Z, y):
     error = np.abs(Z - y)
     if isinstance(loss, Huber):
         return np.where(error < loss.delta, error**2 / 2, loss.delta * (error - loss.delta / 2))
+    if isinstance(loss, LogCosh):
+        return np.log(np.cosh(error))
     return error**2 if isinstance(loss, SquaredError) else error
 
 
@@ -37,7 +39,7 @@ def case(loss):
     return Sequential([Dense(2)], 3, dtype="float64"), VALUES
 
 
-@pytest.mark.parametrize("kind", [CrossEntropy, BinaryCrossEntropy, SquaredError, AbsoluteError, Huber])
+@pytest.mark.parametrize("kind", [CrossEntropy, BinaryCrossEntropy, SquaredError, AbsoluteError, Huber, LogCosh])
 @pytest.mark.parametrize("rows", ["mean", "sum"])
 @pytest.mark.parametrize("outputs", ["mean", "sum"])
 def test_reductions_are_chosen_independently(kind, rows, outputs):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kernels
-from fastnn import SGD, Adagrad, Adam, AdamW, Dense, Momentum, Nesterov, RMSprop, Sequential
+from fastnn import SGD, Adagrad, Adam, AdamW, Dense, Lion, Momentum, Nesterov, RMSprop, Sequential
 from fastnn.optimizers import OPTIMIZERS, Optimizer, optimizer_for
 from tests.fixtures.make_torch_adam import BATCH, FILE, STEPS, WIDTHS, start, train
 
@@ -58,6 +58,25 @@ def test_twenty_steps_beside_torch(ours, theirs):
     pytest.importorskip("torch")
     numbers = start()
     check(trained(numbers, ours), train(numbers, theirs))
+
+
+def test_twenty_steps_beside_lion_in_torch():
+    torch = pytest.importorskip("torch")
+
+    class TorchLion(torch.optim.Optimizer):
+        """After the pseudocode of arXiv 2302.06675."""
+
+        def __init__(self, parameters):
+            super().__init__(parameters, {})
+
+        @torch.no_grad()
+        def step(self):
+            for p in self.param_groups[0]["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                p.mul_(1 - 0.01 * 0.1).add_(torch.sign(0.8 * m + (1 - 0.8) * p.grad), alpha=-0.01)
+                m.mul_(0.95).add_(p.grad, alpha=1 - 0.95)
+
+    check(trained(start(), Lion(0.01, 0.8, 0.95, weight_decay=0.1)), train(start(), lambda optim, p: TorchLion(p)))
 
 
 def test_optimizers_are_the_kernels():

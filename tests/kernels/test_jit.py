@@ -31,7 +31,7 @@ def fit(n_threads=2):
         W = np.empty((a, b), np.float32)
         kernels.random_uniform(1, i, -0.1, 0.1, W)
         plan.set_weight(parameters, i, W, np.zeros(b))
-    objective, adam = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+    objective, adam = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0]
     trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)
     for step in range(0, 30):
         trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
@@ -296,3 +296,18 @@ def test_without_a_cache_folder_a_compilation_is_announced_and_counted(monkeypat
     assert [compiled(2), compiled(3), compiled(0.5)] == [4, 6, 1.0]
     assert len(heard) == 2
     assert [name.rsplit(".", 1)[1] for name in kernels.compilations()] == ["twice", "twice"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("NUMBA_DISABLE_JIT", "1", "NUMBA_DISABLE_JIT must be 0 or left out; got 1."),
+        ("FASTNN_VECTOR_BYTES", "7", "FASTNN_VECTOR_BYTES must be 16, 32 or 64, or 0 for what the machine has; got '7'."),
+        ("FASTNN_VECTOR_BYTES", "wide", "FASTNN_VECTOR_BYTES must be 16, 32 or 64, or 0 for what the machine has; got 'wide'."),
+    ],
+)
+def test_settings_that_cannot_be_are_named_at_import(variable, value, sentence):
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), variable: value}
+    done = subprocess.run([sys.executable, "-c", "import kernels"], env=variables, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"ImportError: {sentence}")

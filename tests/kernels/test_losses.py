@@ -6,9 +6,10 @@ import pytest
 
 from kernels import losses
 from tests import reference
+from tests.kernels.tasks import run_task
 from tests.numerics import DTYPES, assert_close, assert_gradient, assert_same_bits, awkward
 
-NAMES = ["softmax_cross_entropy", "softmax_cross_entropy_dense", "sigmoid_cross_entropy", "squared_error", "absolute_error", "huber"]
+NAMES = ["softmax_cross_entropy", "softmax_cross_entropy_dense", "sigmoid_cross_entropy", "squared_error", "absolute_error", "huber", "log_cosh"]
 SHAPES = [(7, 13), (1, 1), (1, 10), (31, 2), (0, 5)]
 
 # By PyTorch 2.13 in float64 with its default reductions.
@@ -42,6 +43,15 @@ PYTORCH = {
     ),
     "squared_error": (T, 4.4453125, [[0.25, -0.75, -0.125, 0.75], [-0.5, 0.0, 0.875, -0.0625]]),
     "absolute_error": (T, 1.65625, [[0.125, -0.125, -0.125, 0.125], [-0.125, 0.0, 0.125, -0.125]]),
+    # by its formula, which PyTorch differentiates
+    "log_cosh": (
+        T,
+        1.1670311479335913,
+        [
+            [0.09519926949447062, -0.12438184421084131, -0.05776464465750123, 0.12438184421084131],
+            [-0.12050344750947713, 0.0, 0.12477223720139984, -0.03061483280046364],
+        ],
+    ),
     "huber": (T, 1.26953125, [[0.125, -0.125, -0.0625, 0.125], [-0.125, 0.0, 0.125, -0.03125]]),
 }
 
@@ -117,6 +127,34 @@ def test_small_losses_keep_their_digits(dtype):
     np.testing.assert_allclose(loss, np.exp(-40), rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_cosh_is_finite_far_out_and_keeps_its_digits_near_0(dtype):
+    A = np.array([1e4, -1e4, 1e-3, 0.999, 1.001], dtype)
+    expected = [1e4 - np.log(2), 1e4 - np.log(2), *np.log1p(2 * np.sinh(A[2:].astype(np.float64) / 2) ** 2)]
+    for one, value in zip(A, expected):
+        np.testing.assert_allclose(call("log_cosh", A[A == one], np.zeros(1, dtype))[0], value, rtol=1e-5 if dtype == np.float32 else 1e-9)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [one.name for one in losses.LOSSES.values()])
+def test_the_task_adds_line_after_line(name, dtype):
+    loss = next(one for one in losses.LOSSES.values() if one.name == name)
+    width = 64 // np.dtype(dtype).itemsize
+    for lines in (1, 7, 37):
+        A, targets = problem(name, (lines, width), dtype)
+        expected, gradient = np.zeros(width, dtype), np.empty_like(A)
+        for i in range(lines):
+            for j in range(width):
+                part = np.empty((1, 1), dtype)
+                middle = loss.parameters
+                expected[j] += dtype(getattr(losses, name)(A[i : i + 1, j : j + 1], targets[i : i + 1, j : j + 1], *middle, 1.0, part))
+                gradient[i, j] = part[0, 0] * dtype(0.3)
+        total, scale = np.zeros(width, dtype), np.array([0.3])
+        run_task(loss.task, dtype, loss.values, A, targets, total, A.size, scale)
+        assert_same_bits(total, expected)
+        assert_same_bits(A, gradient)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nan_is_not_swallowed(name):
     A, targets = problem(name, (3, 4), np.float64)
@@ -153,7 +191,7 @@ def test_errors(name):
     with pytest.raises(ValueError, match=f"^{name}: .* must "):
         call(name, A, targets[:2])
     if name != "softmax_cross_entropy":
-        with pytest.raises(ValueError, match=f"^{name}: .* must be another array"):
+        with pytest.raises(ValueError, match=f"^{name}: .* must share no memory with"):
             getattr(losses, name)(A, targets, *((1.0,) if name == "huber" else ()), 1.0, A)
 
 

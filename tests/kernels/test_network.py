@@ -12,7 +12,7 @@ import kernels
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
 CLASSES, SQUARES = kernels.Objective(kernels.CROSS_ENTROPY), kernels.Objective(kernels.SQUARED_ERROR)
-ADAM = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+ADAM = [0.9, 0.999, 1e-8, 0]
 ACTIVATE = {
     kernels.IDENTITY: lambda z: z,
     kernels.RELU: lambda z: np.maximum(z, 0),
@@ -192,7 +192,8 @@ TRAINED = [
 def test_only_what_is_trained_changes(trained, rule):
     plan, parameters = network([11, 19, 4], [kernels.TANH, kernels.SOFTMAX], np.float64)
     X, y = data(20, plan)
-    hyper = [0.5, 0.9, 1e-8, 0.1, 50.0, 0, 0, 0]
+    settings = {"beta1": 0.5, "beta2": 0.9, "eps": 1e-8, "weight_decay": 0.1, "eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-8, "max_step": 50.0}
+    hyper = {name: settings[name] for name in kernels.OPTIMIZERS[rule].hyper}
     whole, start = parameters.copy(), parameters.copy()
     kernels.Trainer(plan, whole, 20, CLASSES, rule, hyper).train(X, y, np.arange(20), 0, np.full(1, 1e-2))
     part = dataclasses.replace(plan, trained=trained)
@@ -334,7 +335,7 @@ for dtype in ("float32", "float64"):
         kernels.random_normal(5, i, 0.0, a ** -0.5, W)
         plan.set_weight(parameters, i, W, np.zeros(b))
     X, y = rng.integers(0, 17, (700, 64)).astype(np.uint8), rng.integers(0, 10, 700)
-    adam = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+    adam = [0.9, 0.999, 1e-8, 0]
     trainer = kernels.Trainer(plan, parameters, 150, kernels.Objective(kernels.CROSS_ENTROPY, scale=1 / 16), kernels.ADAM, adam, n_threads=int(sys.argv[1]))
     step = 0
     for epoch in range(3):

@@ -5,26 +5,27 @@ import numpy as np
 import pytest
 
 from kernels import optimizers
-from kernels.optimizers import N_BUFFERS, N_HYPER, update_range
+from kernels.optimizers import N_BUFFERS, OPTIMIZERS
 from tests import reference
+from tests.kernels.tasks import update_with_task
 from tests.numerics import DTYPES, assert_close, assert_same_bits, awkward
 
-RULES = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "rprop"]
+RULES = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "rprop", "lion"]
 CODE = {name: getattr(optimizers, name.upper()) for name in RULES}
 
-# name: settings; those of `update_range` at their places (momentum, beta1 or alpha; beta2; eps; weight decay; lr_decay; -; dampening)
 SETTINGS = {
-    "sgd": ({"weight_decay": 0.01}, [0, 0, 0, 0.01]),
-    "momentum": ({"momentum": 0.9, "dampening": 0.2, "weight_decay": 0.01}, [0.9, 0, 0, 0.01, 0, 0, 0.2]),
-    "nesterov": ({"momentum": 0.9, "weight_decay": 0.01}, [0.9, 0, 0, 0.01]),
-    "adagrad": ({"lr_decay": 0.05, "eps": 1e-10, "weight_decay": 0.01}, [0, 0, 1e-10, 0.01, 0.05]),
-    "rmsprop": ({"alpha": 0.9, "eps": 1e-8, "weight_decay": 0.01}, [0.9, 0, 1e-8, 0.01]),
-    "adam": ({"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}, [0.9, 0.999, 1e-8, 0.01]),
-    "adamw": ({"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01}, [0.9, 0.999, 1e-8, 0.01]),
-    "rprop": ({"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0, "weight_decay": 0.0}, [0.5, 1.2, 1e-6, 0, 50.0]),
+    "sgd": {"weight_decay": 0.01},
+    "momentum": {"momentum": 0.9, "dampening": 0.2, "weight_decay": 0.01},
+    "nesterov": {"momentum": 0.9, "weight_decay": 0.01},
+    "adagrad": {"lr_decay": 0.05, "eps": 1e-10, "weight_decay": 0.01},
+    "rmsprop": {"alpha": 0.9, "eps": 1e-8, "weight_decay": 0.01},
+    "adam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
+    "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
+    "rprop": {"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0, "weight_decay": 0.0},
+    "lion": {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.01},
 }
 
-# w after three steps at learning rate 0.1 with these settings, by PyTorch 2.13 in float64
+# w after three steps at learning rate 0.1 with these settings, by PyTorch 2.13 in float64; Lion after its paper
 W = [1.0, -2.0, 0.5]
 GRADIENTS = [[0.5, -1.0, 0.25], [0.1, 0.2, -0.3], [-0.4, 0.0, 1.5]]
 PYTORCH = {
@@ -36,27 +37,20 @@ PYTORCH = {
     "adam": [0.8072158045561845, -1.804957449198883, 0.35329662264097234],
     "adamw": [0.8076091694498291, -1.8036519313891806, 0.35394020040694457],
     "rprop": [0.78, -1.9, 0.35],
+    "lion": [0.897302899, -1.8941058979999998, 0.39860139949999995],
 }
 
 
 def arguments(name, learning_rate, step):
-    settings = list(SETTINGS[name][0].values())
-    return [learning_rate, *settings] + ([] if name in ("sgd", "rmsprop") else [step])
+    return [learning_rate, *SETTINGS[name].values()] + ([] if name in ("sgd", "rmsprop", "lion") else [step])
 
 
 def update(name, w, g, buffers, learning_rate, step):
     getattr(optimizers, f"{name}_update")(w, g, *buffers, *arguments(name, learning_rate, step))
 
 
-def hyper(name):
-    values = np.zeros(N_HYPER)
-    values[: len(SETTINGS[name][1])] = SETTINGS[name][1]
-    return values
-
-
-def range_update(name, w, g, buffers, learning_rate, step):
-    first, second = (buffers + [np.empty(0, w.dtype)] * 2)[:2]
-    update_range(CODE[name], w, g, first, second, hyper(name), learning_rate, step)
+def task_update(name, w, g, buffers, learning_rate, step, **other):
+    update_with_task(OPTIMIZERS[CODE[name]], {**SETTINGS[name], **other}, w, g, buffers, learning_rate, step)
 
 
 def start(name, n, dtype):
@@ -90,13 +84,13 @@ def test_against_pytorch(name):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RULES)
-def test_range_does_the_same_and_keeps_the_way_back(name, dtype):
-    w, gradients, buffers = start(name, 67, dtype)
+def test_the_task_does_the_same_and_keeps_the_way_back(name, dtype):
+    w, gradients, buffers = start(name, 600, dtype)
     w2, buffers2 = w.copy(), [buffer.copy() for buffer in buffers]
     for step, g in enumerate(gradients, 1):
         old = w2.copy()
         update(name, w, g, buffers, 0.01, step)
-        range_update(name, w2, g, buffers2, 0.01, step)
+        task_update(name, w2, g, buffers2, 0.01, step)
         assert_same_bits(g, old)
         for actual, expected in zip([w2, *buffers2], [w, *buffers]):
             assert_same_bits(actual, expected)
@@ -107,20 +101,17 @@ def test_padding_stays_zero(name):
     _, _, buffers = start(name, 8, np.float32)
     w, g = np.zeros(8, np.float32), np.zeros(8, np.float32)
     for step in range(1, 4):
-        range_update(name, w, g, buffers, 0.1, step)
+        task_update(name, w, g, buffers, 0.1, step)
     assert_same_bits(w, np.zeros(8, np.float32))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["momentum", "nesterov", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["momentum", "nesterov", "rmsprop", "adam", "adamw", "lion"])
 def test_buffers_do_not_end_as_denormal_numbers(name, dtype):
     smallest = np.finfo(dtype).tiny
     w, g = np.ones(3, dtype), np.zeros(3, dtype)
     buffers = [np.array([smallest / 2, -smallest, np.nan], dtype) for _ in range(N_BUFFERS[CODE[name]])]
-    settings = hyper(name)
-    settings[3] = 0  # weight decay is a gradient
-    first, second = (buffers + [np.empty(0, dtype)] * 2)[:2]
-    update_range(CODE[name], w, g, first, second, settings, 0.1, 64)
+    task_update(name, w, g, buffers, 0.1, 64, weight_decay=0.0)  # weight decay is a gradient
     for buffer in buffers:
         np.testing.assert_array_equal(buffer, [0, 0, np.nan])
 
@@ -146,6 +137,19 @@ def test_wrong_shape(name):
     w, _, buffers = start(name, 5, np.float64)
     with pytest.raises(ValueError, match=f"^{name}_update: .* must have the shape of w"):
         update(name, w, np.zeros(4), buffers, 0.1, 1)
+
+
+def test_every_rule_has_its_buffers_and_numbers_by_name():
+    for name, code in CODE.items():
+        rule = OPTIMIZERS[code]
+        assert (rule.name, tuple(rule.hyper), len(rule.buffers)) == (name, tuple(SETTINGS[name]), N_BUFFERS[code])
+        assert all(rule.hyper.values())
+        record = rule.record(SETTINGS[name])
+        assert record.dtype.names == tuple(SETTINGS[name])
+        assert record[0].tolist() == rule.record(list(SETTINGS[name].values()))[0].tolist() == tuple(SETTINGS[name].values())
+        for wrong in ([], {"beta9": 1.0}, [1.0] * 9):
+            with pytest.raises(ValueError, match="^hyper must have the numbers .* got"):
+                rule.record(wrong)
 
 
 def test_strided_and_read_only():
