@@ -32,6 +32,7 @@ __all__ = ["TEAM_WORK", "run_tasks", "share"]
 LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
 SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last an idle helper goes back to Python
 ALONE = 20  # how many times as long as it was held up a driver works alone
+PART = 4  # of the time of its own work that a driver may wait without having been held up: tasks are not quite equal
 IDLE_SECONDS = 60.0
 TEAM_WORK = 30_000  # multiplications from which on threads share a phase: it costs them half a microsecond
 
@@ -112,7 +113,7 @@ def _is_alone(team):
 @helper
 def _run_together(team, function, count, record, now):
     """Do tasks with whoever helps; return when all are done."""
-    board = BOARD(team)
+    board, begun = BOARD(team), ticks()
     shares = board.shares
     board.task, board.record, board.now = function, record, now
     store(team + DONE, 0)
@@ -131,8 +132,9 @@ def _run_together(team, function, count, record, now):
         while load(team + DONE) != count - mine:
             waited += 1
             _wait(waited)
-        if waited > SPINS:
-            board.alone_until = ticks() + ALONE * (ticks() - start)
+        held_up = ticks() - start
+        if waited > SPINS and PART * held_up > start - begun:
+            board.alone_until = ticks() + ALONE * held_up
 
 
 @helper
@@ -153,11 +155,13 @@ class _Helper(threading.Thread):
         self.team, self.me, self.wake = team, me, threading.Event()
 
     def run(self) -> None:
-        while not self.team.closed:
+        called = True
+        while called:
             self.wake.clear()  # before it looks for work: one that is called on its way out looks again
-            _help(self.team.address, self.me)
-            if not self.wake.wait(IDLE_SECONDS):
+            if self.team.closed:
                 break
+            _help(self.team.address, self.me)
+            called = self.wake.wait(IDLE_SECONDS)
 
 
 class _Team:
