@@ -2,11 +2,12 @@
 
 A phase is a number of equal tasks. Each member has a share of them, a run of task numbers behind one word, which everybody may
 claim from: first the own share, then the others'. A phase ends when its tasks are done, not when every member has arrived: so
-no helper has to exist for the driver to go on, and one that the system has taken away holds up at most its one task. Such a wait
-ends a while of working alone, since where threads are taken away, the next one would be too.
+no helper has to exist for the driver to go on, and one that the system has taken away holds up at most its one task. After such
+a wait the driver works alone for a while, since where threads are taken away, the next one would be too.
 
-Helpers are Python threads inside compiled code, without the GIL. They start with the first work that threads share, wait in three steps
-(spin, give way, doze), go back to Python after some milliseconds without work, where they cost nothing, and end after a minute.
+Helpers are Python threads inside compiled code, without the GIL. They start with the first work that threads share and wait in three
+steps (spin, give way, doze). When nobody drives, or the driver works alone, they go back to Python after some milliseconds, where
+they cost nothing, and end after a minute.
 """
 
 from __future__ import annotations
@@ -29,20 +30,21 @@ from .records import I, Record
 __all__ = ["TEAM_WORK", "run_tasks", "share"]
 
 LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
-SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last a helper goes back to Python
+SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last an idle helper goes back to Python
 ALONE = 20  # how many times as long as it was held up a driver works alone
+PART = 4  # of the time of its own work that a driver may wait without having been held up: tasks are not quite equal
 IDLE_SECONDS = 60.0
 TEAM_WORK = 30_000  # multiplications from which on threads share a phase: it costs them half a microsecond
 
 # A claim word is (end of the share << BITS) + next task: the end goes with the number, so that a late claim finds nothing.
-BITS = 20
+BITS = 31
 LOW = (1 << BITS) - 1
 
 BOARD = Record(
     task=(I, "address of the tasks' function"),
     record=(I, "address of the record that they read"),
     now=(I, "address of the record of what changes"),
-    shares=(I, "members that this work is for"),
+    shares=(I, "members that this work is for, 0: nobody drives"),
     alone_until=(I, "when the driver stops working alone, in ticks"),
     end=(I, "whether helpers are to go back to Python"),
 )
@@ -82,10 +84,11 @@ def _wait(waited):
 
 @jit
 def _help(team, me):
-    """Claim and do tasks until there were none for some milliseconds."""
-    waited = 0
-    while load(team + _END) == 0 and waited < SPINS + YIELDS + DOZES:
+    """Claim and do tasks until there were none for some milliseconds, and none are to be expected."""
+    waited, expected = 0, False
+    while load(team + _END) == 0 and (waited < SPINS + YIELDS + DOZES or expected):
         did, shares = 0, load(team + _SHARES)
+        expected = me < shares and load(team + _ALONE) == 0  # a phase may be long, and so what one member waits for
         if me < shares:
             for k in range(shares):
                 share = me + k
@@ -95,7 +98,7 @@ def _help(team, me):
             _wait(waited)
 
 
-_END, _SHARES = BOARD.offset("end"), BOARD.offset("shares")
+_END, _SHARES, _ALONE = BOARD.offset("end"), BOARD.offset("shares"), BOARD.offset("alone_until")
 
 
 @helper
@@ -110,7 +113,7 @@ def _is_alone(team):
 @helper
 def _run_together(team, function, count, record, now):
     """Do tasks with whoever helps; return when all are done."""
-    board = BOARD(team)
+    board, begun = BOARD(team), ticks()
     shares = board.shares
     board.task, board.record, board.now = function, record, now
     store(team + DONE, 0)
@@ -129,8 +132,9 @@ def _run_together(team, function, count, record, now):
         while load(team + DONE) != count - mine:
             waited += 1
             _wait(waited)
-        if waited > SPINS:
-            board.alone_until = ticks() + ALONE * (ticks() - start)
+        held_up = ticks() - start
+        if waited > SPINS and PART * held_up > start - begun:
+            board.alone_until = ticks() + ALONE * held_up
 
 
 @helper
@@ -148,17 +152,16 @@ class _Helper(threading.Thread):
 
     def __init__(self, team: _Team, me: int) -> None:
         super().__init__(name=f"fastnn-helper-{me}", daemon=True)
-        self.team, self.me, self.parked, self.wake = team, me, False, threading.Event()
+        self.team, self.me, self.wake = team, me, threading.Event()
 
     def run(self) -> None:
-        while not self.team.closed:
-            _help(self.team.address, self.me)
-            self.parked = True
-            called = self.wake.wait(IDLE_SECONDS)
-            self.parked = False
-            self.wake.clear()
-            if not called:
+        called = True
+        while called:
+            self.wake.clear()  # before it looks for work: one that is called on its way out looks again
+            if self.team.closed:
                 break
+            _help(self.team.address, self.me)
+            called = self.wake.wait(IDLE_SECONDS)
 
 
 class _Team:
@@ -176,15 +179,14 @@ class _Team:
 
     def call_helpers(self, n_threads: int) -> None:
         """See to it that `n_threads - 1` helpers look for work."""
-        for k, one in enumerate(self.helpers[: n_threads - 1]):
-            if one.parked:
-                one.wake.set()
-            elif not one.is_alive():
-                self.helpers[k] = _Helper(self, k + 1)
-                self.helpers[k].start()
-        while len(self.helpers) < n_threads - 1:
-            self.helpers.append(_Helper(self, len(self.helpers) + 1))
-            self.helpers[-1].start()
+        for k in range(n_threads - 1):
+            if k < len(self.helpers) and self.helpers[k].is_alive():
+                if not self.helpers[k].wake.is_set():
+                    self.helpers[k].wake.set()
+            else:
+                one = _Helper(self, k + 1)
+                one.start()
+                self.helpers[k : k + 1] = [one]
 
     def close(self) -> None:
         """Send the helpers home and wait for them: the interpreter is about to end."""
@@ -196,7 +198,7 @@ class _Team:
             one.join(1.0)
 
 
-_team: _Team | None = None
+_team = _Team()
 
 
 @contextlib.contextmanager
@@ -205,14 +207,8 @@ def share(n_threads: int) -> Iterator[int]:
 
     It is 0 for one thread, and while another Python thread drives the team: that one has the helpers, this one its own CPU.
     """
-    global _team
-    if n_threads <= 1:
-        yield 0
-        return
-    if _team is None:
-        _team = _Team()
-    team = _team
-    if team.closed or not team.driving.acquire(blocking=False):
+    n_threads, team = min(n_threads, _jit.max_threads()), _team
+    if n_threads <= 1 or team.closed or not team.driving.acquire(blocking=False):
         yield 0
         return
     try:
@@ -223,18 +219,18 @@ def share(n_threads: int) -> Iterator[int]:
             pass
         yield team.address
     finally:
+        team.board["shares"] = 0
         team.driving.release()
 
 
 def _forget() -> None:
     """In a forked child: the helpers are not here, and the lock may be held for ever."""
     global _team
-    _team = None
+    _team = _Team()
 
 
 def _close() -> None:
-    if _team is not None:
-        _team.close()
+    _team.close()
 
 
 atexit.register(_close)

@@ -20,30 +20,14 @@ if layer == "tbb":
     import ctypes
     ctypes.CDLL(os.path.join(sys.prefix, "lib", "libtbb.so.12"), ctypes.RTLD_GLOBAL)
 import numba, kernels
-rng = np.random.default_rng(0)
-plan = kernels.Plan([200, 256, 256, 10], [kernels.RELU, kernels.RELU, kernels.SOFTMAX], [0.0] * 3)
-X, y = rng.standard_normal((600, 200), np.float32), rng.integers(0, 10, 600)
-
-def fit(n_threads=2):
-    parameters = np.zeros(plan.parameters_size, np.float32)
-    for i in range(3):
-        a, b = plan.widths[i : i + 2]
-        W = np.empty((a, b), np.float32)
-        kernels.random_uniform(1, i, -0.1, 0.1, W)
-        plan.set_weight(parameters, i, W, np.zeros(b))
-    objective, adam = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0]
-    trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)
-    for step in range(0, 30):
-        trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
-    return parameters.tobytes() + kernels.predict(plan, parameters, X, n_threads=n_threads).tobytes()
-kernels.bound.region_work = lambda: 1000  # regions on any layer
 """
 
 
-def run(code, root=ROOT, **environment):
+def run(code, root=ROOT, prepare=PREPARE, **environment):
     """Run code in a fresh interpreter with the packages below `root`."""
     variables = {**os.environ, "PYTHONPATH": str(root), "NUMBA_NUM_THREADS": "2", **environment}
-    done = subprocess.run([sys.executable, "-c", PREPARE + textwrap.dedent(code)], env=variables, capture_output=True, text=True, timeout=300, cwd=root)
+    command = [sys.executable, "-c", prepare + textwrap.dedent(code)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, cwd=root)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -57,95 +41,93 @@ def layers():
     return found
 
 
-@pytest.mark.parametrize("layer", layers())
-def test_python_threads_fit_and_predict_at_once(layer):
-    run(
-        """
-        expected = fit(1)
-        results = []
-        workers = [threading.Thread(target=lambda: results.append(fit())) for _ in range(4)]
-        [w.start() for w in workers]; [w.join() for w in workers]
-        assert results == [expected] * 4
-        assert kernels.threading_layer() == layer, kernels.threading_layer()
-        """,
-        NUMBA_THREADING_LAYER=layer,
-    )
+REGIONS = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
+assert kernels.threading_layer() is None
+assert len(os.listdir("/proc/self/task")) == 1 if os.path.exists("/proc/self/task") else True
+
+kernels.linear.region_work = lambda: kernels._jit.OMP_REGION  # regions on any layer
+rng = np.random.default_rng(0)
+X, W = rng.standard_normal((600, 200), np.float32), rng.standard_normal((200, 300), np.float32)
+b = np.zeros(300, np.float32)
+expected = np.empty((600, 300), np.float32)
+kernels.linear_forward.compiled(X, W, b, kernels.RELU, expected)
+
+plan = kernels.Plan([200, 64, 10], [kernels.RELU, kernels.SOFTMAX], [0.0] * 2)
+objective, adam, y = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0], rng.integers(0, 10, 600)
+def fit(n_threads):
+    parameters = np.full(plan.parameters_size, 0.01, np.float32) * plan.mask()
+    trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)
+    for step in range(5):
+        trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
+    return parameters.tobytes()
+trained = fit(1)
+
+def right(times=10):
+    "Whether regions of Numba and the team do what one thread does."
+    out = np.empty_like(expected)
+    for _ in range(times):
+        out[:] = 0
+        kernels.linear_forward(X, W, b, kernels.RELU, out)
+        if not (out == expected).all():
+            return False
+    return fit(2) == trained
+
+def used():
+    right(1)
+    with kernels._jit.threads(2) as n:
+        return n
+
+def child(depth, queue, what):
+    queue.put(what())
+    if depth:
+        p = fork.Process(target=child, args=(depth - 1, queue, what)); p.start(); p.join(60)
+        queue.put(p.exitcode)
+
+def in_children(what):
+    "Return what a forked child and its child give, and their exit codes."
+    queue = fork.Queue()
+    p = fork.Process(target=child, args=(1, queue, what)); p.start()
+    found = [queue.get(timeout=100) for _ in range(3)]
+    p.join(60)
+    return [*found, p.exitcode]
+
+fork = multiprocessing.get_context("fork")
+"""
 
 
 @pytest.mark.parametrize("layer", layers())
-def test_forked_children_fit_and_predict(layer):
+def test_threads_forks_and_users_loops_on_every_layer(layer):
     run(
-        """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
-        expected = fit()
-        fork = multiprocessing.get_context("fork")
-        def child(depth, queue):
-            queue.put(fit() == expected)
-            if depth:
-                p = fork.Process(target=child, args=(depth - 1, queue)); p.start(); p.join(60)
-                queue.put(p.exitcode == 0)
-        queue = fork.Queue()
-        p = fork.Process(target=child, args=(1, queue)); p.start()
-        assert all(queue.get(timeout=100) for _ in range(3))
-        p.join(60)
-        assert p.exitcode == 0
-        assert fit() == expected
-        """,
+        REGIONS
+        + """
+# A child of a process without a pool has threads of its own; OpenMP's in the child's child do not work.
+assert in_children(used) == [2, 1 if layer == "omp" else 2, 0, 0]
+
+numba.set_num_threads(1)
+assert right()
+assert numba.get_num_threads() == 1  # the caller's number is kept
+numba.set_num_threads(2)
+
+results = []
+workers = [threading.Thread(target=lambda: results.append(right(100))) for _ in range(4)]
+[w.start() for w in workers]; [w.join() for w in workers]
+assert results == [True] * 4
+assert kernels.threading_layer() == layer, kernels.threading_layer()
+
+assert in_children(right) == [True, True, 0, 0]
+assert right()
+
+@numba.njit(parallel=True)
+def users(X, W, b, out):
+    for i in numba.prange(out.shape[0]):
+        kernels.linear_forward(X, W, b, kernels.RELU, out[i])
+out = np.empty((4, 600, 300), np.float32)
+users(X, W, b, out)
+assert (out == expected).all()
+""",
         NUMBA_THREADING_LAYER=layer,
-    )
-
-
-@pytest.mark.parametrize("layer", layers())
-def test_a_child_of_a_process_without_a_pool_uses_threads(layer):
-    run(
-        """
-        import warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
-        fork = multiprocessing.get_context("fork")
-        def used():
-            fit()
-            with kernels._jit.threads(2) as n:
-                return n
-        def child(depth, queue):
-            queue.put(used())
-            if depth:
-                p = fork.Process(target=child, args=(depth - 1, queue)); p.start(); p.join(60)
-        queue = fork.Queue()
-        p = fork.Process(target=child, args=(1, queue)); p.start(); p.join(60)
-        assert [queue.get(timeout=100) for _ in range(2)] == [2, 1 if layer == "omp" else 2]
-        """,
-        NUMBA_THREADING_LAYER=layer,
-    )
-
-
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
-def test_a_users_parallel_loop_may_call_kernels(layer):
-    run(
-        """
-        @numba.njit(parallel=True)
-        def users(X, W, b, out):
-            for i in numba.prange(out.shape[0]):
-                kernels.linear_forward(X, W, b, kernels.RELU, out[i])
-        W, b = rng.standard_normal((200, 300), np.float32), np.zeros(300, np.float32)
-        expected, out = np.empty((600, 300), np.float32), np.empty((4, 600, 300), np.float32)
-        kernels.linear_forward(X, W, b, kernels.RELU, expected)
-        users(X, W, b, out)
-        assert (out == expected).all()
-        """,
-        NUMBA_THREADING_LAYER=layer,
-    )
-
-
-def test_importing_starts_no_threads_and_training_keeps_the_callers_number():
-    run(
-        """
-        assert kernels.threading_layer() is None
-        assert len(os.listdir("/proc/self/task")) == 1 if os.path.exists("/proc/self/task") else True
-        numba.set_num_threads(1)
-        fit(2)
-        assert numba.get_num_threads() == 1
-        """,
         OPENBLAS_NUM_THREADS="1",
     )
 
