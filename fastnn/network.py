@@ -293,11 +293,12 @@ class Sequential:
         outputs : ndarray of shape (n_rows, n_outputs)
             In the network's dtype; where targets are standardized, float64 in their own units (`logits` leaves that out too).
         """
-        X, threads = validation.matrix("X", X, self.n_features, self.feature_names), validation.threads(n_threads)
-        scale, shift = self.scaling
+        X = validation.matrix("X", X, self.n_features, self.feature_names, look=False)
+        threads, (scale, shift) = validation.threads(n_threads), self.scaling
         try:
             outputs = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
         except RowError as error:
+            validation.finite("X", X)
             validation.unusable(X, error.row, scale, shift, self.dtype)
         return outputs if logits else self._in_units(outputs)
 

@@ -167,7 +167,7 @@ def column_names(value: Any) -> tuple[str, ...] | None:
 
 def same_columns(name: str, value: Any, feature_names: tuple[str, ...] | None) -> None:
     """Raise where `value` is a frame whose columns are not those that a network was trained on, in their order."""
-    names = column_names(value)
+    names = None if feature_names is None else column_names(value)
     if feature_names is None or names is None or names == feature_names:
         return
     length = min(len(names), len(feature_names))
@@ -178,8 +178,13 @@ def same_columns(name: str, value: Any, feature_names: tuple[str, ...] | None) -
     raise ValueError(f"{name} must {constraint}; got {got} instead of {wanted} in column {at}.{help_}")
 
 
-def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None) -> Array:
-    """Return `value` as a finite array of shape (n_rows, n_features), not copied; a frame must have these names."""
+def matrix(
+    name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None, look: bool = True
+) -> Array:
+    """Return `value` as a finite array of shape (n_rows, n_features), not copied; a frame must have these names.
+
+    Without a `look` it may hold NaN and infinity: for those who find them on their way.
+    """
     same_columns(name, value, feature_names)
     X = array(name, value)
     wanted = f"{name} must have shape (n_rows, n_features) = (..., {n_features}); got {X.shape}."
@@ -189,7 +194,8 @@ def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...
         raise ValueError(f"{wanted} Use {name}.reshape(len({name}), -1).")
     if X.ndim != 2 or X.shape[1] != n_features:
         raise ValueError(wanted)
-    finite(name, X)
+    if look:
+        finite(name, X)
     return X
 
 
@@ -216,7 +222,7 @@ def finite(name: str, A: Array) -> None:
             found = np.argwhere(~np.isfinite(block))
             if len(found):
                 at = tuple(int(i) for i in found[0])
-                raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.")
+                raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.") from None
 
 
 def unusable(X: Array, row: int, scale: float | Array, shift: float | Array, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
