@@ -78,7 +78,7 @@ def _few(zero, rows, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, 
 @helper
 def _pack_rows(X, first, last, out, jump):
     """Rows first ... last - 1 of X into panels: out[k // width * jump + i * width + k % width] = X[i, k]."""
-    zero, width, n = like(out[0], 0), PANEL_BYTES // out.itemsize, X.shape[1]
+    zero, width, n = out.dtype.type(0), PANEL_BYTES // out.itemsize, X.shape[1]
     whole = n // width if X.strides[1] == X.itemsize and X.dtype == out.dtype else 0
     for i in range(first, last):
         source, target = address_of(X) + i * X.strides[0], address_of(out) + i * PANEL_BYTES
@@ -91,7 +91,7 @@ def _pack_rows(X, first, last, out, jump):
 @helper
 def _pack_panels(W, first, last, out):
     """Panels first ... last - 1 of a plain W, one after the other; zeros beyond the last column."""
-    zero, width, n_in = like(out[0], 0), PANEL_BYTES // out.itemsize, W.shape[0]
+    zero, width, n_in = out.dtype.type(0), PANEL_BYTES // out.itemsize, W.shape[0]
     block = n_in * width
     whole = min(last, W.shape[1] // width) if W.strides[1] == W.itemsize and W.dtype == out.dtype else first
     for k in range(n_in):
@@ -120,7 +120,7 @@ def _has_plain_rows(A, out):
 @helper
 def _pack_transposed(W, q, out):
     """Panel q of the transpose: out[n * width + i] = W[q * width + i, n], zeros beyond the last row of W."""
-    zero, width = like(out[0], 0), PANEL_BYTES // out.itemsize
+    zero, width = out.dtype.type(0), PANEL_BYTES // out.itemsize
     height = min(width, W.shape[0] - q * width)
     whole = W.shape[1] // width * width if height == width and _has_plain_rows(W, out) else 0
     for n in range(0, whole, width):
@@ -501,7 +501,7 @@ def _overlaps_any(out, dA, saved, X, W):
 @helper
 def _linear_backward(dA, saved, X, W, activation, dX, dW, db):
     n, n_in = X.shape
-    n_out, zero, width = W.shape[1], like(dW[0, 0], 0) if dW.size else dW.dtype.type(0), PANEL_BYTES // dW.itemsize
+    n_out, zero, width = W.shape[1], dW.dtype.type(0), PANEL_BYTES // dW.itemsize
     P, Q, jump = panels(n_out, width), panels(n_in, width), (n | 1) * width
     dZ = np.empty((n, n_out), dW.dtype)
     activation_backward(activation, saved, dA, dZ)

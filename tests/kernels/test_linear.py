@@ -178,7 +178,7 @@ def test_linear_forward_does_not_compile_again():
         ({"X": (5, 3)}, "X must have the shape"),
         ({"b": (9,)}, "b must have the shape"),
         ({"out": (4, 8)}, "out must have the shape"),
-        ({"W": (1, 4, 16)}, "a packed W must have"),
+        ({"W": (1, 4, 16)}, "a packed W must be"),
     ],
 )
 def test_linear_forward_refuses_shapes_that_do_not_match(change, message):
