@@ -43,9 +43,9 @@ class Activation:
     --------
     >>> from fastnn import Dense, Sequential
     >>> def squared_relu(z):
-    ...     return z * z if z > 0 else 0 * z
+    ...     return z * z if z > 0 else 0.0
     >>> def slope(z):
-    ...     return 2 * z if z > 0 else 0 * z
+    ...     return 2 * z if z > 0 else 0.0
     >>> net = Sequential([Dense(1, Activation(squared_relu, slope))], n_features=1)
     >>> net.set_weights([([[1.0]], [0.0])])
     >>> net.predict([[-3.0], [3.0]])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -219,28 +219,33 @@ def _built_in(module: str, table: str, name: str) -> Any:
     return next(record for record in records if record.name == name)
 
 
-def switch(functions: Mapping[int, Any], call: Callable[[Any], Any], otherwise: Any) -> Any:
-    """Return a helper f(code, *arrays) that does what `call` makes of the function of a code, and `otherwise` for any other code."""
-    chosen = otherwise
-    for code, function in functions.items():
-        chosen = _branch(code, call(function), chosen)
-    return chosen
+def switch(functions: Mapping[int, Any]) -> Any:
+    """Return a helper f(code, X, out) that calls the function (X, out) of a code, and does nothing for any other code.
 
+    Halves of halves: in a chain of branches each would be compiled once for every one before it.
+    """
+    codes = sorted(functions)
+    if len(codes) == 1:
+        code, function = codes[0], functions[codes[0]]
 
-def _branch(code: int, function: Any, others: Any) -> Any:
+        @helper
+        def leaf(chosen, X, out):
+            if chosen == code:
+                function(X, out)
+
+        return leaf
+    middle = codes[len(codes) // 2]
+    low = switch({code: functions[code] for code in codes if code < middle})
+    high = switch({code: functions[code] for code in codes if code >= middle})
+
     @helper
     def branch(chosen, X, out):
-        if chosen == code:
-            function(X, out)
+        if chosen < middle:
+            low(chosen, X, out)
         else:
-            others(chosen, X, out)
+            high(chosen, X, out)
 
     return branch
-
-
-@helper
-def nothing(chosen, X, out):
-    """Do nothing, for the codes that a switch does not know."""
 
 
 def in_place(formula: Any) -> Any:

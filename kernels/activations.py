@@ -18,7 +18,7 @@ import numpy as np
 from ._arrays import door
 from ._bits import absolute, like
 from ._elements import copy_elements, sum_elements
-from ._factory import Activation, in_place, in_place_of_gradient, nothing, switch
+from ._factory import Activation, in_place, in_place_of_gradient, switch
 from ._jit import Kernel, helper, inline, jit, kernel, named
 from ._math import erf, exp, expm1, log, log1p, tanh
 
@@ -455,10 +455,10 @@ def _of_rows(rows: Any) -> Any:
 
 
 _changing = {code: one for code, one in ACTIVATIONS.items() if code != IDENTITY}
-_forward = switch({code: one.formula for code, one in _changing.items()}, in_place, nothing)
-_backward = switch({code: one.gradient for code, one in _changing.items()}, in_place_of_gradient, nothing)
-_forward_rows = switch({code: one.rows for code, one in ROW_ACTIVATIONS.items()}, _of_rows, nothing)
-_backward_rows = switch({code: one.gradient_rows for code, one in ROW_ACTIVATIONS.items()}, lambda rows: rows, nothing)
+_forward = switch({code: in_place(one.formula) for code, one in _changing.items()})
+_backward = switch({code: in_place_of_gradient(one.gradient) for code, one in _changing.items()})
+_forward_rows = switch({code: _of_rows(one.rows) for code, one in ROW_ACTIVATIONS.items()})
+_backward_rows = switch({code: one.gradient_rows for code, one in ROW_ACTIVATIONS.items()})
 
 
 @jit
