@@ -1,9 +1,7 @@
 """The team: each task once, whoever comes; helpers that never come, come late, are held up, leave, and come again."""
 
 import os
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 
@@ -29,6 +27,7 @@ WORK = Record(
     long=(I, "how often a task of `slow` dozes"),
     slow=(I, "member that is slow, or -1"),
     others=(I, "tasks that had begun when the slow member's was done"),
+    last=(I, "who did the task of this round that was done last"),
     alone=(I, "address of the word that says until when the driver works alone, 0: left as it is"),
 )
 
@@ -48,6 +47,7 @@ def work(tag, t, worker, record, now):
         doze()
     if worker == W.slow:
         W.others = load(record + BEGAN)
+    store(record + LAST, worker)
 
 
 @compiled
@@ -60,7 +60,7 @@ def next_round(tag, t, worker, record, now):
         store(W.alone, 0)
 
 
-TURN, WRONG, BEGAN = (WORK.offset(name) for name in ("turn", "wrong", "began"))
+TURN, WRONG, BEGAN, LAST = (WORK.offset(name) for name in ("turn", "wrong", "began", "last"))
 
 
 class Rounds:
@@ -193,13 +193,14 @@ def test_who_is_held_up_holds_up_its_one_task_and_burns_no_cpu(fresh, members):
 
 
 def test_members_of_nearly_the_same_speed_are_not_held_up(fresh):
-    rounds = Rounds(2, slow=1, dozes=300, long=330)
+    rounds, together = Rounds(2, slow=1, dozes=100, long=110), 0
     with team.share(2) as where:
-        rounds.run_until(lambda: rounds.helped, where)
-        fresh.board["alone_until"] = 0
-        before = rounds.workers[1]
-        rounds.run(where, 6)
-    assert rounds.workers[1] - before > 3
+        end = time.perf_counter() + 20
+        while together < 3 and time.perf_counter() < end:  # on a busy machine the system may take a member away
+            fresh.board["alone_until"] = rounds.record["last"] = 0
+            rounds.run(where)
+            together += rounds.record["last"][0] == 1 and fresh.board["alone_until"][0] == 0
+    assert together == 3
 
 
 def test_a_helper_waits_while_somebody_drives(fresh):
@@ -433,50 +434,55 @@ def test_a_process_may_fork_in_the_middle_of_fits():
 
 
 EXITS = """
+import atexit
 Fit(4).steps(0, 4)  # everything is compiled
+
 def spinning():
     Fit(3).steps(0, 2)
+
 def asleep():
     Fit(3).steps(0, 2)
     time.sleep(0.1)
+
 def driving():
     with kernels.team.share(3):
         sys.exit(3)
+
 def for_ever():
     fit, step = Fit(2), 0
     while True:
         fit.steps(step, step + 1)
         step += 1
+
 def daemons():
     for _ in range(3):
         threading.Thread(target=for_ever, daemon=True).start()
-    time.sleep(0.02)
+    time.sleep(0.05)
+
 def users():
     for _ in range(3):
         threading.Thread(target=lambda: Fit(2).steps(0, 200)).start()
-    time.sleep(0.01)
-"""
 
+def close():
+    start = time.monotonic()
+    kernels.team._close()
+    if time.monotonic() - start > 0.5:
+        os._exit(4)  # helpers did not come home
 
-@forks
-def test_an_interpreter_ends_quickly_whatever_helpers_do():
-    """Spinning, asleep, with a team that is driven, with daemon and other threads inside fits, each several times."""
-    run(
-        EXITS
-        + """
-for scenario in (spinning, asleep, driving, daemons, users):
-    took = []
-    for _ in range(4):
-        start, child = time.monotonic(), os.fork()
+atexit.unregister(kernels.team._close)
+atexit.register(close)
+for scenario in (spinning, asleep, driving, daemons, users, daemons):
+    for _ in range(2):
+        child = os.fork()
         if child == 0:
             scenario()
             sys.exit(3)
         assert wait(child) == 3, scenario
-        took.append(time.monotonic() - start)
-    assert min(took) < 0.8, (scenario, took)
 spinning()
-sys.exit(0)
-""",
-        prepare=PREPARE,
-        NUMBA_NUM_THREADS="4",
-    )
+"""
+
+
+@forks
+def test_an_interpreter_ends_at_once_whatever_helpers_do():
+    """Spinning, asleep, in the middle of a team's work, with daemon and other threads inside fits; a forked child and its parent."""
+    run(EXITS, prepare=PREPARE, NUMBA_NUM_THREADS="4")

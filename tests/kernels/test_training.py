@@ -1,4 +1,4 @@
-"""Whole networks: losses and gradients against NumPy in float64, training against its own parts, bits against threads and vectors."""
+"""Training: losses and gradients against NumPy in float64, training against its own parts, bits against threads and vectors."""
 
 import dataclasses
 import os
@@ -9,72 +9,8 @@ import numpy as np
 import pytest
 
 import kernels
+from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, reference_loss
 from tests.numerics import DTYPES, assert_close, assert_same_bits
-
-CLASSES, SQUARES = kernels.Objective(kernels.CROSS_ENTROPY), kernels.Objective(kernels.SQUARED_ERROR)
-ADAM = [0.9, 0.999, 1e-8, 0]
-ACTIVATE = {
-    kernels.IDENTITY: lambda z: z,
-    kernels.RELU: lambda z: np.maximum(z, 0),
-    kernels.TANH: np.tanh,
-    kernels.SIGMOID: lambda z: 1 / (1 + np.exp(-z)),
-    kernels.SILU: lambda z: z / (1 + np.exp(-z)),
-    kernels.SOFTMAX: lambda z: np.exp(z - z.max(1, keepdims=True)) / np.exp(z - z.max(1, keepdims=True)).sum(1, keepdims=True),
-}
-
-
-def network(widths, activations, dtype, dropouts=None, seed=0):
-    rng = np.random.default_rng(seed)
-    plan = kernels.Plan(widths, activations, dropouts or [0.0] * len(activations), np.dtype(dtype).name, seed)
-    parameters = np.zeros(plan.parameters_size, dtype)
-    for i, (n_in, n_out) in enumerate(zip(widths[:-1], widths[1:])):
-        plan.set_weight(parameters, i, rng.standard_normal((n_in, n_out)) / np.sqrt(n_in), 0.1 * rng.standard_normal(n_out))
-    return plan, parameters
-
-
-def data(n, plan, labels=True, seed=1):
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, plan.widths[0])).astype(plan.dtype)
-    return X, rng.integers(0, plan.widths[-1], n) if labels else rng.random((n, plan.widths[-1])).astype(plan.dtype)
-
-
-def forward(plan, parameters, X):
-    A = [X.astype("f8")]
-    for i, activation in enumerate(plan.activations):
-        W, b = plan.weight(parameters, i)
-        A.append(ACTIVATE[activation](A[-1] @ W.astype("f8") + b.astype("f8")))
-    return A
-
-
-def reference_loss(plan, parameters, X, y, loss):
-    """Return the loss summed over outputs, the mean over rows, by the formula."""
-    P = forward(plan, parameters, X)[-1]
-    if loss == kernels.CROSS_ENTROPY:
-        return -np.log(P[np.arange(len(y)), y]).mean() if y.ndim == 1 else -(y * np.log(P)).sum(1).mean()
-    if loss == kernels.BINARY_CROSS_ENTROPY:
-        return -(y * np.log(P) + (1 - y) * np.log(1 - P)).sum(1).mean()
-    return (
-        {
-            kernels.SQUARED_ERROR: lambda d: d * d,
-            kernels.ABSOLUTE_ERROR: np.abs,
-            kernels.HUBER: lambda d: np.where(np.abs(d) <= 0.3, d * d / 2, 0.3 * (np.abs(d) - 0.15)),
-        }[loss](P - y)
-        .sum(1)
-        .mean()
-    )
-
-
-CASES = [
-    ([5, 7, 3], [kernels.RELU, kernels.SOFTMAX], kernels.CROSS_ENTROPY, True),
-    ([1, 1, 2], [kernels.TANH, kernels.SOFTMAX], kernels.CROSS_ENTROPY, True),
-    ([20, 33, 17, 40], [kernels.SILU, kernels.RELU, kernels.SOFTMAX], kernels.CROSS_ENTROPY, True),
-    ([16, 16, 16], [kernels.RELU, kernels.SOFTMAX], kernels.CROSS_ENTROPY, False),
-    ([20, 31, 5], [kernels.SIGMOID, kernels.SIGMOID], kernels.BINARY_CROSS_ENTROPY, False),
-    ([20, 31, 18], [kernels.TANH, kernels.SIGMOID], kernels.SQUARED_ERROR, False),
-    ([6, 9, 17], [kernels.SILU, kernels.SILU], kernels.SQUARED_ERROR, False),
-    ([6, 40, 1], [kernels.RELU, kernels.IDENTITY], kernels.ABSOLUTE_ERROR, False),
-    ([6, 40, 2], [kernels.TANH, kernels.IDENTITY], kernels.HUBER, False),
-]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -286,29 +222,6 @@ def test_gather_names_a_row_that_is_not_finite():
     assert trainer.bad_row == 37
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32, np.float64, np.bool_])
-@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray, lambda X: np.repeat(X, 2, axis=1)[:, ::2], lambda X: X[::-1].copy()[::-1]])
-def test_gather_places_rows_of_any_array(kind, layout):
-    X = layout((np.random.default_rng(0).random((40, 37)) * 200).astype(kind))
-    X.flags.writeable = False
-    order = np.random.default_rng(1).permutation(40)[:25]
-    jump, stride = 11 * 16, 3 * 11 * 16
-    out = np.full(3 * stride, np.nan, np.float32)
-    assert kernels.gather(X, order, 10, 0.5, -1.0, out, stride, jump) == -1
-    for position, row in enumerate(order):
-        s, i = divmod(position, 10)
-        j = np.arange(37)
-        actual = out[s * stride + j // 16 * jump + i * 16 + j % 16]
-        assert_same_bits(actual, X[row].astype(np.float32) * np.float32(0.5) - np.float32(1))
-
-
-def test_gather_refuses_rows_that_do_not_exist():
-    with pytest.raises(IndexError, match="order must name rows of X"):
-        kernels.gather(np.zeros((3, 4), np.float32), np.array([0, 3]), 2, 1.0, 0.0, np.zeros(48, np.float32), 48, 48)
-    with pytest.raises(ValueError, match="out must hold every minibatch"):
-        kernels.gather(np.zeros((3, 4), np.float32), np.array([0, 1]), 2, 1.0, 0.0, np.zeros(16, np.float32), 48, 48)
-
-
 def test_another_network_compiles_nothing():
     for widths, activations in (([6, 10, 3], [kernels.RELU, kernels.SOFTMAX]), ([9, 70, 5, 33, 2], [kernels.ELU, kernels.GELU, kernels.TANH, kernels.SOFTMAX])):
         plan, parameters = network(widths, activations, np.float32, [0.0] + [0.2] * (len(activations) - 1))
@@ -346,6 +259,15 @@ for dtype in ("float32", "float64"):
             step += len(losses)
     digest.update(parameters.tobytes())
     digest.update(kernels.predict(plan, parameters, X, scale=1 / 16).tobytes())
+    for widths in ([64, 33, 1], [7, 16, 100, 17], [1, 129, 48, 5]):  # few rows: other tiles, the same chains
+        plan = kernels.Plan(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.TANH], [0.0] * (len(widths) - 1), dtype)
+        parameters = (0.2 * rng.standard_normal(plan.parameters_size) * plan.mask()).astype(dtype)
+        inputs = rng.standard_normal((40, widths[0])).astype(dtype)
+        whole = kernels.predict(plan, parameters, inputs)
+        for rows in range(1, 6):
+            few = kernels.predict(plan, parameters, inputs[:rows], n_threads=int(sys.argv[1]))
+            assert few.tobytes() == whole[:rows].tobytes(), (widths, rows, dtype)
+        digest.update(whole.tobytes())
 print(digest.hexdigest(), step)
 """
 

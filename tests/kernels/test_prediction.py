@@ -1,0 +1,102 @@
+"""Predictions: programs that are kept, for any number of rows, options and threads."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import prediction
+from tests.kernels.networks import CLASSES, data, forward, network
+from tests.numerics import DTYPES, assert_close, assert_same_bits
+
+ACTIVATIONS = [kernels.RELU, kernels.TANH, kernels.SOFTMAX]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_predicted_together_and_alone_have_the_same_bits(dtype):
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, dtype)
+    X, _ = data(prediction.BLOCK + 70, plan)
+    predictor = kernels.Predictor(plan, parameters)
+    whole, bad_row = predictor(X)
+    assert_close(whole, forward(plan, parameters, X)[-1], looser=10)
+    assert bad_row == -1
+    for rows in (1, 2, 3, 5, 8, 31, prediction.BLOCK, prediction.BLOCK + 1):
+        for _ in range(2):  # bound, and found bound
+            assert_same_bits(predictor(X[:rows])[0], whole[:rows])
+            assert_same_bits(predictor(X[-rows:])[0], whole[-rows:])
+    assert predictor(X[:0])[0].shape == (0, 5)
+
+
+def test_each_option_has_a_program_of_its_own():
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float64)
+    X, _ = data(20, plan)
+    predictor = kernels.Predictor(plan, parameters)
+    for _ in range(2):
+        logits = predictor(X, logits=True)[0]
+        scaled = predictor(X * 4 - 2, scale=0.25, shift=0.5)[0]
+        outputs = predictor(X)[0]
+        assert_close(scaled, outputs, looser=10)
+        np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), outputs, rtol=1e-12)
+
+
+def test_parameters_are_read_anew():
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
+    X, _ = data(20, plan)
+    predictor = kernels.Predictor(plan, parameters)
+    predictor(X)
+    parameters *= np.float32(0.5)
+    assert_same_bits(predictor(X)[0], kernels.Predictor(plan, parameters.copy())(X)[0])
+
+
+def test_a_row_that_is_not_finite_is_named():
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
+    X, _ = data(prediction.BLOCK + 70, plan)
+    predictor = kernels.Predictor(plan, parameters)
+    for row in (3, prediction.BLOCK + 7):
+        X[row, 5] = np.nan
+        assert predictor(X)[1] == row if row == 3 else 3
+        assert predictor(X[row:])[1] == 0
+        X[row, 5] = 0
+    assert predictor(X)[1] == -1
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_several_python_threads_may_call_one_predictor(n_threads, monkeypatch):
+    monkeypatch.setattr(prediction, "TEAM_WORK", 0)
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
+    X, _ = data(700, plan)
+    predictor = kernels.Predictor(plan, parameters)
+    expected, wrong = kernels.Predictor(plan, parameters)(X)[0], []
+
+    def call(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(60):
+            first, rows = rng.integers(0, 600), rng.integers(1, 100)
+            if not (predictor(X[first : first + rows], n_threads=n_threads)[0] == expected[first : first + rows]).all():
+                wrong.append((first, rows))
+
+    threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert not wrong
+    assert all(len(spare) <= 4 for spare in predictor._spare.values())  # no more than callers at once
+
+
+def test_what_predict_keeps_is_bounded_and_holds_no_parameters():
+    for seed in range(2 * prediction.KEPT):
+        plan, parameters = network([3, 4, 2], [kernels.RELU, kernels.SOFTMAX], np.float32, seed=seed)
+        X, _ = data(5, plan)
+        assert_close(kernels.predict(plan, parameters, X), forward(plan, parameters, X)[-1], looser=10)
+    assert len(prediction._predictors) <= prediction.KEPT
+    assert not any(one.parameters.size for one in prediction._predictors.values())
+
+
+def test_evaluation_is_the_loss_and_the_prediction():
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float64)
+    X, y = data(prediction.BLOCK + 70, plan)
+    loss, outputs = kernels.evaluate(plan, parameters, X, y, CLASSES)
+    assert_close(outputs, kernels.predict(plan, parameters, X))
+    np.testing.assert_allclose(loss, -np.log(outputs[np.arange(len(y)), y]).mean(), rtol=1e-12)

@@ -1,0 +1,154 @@
+"""Programs: what a step is, line by line, what its phases take, and where its matrices lie."""
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import program
+from tests.kernels.networks import CLASSES, data, network
+
+ONE_THREAD = """
+place:
+   0 place                  1 x  the next minibatch
+forward:
+   1 dense_forward          1 x  A1 = f(X W1 + b1)
+   2 dense_forward          1 x  A2 = f(A1 W2 + b2)
+loss:
+   3 loss_rows              4 x  loss of A2, dA2
+   4 loss_sum               1 x  loss, looked at
+backward:
+   5 dense_backward         1 x  dA1, dW2, db2 from dA2
+   6 update                 1 x  W2, b2
+   7 dense_backward         1 x  dW1, db1 from dA1
+   8 update                 1 x  W1, b1
+close:
+   9 close                  1 x  the loss written down
+"""
+
+TWO_THREADS = """
+place:
+   0 place                  1 x  the next minibatch
+forward:
+   1 dense_forward          2 x  A1 = f(X W1 + b1)
+   2 dense_forward          2 x  A2 = f(A1 W2 + b2)
+loss:
+   3 loss_rows              4 x  loss of A2, dA2
+   4 loss_sum               1 x  loss, looked at
+backward:
+   5 dense_backward         2 x  dA1, dW2, db2 from dA2, updated
+   6 dense_backward         2 x  dW1, db1 from dA1, updated
+close:
+   7 close                  1 x  the loss written down
+"""
+
+
+def trainer(widths, rule=kernels.ADAM, hyper=(0.9, 0.999, 1e-8), batch=100, n_threads=1, dtype=np.float32, **options):
+    plan, parameters = network(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.SOFTMAX], dtype, **options)
+    return kernels.Trainer(plan, parameters, batch, CLASSES, rule, hyper, n_threads=n_threads)
+
+
+@pytest.mark.parametrize("n_threads, expected", [(1, ONE_THREAD), (2, TWO_THREADS)])
+def test_listing_of_a_step(n_threads, expected):
+    assert str(trainer([784, 500, 10], n_threads=n_threads).program) == expected.strip()
+
+
+def test_marks_name_places_between_phases():
+    step = trainer([20, 30, 10], dropouts=[0.1, 0.2]).program
+    first = {name: step.phases[at].name for name, at in step.marks.items() if at < len(step.phases)}
+    assert first == {
+        "place": "place",
+        "forward": "drop_inputs",
+        "loss": "loss_rows",
+        "backward": "dense_backward",
+        "update": "update",
+        "close": "close",
+    }
+    assert step.marks["end"] == len(step.phases)
+    assert list(step.marks.values()) == sorted(step.marks.values())
+
+
+def test_a_program_runs_from_mark_to_mark():
+    """Gradients and updates in parts are those of a step."""
+    whole, parts = (trainer([20, 30, 10]) for _ in range(2))
+    X, y = data(100, whole.plan)
+    start = whole.parameters.copy()
+    losses = whole.train(X, y, np.arange(100), 0, np.full(1, 0.01))
+    parts.train(X, y, np.arange(100), 0, np.zeros(1))  # fills in the minibatch; a rate of 0 changes nothing
+    np.testing.assert_array_equal(parts.parameters, start)
+    parts.program.run("forward", "backward")
+    assert parts.program.now["loss"][0] == losses[0]
+    loss, gradient = kernels.loss_and_gradient(parts.plan, start, X, y, CLASSES)
+    parts.program.run("backward", "update")
+    np.testing.assert_array_equal(parts.gradient, gradient)
+
+
+RULES = [  # that have a learning rate: rprop has none to be set to 0
+    (kernels.SGD, (0.9, 0, 0, 0.01)),
+    (kernels.ADAM, (0.9, 0.999, 1e-8)),
+    (kernels.ADAMW, (0.9, 0.999, 1e-8, 0.01)),
+]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("rule, hyper", RULES)
+def test_profile_gives_a_time_for_each_phase_and_changes_no_parameter(rule, hyper, n_threads):
+    one = trainer([40, 70, 10], rule, hyper, 50, n_threads)
+    before = one.parameters.copy()
+    profile = one.program.profile(0.01)
+    assert len(profile.microseconds) == len(one.program.phases)
+    assert all(0 <= spent < 1e6 for spent in profile.microseconds) and sum(profile.microseconds) > 0
+    np.testing.assert_array_equal(one.parameters, before)
+    lines = str(profile).splitlines()
+    assert len(lines) == len(one.program.phases) + 2 and lines[-1].endswith("all")
+    for phase, line in zip(one.program.phases, lines[1:]):
+        assert phase.name in line and phase.note in line and (("%" in line) <= phase.products)
+
+
+def test_released_matrices_are_used_again():
+    made = kernels.Program("float32", 30)
+    first, second = made.matrix(40), made.matrix(40)
+    size = made.panels(40) * made.jump * 4
+    assert abs(first - second) >= size
+    made.release(first)
+    assert made.matrix(65) not in (first, second)  # too small for it
+    assert made.matrix(33) == first
+    assert made.matrix(40) not in (first, second)
+    made.release(second)
+    made.release(0)  # the inputs, which are not the program's
+    assert made.matrix(40) == second
+
+
+def test_the_smallest_released_matrix_that_fits_is_taken():
+    made = kernels.Program("float64", 8)
+    large, small = made.matrix(100), made.matrix(20)
+    made.release(large)
+    made.release(small)
+    assert made.matrix(10) == small
+    assert made.matrix(10) == large
+
+
+def test_memory_is_zero_at_cache_lines_and_does_not_overlap():
+    made, rng = kernels.Program("float32", 5), np.random.default_rng(0)
+    sizes = rng.integers(1, 3000, 50)
+    ranges = sorted((made.zeros(size), size) for size in sizes)
+    for (where, size), (following, _) in zip(ranges, ranges[1:]):
+        assert where % 64 == 0
+        assert where + 4 * size <= following
+    assert not any(array.any() for array in made._kept)
+
+
+def test_each_thread_has_scratch_of_its_own(monkeypatch):
+    monkeypatch.setattr(program, "max_threads", lambda: 5)
+    made = kernels.Program("float32", 5, n_threads=2)
+    where, size = made.scratch(100)
+    assert size == 400
+    end = made.zeros(1)
+    assert end < where or end >= where + 5 * size
+    assert made.scratch(50) == (where, size)  # what is large enough serves the next layer too
+
+
+def test_a_program_keeps_what_its_records_point_to():
+    made = kernels.Program("float32", 5)
+    array = np.arange(3.0)
+    assert made.keep(array) == array.ctypes.data
+    assert any(kept is array for kept in made._kept)
