@@ -192,7 +192,8 @@ def check_fit(plan: Plan, objective: Objective) -> None:
     _kind("plan", plan, "Plan")
     _kind("objective", objective, "Objective")
     check_affine(plan, objective.scale)
-    last, loss = plan.activations[-1], objective.loss
+    last: Any = plan.activations[-1]
+    loss: Any = objective.loss
     if last not in FITTING[loss] if loss in FITTING else last in (SOFTMAX, LOG_SOFTMAX):
         names = (one.name if hasattr(one, "name") else f"the code {one}" for one in (last, LOSSES.get(loss, loss)))
         raise ValueError("loss must fit the last activation, {}; got {}.".format(*names))

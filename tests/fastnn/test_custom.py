@@ -10,30 +10,10 @@ import pytest
 
 from fastnn import Activation, Adam, CustomLoss, Dense, Dropout, Huber, Scale, Sequential, check_gradient
 from kernels import scalar
+from tests.functions import bend, bend_slope, swish, swish_slope
 
 rng = np.random.default_rng(0)
 X, VALUES, LABELS = rng.normal(size=(24, 4)), rng.normal(size=(24, 2)), np.arange(24) % 3
-
-
-def swish(z, b):
-    one = scalar.like(z, 1.0)
-    return z / (one + scalar.exp(-b * z))
-
-
-def swish_slope(z, b):
-    one = scalar.like(z, 1.0)
-    s = one / (one + scalar.exp(-b * z))
-    return s + b * z * s * (one - s)
-
-
-def bend(a, t, delta):
-    d = a - t
-    size, half = scalar.absolute(d), scalar.like(a, 0.5)
-    return half * d * d if size <= delta else delta * (size - half * delta)
-
-
-def bend_slope(a, t, delta):
-    return min(max(a - t, -delta), delta)
 
 
 SWISH, BEND = Activation(swish, swish_slope, [1.0]), CustomLoss(bend, bend_slope, [0.7])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import _checks
+from kernels import _arrays
 from tests.numerics import DTYPES, assert_close, assert_gradient, assert_same_bits
 
 ACTIVATIONS = {
@@ -178,7 +178,7 @@ def test_linear_forward_does_not_compile_again():
         ({"X": (5, 3)}, "X must have the shape"),
         ({"b": (9,)}, "b must have the shape"),
         ({"out": (4, 8)}, "out must have the shape"),
-        ({"W": (1, 4, 16)}, "a packed W must have"),
+        ({"W": (1, 4, 16)}, "a packed W must be contiguous"),
     ],
 )
 def test_linear_forward_refuses_shapes_that_do_not_match(change, message):
@@ -310,7 +310,7 @@ def test_packing_in_nopython_code_gets_the_sentence_word_for_word():
 
 @numba.njit
 def overlaps(A, B):
-    return _checks.overlap(A, B)
+    return _arrays.overlap(A, B)
 
 
 def test_overlap_is_that_of_the_memory():

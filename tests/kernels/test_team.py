@@ -1,9 +1,7 @@
 """The team: each task once, whoever comes; helpers that never come, come late, are held up, leave, and come again."""
 
 import os
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 
