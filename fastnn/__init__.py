@@ -6,8 +6,9 @@ check_kernels()
 
 from . import losses, optimizers  # noqa: E402
 from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
-from .custom import Activation, check_gradient  # noqa: E402
+from .custom import Activation  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
+from .gradients import check_gradient  # noqa: E402
 from .initializers import Initializer  # noqa: E402
 from .layers import Dense, Dropout, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402

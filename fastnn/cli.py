@@ -413,7 +413,6 @@ def _info(options: argparse.Namespace) -> int:
     """Print what the kernels see of this machine, with a measured peak."""
     from importlib.metadata import version
 
-    Sequential([Dense(512)], n_features=512).predict(np.zeros((512, 512), np.float32))  # a parallel region, so that the threading layer is known
     cpu, peak = kernels.cpu_info(), kernels.fma_peak()
     libraries = ", ".join(f"{package} {version(package)}" for package in ("numpy", "numba", "llvmlite"))
     for name, value in (
@@ -422,7 +421,6 @@ def _info(options: argparse.Namespace) -> int:
         ("CPU features", " ".join(feature for feature in CPU_FEATURES if feature in cpu["features"]) or "none that matters here"),
         ("vector width", f"{cpu['vector_bytes']} bytes"),
         ("threads", f"{cpu['default_threads']} by default, at most {cpu['max_threads']}"),
-        ("threading layer", cpu["threading_layer"] or "none: this process uses one thread"),
         ("FMA peak", f"{peak:.1f} GFLOP/s on one core in float32, measured"),
         ("cache folder", cpu["cache_folder"] or "none that can be written: every process compiles anew"),
     ):

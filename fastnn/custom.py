@@ -1,4 +1,4 @@
-"""Functions of one's own in a network: an activation by its formula and derivative, and whether a derivative is right.
+"""Functions of one's own in a network: an activation by its formula and derivative.
 
 A file holds their names and parameters, never code. A loss of one's own is `fastnn.CustomLoss`.
 """
@@ -7,18 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 import kernels
 
 from . import validation
-from .validation import Array
-
-if TYPE_CHECKING:
-    from .losses import Loss
-    from .network import Sequential
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,80 +82,3 @@ def checked_name(name: Any, f: Any, taken: Sequence[str]) -> str:
     if name in taken:
         raise ValueError(f"name must not be that of a built-in function; got {name!r}.")
     return name
-
-
-def check_gradient(
-    network: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-4
-) -> float:
-    """Compare the gradient of a network with what its loss does when single parameters change; return the worst relative error.
-
-    Calculated in float64, whatever the network's dtype, for up to 25 weights and 25 biases of each layer. A gradient between
-    the slopes to both sides is right, so kinks do not count as errors.
-
-    Parameters
-    ----------
-    network : Sequential
-        Its parameters stay as they are.
-    X, y : array
-        As for `Sequential.fit`; a few rows are enough.
-    loss : str or Loss, optional
-        Left out, the loss of the last fit, or the one that follows the last activation.
-    tolerance : float
-        The largest error that is not reported, in units of the gradient.
-
-    Raises
-    ------
-    ValueError
-        If an error is larger: the derivative of an `Activation`, or the gradient of a `CustomLoss`, is wrong.
-
-    Examples
-    --------
-    >>> from fastnn import Dense, Sequential
-    >>> net = Sequential([Dense(3, Activation(lambda z: z**3, lambda z: 3 * z**2, name="cube")), Dense(1)], n_features=2)
-    >>> check_gradient(net, [[1.0, 2.0], [-1.0, 0.5]], [1.0, 0.0]) < 1e-6
-    True
-    """
-    twin = type(network)(network.layers, network.n_features, "float64", network.seed)
-    twin.set_weights(network.weights)
-    chosen = network.loss if loss is None else _loss_for(loss, network.last_activation)
-    function, parameters = twin.full_batch(chosen, *twin.check_data(chosen, X, y), None, 1), twin.parameters.copy()
-    value, gradient = function(parameters)
-    gradient = gradient.copy()
-    largest = float(np.abs(gradient).max())
-    worst, where = 0.0, ""
-    for layer, (one, places) in enumerate(_places(twin)):
-        for at in places:
-            above, below = ((function(_moved(parameters, at, h))[0] - value) / h for h in (1e-5, -1e-5))
-            beyond = max(min(above, below) - gradient[at], gradient[at] - max(above, below), 0.0)
-            error = beyond / max(abs(above), abs(below), abs(gradient[at]), 1e-3 * largest, 1e-12)
-            if not error <= worst:  # nan is the worst of all
-                worst = error
-                where = f"{gradient[at]:.6g} where the loss changes by {(above + below) / 2:.6g}, in dense layer {layer}, {one.activation}"
-    if not worst <= tolerance:
-        raise ValueError(
-            f"gradient must be that of the loss; got {where} (relative error {worst:.2g}). Look at the derivatives of your functions."
-        )
-    return worst
-
-
-def _loss_for(loss: str | Loss, activation: str) -> Loss:
-    from .losses import loss_for
-
-    return loss_for(loss, activation)
-
-
-def _moved(parameters: Array, at: int, step: float) -> Array:
-    moved: Array = parameters.copy()
-    moved[at] += step
-    return moved
-
-
-def _places(network: Sequential) -> list[tuple[Any, list[int]]]:
-    """Return for each dense layer the places of some of its trained parameters in the flat vector."""
-    positions, random = np.arange(network.parameters.size, dtype=np.float64), np.random.default_rng(0)
-    found = []
-    for i, layer in enumerate(network.dense):
-        parts = [part.ravel() for part, trained in zip(network.plan.weight(positions, i), layer.trained) if trained]
-        some = [random.choice(part, min(25, part.size), replace=False) for part in parts]
-        found.append((layer, [int(at) for part in some for at in part]))
-    return found

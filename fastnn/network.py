@@ -8,7 +8,6 @@ import functools
 import os
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +16,7 @@ import kernels
 from kernels.gather import RowError
 from kernels.plan import aligned_zeros
 
-from . import checkpoints, training, validation
+from . import checkpoints, trainers, training, validation
 from .custom import Activation
 from .initializers import Initializer, initial_weights
 from .layers import Dense, Dropout, Layer, Scale, Standardize, check_layers
@@ -25,19 +24,11 @@ from .losses import CustomLoss, Loss, loss_for
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
 from .summary import Summary, describe
+from .trainers import Stepper
 from .training import History
 from .validation import Array
 
 kernels.on_compile(announce_compilation)
-
-
-@dataclass
-class Stepper:
-    """The optimizer's state between two calls of `train_on_batch`, and what it belongs to."""
-
-    trainer: Any
-    settings: tuple[Any, ...]
-    step: int = 0
 
 
 class Sequential:
@@ -266,7 +257,9 @@ class Sequential:
         26 parameters in float32; a row costs 40 FLOPs to predict, ... to train with.
         A fit with Adam and batch_size=32 takes ... MB beyond the data.
         """
-        return describe(self, batch_size, step_optimizer(optimizer))
+        settings = step_optimizer(optimizer)
+        fit = f"A fit with {type(settings).__name__} and batch_size={batch_size}"
+        return describe(self.layers, self.n_features, self.dtype.name, self.flops_per_row, fit, self.memory(batch_size, settings))
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
@@ -338,7 +331,7 @@ class Sequential:
         chosen, threads = self._loss(loss), validation.threads(n_threads)
         X, y = self.training_data(chosen, X, y)
         try:
-            value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, self._objective(chosen), n_threads=threads)
+            value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, trainers.objective(self, chosen), n_threads=threads)
         except RowError as error:
             validation.unusable(X, error.row, *self.scaling, self.dtype)
         return value, gradient
@@ -538,62 +531,17 @@ class Sequential:
         """
         size, threads = validation.integer("batch_size", batch_size, 1), validation.threads(n_threads)
         copy: Sequential = pickle.loads(pickle.dumps(self))
-        program: kernels.Program = copy.make_trainer(size, self.loss, step_optimizer(optimizer), threads).program
-        return program
-
-    def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> Any:
-        """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
-        self._check_trainable()
-        validation.survives("eps", getattr(optimizer, "eps", 1.0), self.dtype)
-        plan, objective = dataclasses.replace(self.plan, seed=self.fit_seed), self._objective(loss)
-        return kernels.Trainer(plan, self._parameters, batch_size, objective, optimizer.rule, optimizer.hyper(), n_threads=n_threads, full_batch=full_batch)
-
-    def full_batch(self, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> Any:
-        """Return the function from parameters to the loss of all rows and its gradient."""
-        self._check_trainable()
-        return kernels.FullBatch(self.plan, X, y, self._objective(loss), n_threads=n_threads, weights=weights)
-
-    def _check_trainable(self) -> None:
-        if not self.plan.trained_ranges():
-            raise ValueError(f"layers must have something that is trainable; got {list(self.layers)}.")
-
-    @property
-    def fit_seed(self) -> int:
-        """The seed of the next fit: other orders and other dropout than in the one before."""
-        return self.seed + (self.n_fits << 32)
-
-    def begin_fit(self, loss: Loss) -> None:
-        """Note that a fit begins."""
-        self.loss, self.n_fits = loss, self.n_fits + 1
-
-    def stepper(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
-        """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
-        settings, old = (loss, optimizer.rule, optimizer.hyper(), n_threads), self._stepper
-        if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
-            return old
-        new = Stepper(self.make_trainer(batch_size, loss, optimizer, n_threads), settings)
-        if old is not None and old.settings[:-1] == settings[:-1]:
-            new.trainer.state[:], new.step = old.trainer.state, old.step
-        self.loss, self._stepper = loss, new
-        return new
-
-    def forget_steps(self) -> None:
-        """Let the next call of `train_on_batch` start the optimizer anew."""
-        self._stepper = None
+        return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads).program
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
-        value, outputs = kernels.evaluate(self.plan, self._parameters, X, self._as_learned(loss, y), self._objective(loss), n_threads=n_threads)
+        value, outputs = kernels.evaluate(self.plan, self._parameters, X, self._as_learned(loss, y), trainers.objective(self, loss), n_threads=n_threads)
         return value, self._in_units(outputs)
 
     def _loss(self, loss: str | Loss | None) -> Loss:
         return self.loss if loss is None else loss_for(loss, self.last_activation)
 
-    def _objective(self, loss: Loss) -> Any:
-        """Return what the kernels of a whole network minimize."""
-        return kernels.Objective(loss.code, loss.scale_of_outputs(self.n_outputs), loss.reduction == "mean", loss.threshold, *self.scaling)
-
-    def _plan(self) -> Any:
+    def _plan(self) -> kernels.Plan:
         """Return the network as the kernels see it."""
         dense = self.dense
         return kernels.Plan(

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .layers import Dense, Dropout, Layer, Scale
-from .optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from .network import Sequential
 
 
 class Summary(str):
@@ -17,17 +11,19 @@ class Summary(str):
     __repr__ = str.__str__
 
 
-def describe(network: Sequential, batch_size: int, optimizer: Optimizer) -> Summary:
-    """Return a table of the layers, the FLOPs of a row, and the memory of a fit."""
+def describe(
+    layers: tuple[Layer, ...], n_features: int, dtype: str, training_flops: float, fit: str, memory: int
+) -> Summary:
+    """Return a table of the layers, the FLOPs of a row, and the bytes that a fit takes."""
     lines = [f"{'layer':<20}{'output':<12}{'parameters':>12}{'FLOPs a row':>16}"]
-    n_in, flops = network.n_features, 0
-    for layer in network.layers:
+    n_in, parameters, flops = n_features, 0, 0
+    for layer in layers:
         name, n_out, count, cost = _costs(layer, n_in)
         lines.append(f"{name:<20}{f'(..., {n_out})':<12}{count:>12,}{cost:>16,}")
-        n_in, flops = n_out, flops + cost
+        n_in, parameters, flops = n_out, parameters + count, flops + cost
     lines += [
-        f"{network.n_parameters:,} parameters in {network.dtype}; a row costs {flops:,} FLOPs to predict, {network.flops_per_row:,.0f} to train with.",
-        f"A fit with {type(optimizer).__name__} and batch_size={batch_size} takes {network.memory(batch_size, optimizer) / 1e6:.1f} MB beyond the data.",
+        f"{parameters:,} parameters in {dtype}; a row costs {flops:,} FLOPs to predict, {training_flops:,.0f} to train with.",
+        f"{fit} takes {memory / 1e6:.1f} MB beyond the data.",
     ]
     return Summary("\n".join(lines))
 

@@ -10,12 +10,14 @@ import warnings
 from array import array
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import callbacks, validation
+import kernels
+
+from . import callbacks, trainers, validation
 from .batches import ArraySource, Chunk, Source
 from .losses import Loss, loss_for
 from .metrics import metric_names, metrics_for
@@ -23,10 +25,8 @@ from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
 from .schedules import LearningRate, rates, spanning
+from .trainers import Network
 from .validation import Array
-
-if TYPE_CHECKING:
-    from .network import Sequential
 
 
 class DivergedError(ValueError):
@@ -125,7 +125,7 @@ class History:
 class Run:
     """A fit under way: what every kind of it needs."""
 
-    network: Sequential
+    network: Network
     loss: Loss
     epochs: int
     held_out: dict[str, tuple[Array, Array]]
@@ -155,7 +155,7 @@ class Run:
 class Steps:
     """Where a fit of minibatches stands: what its steps need, and how many were taken."""
 
-    trainer: Any
+    trainer: kernels.Trainer
     source: Source
     learning_rate: LearningRate
     mean_rows: bool
@@ -163,7 +163,7 @@ class Steps:
 
 
 def fit(
-    network: Sequential,
+    network: Network,
     X: Any,
     y: Any,
     loss: str | Loss | None,
@@ -191,17 +191,22 @@ def fit(
     callbacks.check_monitors(watchers, run.log_names())
     if isinstance(optimizer, FullBatchOptimizer):
         check_full_batch(network, optimizer, shuffle, watchers)
-        function = network.full_batch(loss, X, y, weights, threads)
-        network.begin_fit(loss)
+        function = trainers.full_batch(network, loss, X, y, weights, threads)
+        begin(network, loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
-    source = ArraySource(X, y, batch_size, shuffle, network.fit_seed, weights)
-    trainer = network.make_trainer(source.batch_size, loss, optimizer, threads, source.full_batch)
+    source = ArraySource(X, y, batch_size, shuffle, trainers.fit_seed(network), weights)
+    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.full_batch)
     learning_rate = spanning(optimizer.learning_rate, epochs * source.n_batches(0))
-    network.begin_fit(loss)
+    begin(network, loss)
     return _watch(run, lambda: _epochs(run, Steps(trainer, source, learning_rate, loss.reduction == "mean")))
 
 
-def check_full_batch(network: Sequential, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any]) -> None:
+def begin(network: Network, loss: Loss) -> None:
+    """Note that a fit begins."""
+    network.loss, network.n_fits = loss, network.n_fits + 1
+
+
+def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any]) -> None:
     """Refuse what an optimizer that takes all rows together cannot do, and warn where a dropout has no effect."""
     name = type(optimizer).__name__
     if not isinstance(shuffle, (bool, np.bool_)):
@@ -213,7 +218,7 @@ def check_full_batch(network: Sequential, optimizer: FullBatchOptimizer, shuffle
         warnings.warn(f"{name} minimizes the loss without dropout: the Dropout layers have no effect in this fit.", stacklevel=4)
 
 
-def held_out(network: Sequential, loss: Loss, validation_data: Any) -> dict[str, tuple[Array, Array]]:
+def held_out(network: Network, loss: Loss, validation_data: Any) -> dict[str, tuple[Array, Array]]:
     """Return what is judged after every epoch, checked, by the name that it gets in the logs."""
     if validation_data is None:
         return {}
@@ -309,7 +314,7 @@ def _train(run: Run, steps: Steps, chunk: Chunk, repeats: int, where: Callable[[
     return losses
 
 
-def _minimize(run: Run, function: Any, optimizer: FullBatchOptimizer, n_rows: int) -> None:
+def _minimize(run: Run, function: kernels.FullBatch, optimizer: FullBatchOptimizer, n_rows: int) -> None:
     """Let SciPy minimize the loss of all rows; each of its iterations is an epoch, whose parameters the network gets."""
     parameters, start = run.network.parameters, time.perf_counter()
     if not np.isfinite(function(parameters)[0]):
@@ -330,31 +335,31 @@ def _minimize(run: Run, function: Any, optimizer: FullBatchOptimizer, n_rows: in
     run.history.message = minimize(function, parameters, optimizer, run.epochs, watch)
 
 
-def settle(trainer: Any, where: str) -> None:
+def settle(trainer: kernels.Trainer, where: str) -> None:
     """Raise, with the last update taken back, where it has made parameters that are not finite."""
     if not trainer.settle():
         raise DivergedError(f"parameters must be finite; got NaN or infinity from {where}. It was taken back: lower learning_rate.")
 
 
-def raise_diverged(trainer: Any, X: Array, where: str, left: str = "keeps the parameters of the last finite loss") -> NoReturn:
+def raise_diverged(trainer: kernels.Trainer, X: Array, where: str, left: str = "keeps the parameters of the last finite loss") -> NoReturn:
     """Say why the training cannot go on: a value of X that the dtype cannot hold, or a loss that is not finite."""
     if trainer.bad_row >= 0:
         validation.unusable(X, trainer.bad_row, trainer.objective.scale, trainer.objective.shift, np.dtype(trainer.plan.dtype))
     raise DivergedError(f"loss must be finite; got NaN or infinity at {where}. The network {left}: lower learning_rate or scale X.")
 
 
-def judge(network: Sequential, loss: Loss, X: Array, y: Array, threads: int) -> dict[str, float]:
+def judge(network: Network, loss: Loss, X: Array, y: Array, threads: int) -> dict[str, float]:
     """Return loss and metrics for data that is already checked."""
     value, outputs = network.loss_and_outputs(loss, X, y, threads)
     return {"loss": value, **metrics_for(loss, y, outputs)}
 
 
-def train_on_batch(network: Sequential, X: Any, y: Any, optimizer: str | Optimizer | None, loss: str | Loss | None, n_threads: int | None) -> float:
+def train_on_batch(network: Network, X: Any, y: Any, optimizer: str | Optimizer | None, loss: str | Loss | None, n_threads: int | None) -> float:
     """Take one step; see `Sequential.train_on_batch`."""
     loss, optimizer = loss_for(loss, network.last_activation), step_optimizer(optimizer)
     threads = validation.threads(n_threads)
     X, y = network.training_data(loss, X, y)
-    stepper = network.stepper(len(X), loss, optimizer, threads)
+    stepper = trainers.stepper(network, len(X), loss, optimizer, threads)
     rate = rates(optimizer.learning_rate, stepper.step, 1)
     stepper.trainer.forget()
     losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rate)
@@ -363,7 +368,7 @@ def train_on_batch(network: Sequential, X: Any, y: Any, optimizer: str | Optimiz
     try:
         settle(stepper.trainer, f"the update of step {stepper.step}")
     except DivergedError:
-        network.forget_steps()  # the optimizer's state is not finite either
+        network._stepper = None  # the optimizer's state is not finite either
         raise
     stepper.step += 1
     return float(losses[0])

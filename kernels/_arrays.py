@@ -6,88 +6,130 @@ about types are constants to the compiler.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from numba import types
+import numpy as np
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import helper
+from ._tile import pointer
 
 NO_PROBLEM, DTYPE, SHAPE, MEMORY = range(4)
+SIZE, ITEMSIZE, DATA, AXES = 2, 3, 4, 5  # words of an array as Numba keeps it; from AXES on lengths, then strides
 
 
-def _reach(
-    builder: Any, number: Any, view: Any, lengths: Sequence[Any], strides: Sequence[Any]
-) -> tuple[Any, Any, Any, Any]:
-    """Return an array's first address, the one behind its last, its longest stride, and the bytes it spans without that axis."""
-    low = builder.ptrtoint(view.data, number(0).type)
-    high, pitch, along = builder.add(low, view.itemsize), number(0), number(0)
-    for n, stride in zip(lengths, strides):
-        back = builder.icmp_signed("<", stride, number(0))
-        step = builder.select(back, builder.neg(stride), stride)
-        way = builder.mul(builder.sub(n, number(1)), step)
-        low = builder.select(back, builder.sub(low, way), low)
-        high = builder.select(back, high, builder.add(high, way))
-        longest = builder.and_(builder.icmp_signed(">", step, pitch), builder.icmp_signed(">", n, number(1)))
-        pitch, along = builder.select(longest, step, pitch), builder.select(longest, way, along)
-    inner = builder.sub(builder.sub(high, low), along)
-    return low, builder.select(builder.icmp_signed("==", view.nitems, number(0)), low, high), pitch, inner
+@intrinsic
+def _table(typingctx, arrays):
+    """Return the address of a row for each array of a tuple: where its words lie, and how many axes it has."""
+
+    def codegen(context, builder, sig, args):
+        number = context.get_value_type(types.intp)
+        rows = cgutils.alloca_once(builder, number, 2 * len(arrays))
+        for k, (kind, array) in enumerate(zip(arrays, cgutils.unpack_tuple(builder, args[0]))):
+            words = cgutils.alloca_once_value(builder, array)
+            row = (builder.ptrtoint(words, number), context.get_constant(types.intp, getattr(kind, "ndim", 0)))
+            for part, value in enumerate(row):
+                builder.store(value, cgutils.gep_inbounds(builder, rows, 2 * k + part))
+        return builder.ptrtoint(rows, number)
+
+    return types.intp(arrays), codegen
 
 
-def _overlap(builder: Any, number: Any, one: Any, other: Any) -> Any:
-    """Compare the ranges of two arrays; interleaved ones, such as columns of one matrix, do not overlap."""
-    (low, high, pitch, inner), (low2, high2, pitch2, inner2) = one, other
-    step = builder.select(builder.icmp_signed(">", pitch, number(0)), pitch, number(1))
-    shift = builder.srem(builder.sub(low2, low), step)
-    shift = builder.select(builder.icmp_signed("<", shift, number(0)), builder.add(shift, step), shift)
-    fits = builder.icmp_signed("<=", builder.add(shift, inner2), step)
-    beside = builder.and_(
-        builder.and_(fits, builder.icmp_signed(">=", shift, inner)), builder.icmp_signed("==", pitch, pitch2)
-    )
-    pairs = ((low, high2), (low2, high), (low, high), (low2, high2))  # they meet, and none is empty
-    return functools.reduce(builder.and_, [builder.icmp_signed("<", a, b) for a, b in pairs], builder.not_(beside))
+@helper
+def _words(table, k):
+    """Return the words of an array of a table and its number of axes."""
+    row = carray(pointer(np.int64(0), table + k * 16), 2)
+    return carray(pointer(np.int64(0), row[0]), AXES + 2 * row[1]), row[1]
 
 
-def _finder(n_alike: int, written: Collection[int], replaces: tuple[int, int]) -> Any:
-    """Return an intrinsic that says what is wrong with a tuple of arrays: see `door`."""
+@helper
+def _extent(array, axes, step):
+    """Return where the bytes begin and end that the axes of steps below `step` span, and what divides all other steps."""
+    low, high, period = array[DATA], array[DATA] + array[ITEMSIZE], 0
+    for k in range(axes):
+        n, stride = array[AXES + k], array[AXES + axes + k]
+        if n > 1 and abs(stride) < step:
+            low, high = low + min(0, (n - 1) * stride), high + max(0, (n - 1) * stride)
+        elif n > 1:
+            period = math.gcd(period, abs(stride))
+    return low, high, period
+
+
+@helper
+def _apart(A, a_axes, B, b_axes, step):
+    """Return whether the parts that the axes of steps below `step` span lie beside each other, wherever the others lead."""
+    low, high, period = _extent(A, a_axes, step)
+    low2, high2, period2 = _extent(B, b_axes, step)
+    ahead, period = low2 - low, math.gcd(period, period2)
+    if period == 0:
+        return ahead >= high - low or -ahead >= high2 - low2
+    return ahead % period >= high - low and -ahead % period >= high2 - low2
+
+
+@helper
+def _meet(table, i, j):
+    """Return whether two arrays of a table may share memory."""
+    (A, a_axes), (B, b_axes) = _words(table, i), _words(table, j)
+    if A[SIZE] == 0 or B[SIZE] == 0 or _apart(A, a_axes, B, b_axes, np.int64(2**62)):
+        return False
+    for array, axes in ((A, a_axes), (B, b_axes)):
+        for k in range(axes):
+            if _apart(A, a_axes, B, b_axes, abs(array[AXES + axes + k])):
+                return False
+    return True
+
+
+@helper
+def overlap(A, B):
+    """Return whether two arrays may share memory.
+
+    They don't where their bounds lie apart; or those of their rows do, seen from one row to the next: columns of one
+    matrix; or those of their elements: every other column. What else is interleaved counts as shared.
+    """
+    return _meet(_table((A, B)), 0, 1)
+
+
+@helper
+def _problem(table, count, alike, written, place, replaced):
+    """Return what is wrong with the arrays of a table, the first of which are alike; `written` has a bit for each that is."""
+    first, axes = _words(table, 0)
+    for i in range(1, alike):
+        other = _words(table, i)[0]
+        for k in range(axes):
+            if other[AXES + k] != first[AXES + k]:
+                return SHAPE
+    for i in range(count):
+        for j in range(i):
+            if (written >> i | written >> j) & 1 != 0 and _meet(table, i, j):
+                if max(place, replaced) != i or min(place, replaced) != j or not _same(table, i, j):
+                    return MEMORY
+    return NO_PROBLEM
+
+
+@helper
+def _same(table, i, j):
+    """Return whether each element of two arrays of one shape lies at one address."""
+    (A, axes), (B, _) = _words(table, i), _words(table, j)
+    for k in range(axes):
+        if A[AXES + k] > 1 and A[AXES + axes + k] != B[AXES + axes + k]:
+            return False
+    return A[DATA] == B[DATA]
+
+
+def _finder(alike: int) -> Any:
+    """Return an intrinsic that says what is wrong with the types of a tuple of arrays, of which the first are alike."""
 
     @intrinsic
     def find(typingctx, arrays):
-        kinds = arrays.types
-        dtypes = {getattr(kind, "dtype", None) for kind in kinds[:n_alike]}
+        kinds = arrays.types[:alike]
+        dtypes = {getattr(kind, "dtype", None) for kind in kinds}
         known = DTYPE if len(dtypes) > 1 or not dtypes <= {types.float32, types.float64} else NO_PROBLEM
-        known = SHAPE if not known and len({kind.ndim for kind in kinds[:n_alike]}) > 1 else known
-
-        def codegen(context, builder, sig, args):
-            number = functools.partial(context.get_constant, types.intp)
-            if known:
-                return number(known)
-            views = [
-                context.make_array(kind)(context, builder, value)
-                for kind, value in zip(kinds, cgutils.unpack_tuple(builder, args[0]))
-            ]
-            lengths, strides = (
-                [cgutils.unpack_tuple(builder, getattr(view, part)) for view in views] for part in ("shape", "strides")
-            )
-            reaches = [_reach(builder, number, *one) for one in zip(views, lengths, strides)]
-            problem = number(NO_PROBLEM)
-            for i, j in ((i, j) for i in written for j in range(len(kinds)) if j < i or j not in written):
-                overlap = _overlap(builder, number, reaches[i], reaches[j])
-                if (i, j) == replaces:  # not where each element of both lies at one address
-                    other = builder.icmp_signed("!=", reaches[i][0], reaches[j][0])
-                    for n, s, t in zip(lengths[i], strides[i], strides[j]):
-                        apart = builder.and_(builder.icmp_signed("!=", s, t), builder.icmp_signed(">", n, number(1)))
-                        other = builder.or_(other, apart)
-                    overlap = builder.and_(overlap, other)
-                problem = builder.select(overlap, number(MEMORY), problem)
-            for n, m in ((n, m) for one in lengths[1:n_alike] for n, m in zip(one, lengths[0])):
-                problem = builder.select(builder.icmp_signed("!=", n, m), number(SHAPE), problem)
-            return problem
-
-        return types.intp(arrays), codegen
+        known = SHAPE if not known and len({kind.ndim for kind in kinds}) > 1 else known
+        return types.intp(arrays), lambda context, builder, sig, args: context.get_constant(types.intp, known)
 
     return find
 
@@ -120,8 +162,9 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
         Arrays of another kind, which are read: the last of the tuple.
     """
     alike, every, outs = arrays.split(), f"{arrays} {others}".split(), written.split()
-    pair = (every.index(outs[0]), every.index(replaces)) if replaces else (-1, -1)
-    find = _finder(len(alike), [every.index(name) for name in outs], pair)
+    place, replaced = (every.index(outs[0]), every.index(replaces)) if replaces else (-1, -1)
+    n_arrays, n_alike, bits = len(every), len(alike), sum(1 << every.index(name) for name in outs)
+    find = _finder(n_alike)
     a_dtype = f"{kernel}: {_listed(alike)} must be {'arrays of one dtype,' if alike[1:] else 'an array of'} float32 or float64"
     a_shape = f"{kernel}: {_listed(alike[1:])} must have the shape of {alike[0]}"
     read = [name for name in every if name not in outs]
@@ -133,6 +176,8 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
     @helper
     def check(given):
         problem = find(given)
+        if problem == NO_PROBLEM:
+            problem = _problem(_table(given), n_arrays, n_alike, bits, place, replaced)
         if problem == DTYPE:
             raise TypeError(a_dtype)
         if problem == SHAPE:

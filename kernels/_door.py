@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ._factory import Activation, Loss, Rule
 from ._jit import max_threads
-from .activations import CODES, IDENTITY, LOG_SOFTMAX, SIGMOID, SOFTMAX
+from .activations import ACTIVATIONS, CODES, IDENTITY, LOG_SOFTMAX, ROW_ACTIVATIONS, SIGMOID, SOFTMAX
 from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, LOSSES
 from .optimizers import OPTIMIZERS
 
@@ -192,10 +192,12 @@ def check_fit(plan: Plan, objective: Objective) -> None:
     _kind("plan", plan, "Plan")
     _kind("objective", objective, "Objective")
     check_affine(plan, objective.scale)
-    last, loss = plan.activations[-1], objective.loss
+    last: Any = plan.activations[-1]
+    loss: Any = objective.loss
     if last not in FITTING[loss] if loss in FITTING else last in (SOFTMAX, LOG_SOFTMAX):
-        names = (one.name if hasattr(one, "name") else f"the code {one}" for one in (last, LOSSES.get(loss, loss)))
-        raise ValueError("loss must fit the last activation, {}; got {}.".format(*names))
+        activation = (ACTIVATIONS | ROW_ACTIVATIONS).get(last, last).name
+        name = "cross_entropy" if loss == CROSS_ENTROPY else LOSSES.get(loss, loss).name
+        raise ValueError(f"loss must fit the last activation, {activation}; got {name}.")
 
 
 def check_layer(plan: Plan, layer: Any) -> int:
@@ -321,9 +323,8 @@ def check_rates(rates: Any, n_steps: int) -> None:
 # What each function is given.
 
 
-def check_prediction(plan: Plan, parameters: Any, X: Any, n_threads: Any, scale: Any = 1.0, shift: Any = 0.0) -> None:
-    """See `kernels.predict`."""
-    check_parameters(plan, parameters)
+def check_prediction(plan: Plan, X: Any, n_threads: Any, scale: Any, shift: Any) -> None:
+    """See `kernels.predict`; the parameters are looked at where they are given."""
     check_rows(plan, X)
     if scale.__class__ is not float or shift.__class__ is not float:
         affine(scale, shift)

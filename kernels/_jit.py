@@ -1,7 +1,7 @@
 """The one place that says how kernels are compiled, cached and run in threads.
 
 Compilation. `jit` compiles a function with the flags that every kernel shares, `inline` a scalar helper that
-must vanish into the loop around it, `parallel_jit` a function with a `prange`, and `kernel` a public function:
+must vanish into the loop around it, `parallel_helper` one with a `prange`, and `kernel` a public function:
 callable from Python with errors that show values, and from a user's own nopython code, where it is serial.
 
 Cache. Numba watches only the file that a function is written in. A kernel is built of several files, so here the
@@ -37,7 +37,7 @@ if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT must be 0 or left out; got 1. The kernels work on addresses, which only compiled code can.")
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
+PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False) | {"prange": True}
 
 _FOLDER = Path(__file__).resolve().parent
 
@@ -205,19 +205,9 @@ def public_inline(function: Callable[..., Any]) -> Any:
     return numba.njit(function, forceinline=True, **FLAGS)
 
 
-def parallel_jit(function: Callable[..., Any]) -> Any:
-    """Compile a function whose `prange` loops run in threads; nothing else in it is made parallel."""
-    return _compile(function, parallel={**PRANGE_ONLY, "prange": True})
-
-
-def parallel_task(function: Callable[..., Any]) -> Any:
-    """Compile a `task` whose `prange` loops run in threads."""
-    return _compile(function, no_cpython_wrapper=True, parallel={**PRANGE_ONLY, "prange": True})
-
-
 def parallel_helper(function: Callable[..., Any]) -> Any:
     """Compile a `helper` whose `prange` loops run in threads."""
-    return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, parallel={**PRANGE_ONLY, "prange": True}, **FLAGS)
+    return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, parallel=PRANGE_ONLY, **FLAGS)
 
 
 def address(dispatcher: Any, signature: Any) -> int:

@@ -15,8 +15,9 @@ import numpy as np
 from numba import carray, types
 from numpy.typing import NDArray
 
+from ._arrays import overlap
 from ._bits import fma, like
-from ._checks import check_read, check_whole, check_written, overlap
+from ._checks import check_read, check_whole, check_written
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_columns, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of

@@ -12,8 +12,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from ._arrays import overlap
 from ._bits import like
-from ._checks import check_read, check_whole, check_written, overlap
+from ._checks import check_read, check_whole, check_written
 from ._jit import OMP_REGION, default_threads, helper, jit, kernel, parallel_helper, region_work, threads
 from ._product import columns_product, rows_product
 from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._checks import check_read, check_written, overlap
+from ._arrays import overlap
+from ._checks import check_read, check_written
 from ._door import float_dtype, whole
 from ._jit import inline, kernel
 from ._tile import PANEL_BYTES

@@ -70,10 +70,16 @@ class Predictor:
     ----------
     plan : Plan
     parameters : ndarray of shape (plan.parameters_size,)
-        Read anew in each call.
+        Of the plan's dtype, contiguous. Read anew in each call.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the parameters do not fit the plan; of a call, see `kernels.predict`.
     """
 
     def __init__(self, plan: Plan, parameters: Array) -> None:
+        _door.check_parameters(plan, parameters)
         self.plan, self.parameters = plan, parameters
         self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
         self._spare: dict[tuple[int, bool, int], list[_Bound]] = {}
@@ -89,6 +95,7 @@ class Predictor:
     ) -> Array:
         """Return the outputs of the last layer, (n, n_outputs); see `kernels.predict`."""
         plan = self.plan
+        _door.check_prediction(plan, X, n_threads, scale, shift)
         n_rows = len(X)
         out = np.empty((n_rows, plan.widths[-1]), plan.dtype)
         if n_rows == 0:
@@ -149,13 +156,13 @@ def predict(
     TypeError, ValueError
         If an argument is of another kind or does not fit the plan.
     """
-    _door.check_prediction(plan, parameters, X, n_threads, scale, shift)
+    _door.check_parameters(plan, parameters)
     key = plan, address(parameters)
     predictor = _predictors.pop(key, None) or Predictor(plan, parameters)
     predictor.parameters = parameters
     out = predictor(X, logits=logits, n_threads=n_threads, scale=scale, shift=shift)
     while len(_predictors) >= KEPT:
-        _predictors.popitem()
+        _predictors.pop(next(iter(_predictors)), None)  # the one that was used longest ago
     predictor.parameters = _NOTHING  # the network may go; another one at its address has the same plan
     _predictors[key] = predictor
     return out

@@ -1,6 +1,7 @@
 """Who may import whom, held by reading the sources."""
 
 import ast
+import graphlib
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ import kernels
 ROOT = Path(__file__).parents[1]
 KERNELS = sorted((ROOT / "kernels").glob("*.py"))
 FASTNN = sorted((ROOT / "fastnn").glob("*.py"))
-LLVM = {"_bits.py", "_tile.py"}
+LLVM = {"_bits.py", "_tile.py", "_wait.py"}
 ALWAYS = {"kernels", "numpy", "safetensors", "tqdm"}
 
 
@@ -58,6 +59,16 @@ def test_one_file_decides_how_kernels_are_compiled(path):
 @pytest.mark.parametrize("path", FASTNN, ids=lambda path: path.name)
 def test_fastnn_holds_no_compiled_code(path):
     assert not {package for package, _ in foreign(path)} & {"numba", "llvmlite"}
+
+
+def test_the_modules_of_fastnn_import_in_one_direction():
+    modules = {path.stem for path in FASTNN}
+    imported = {}
+    for path in FASTNN:
+        nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom) and node.level == 1]
+        names = {name for node in nodes for name in ([node.module] if node.module else [alias.name for alias in node.names])}
+        imported[path.stem] = names & modules
+    graphlib.TopologicalSorter(imported).prepare()  # raises for a circle, types included
 
 
 @pytest.mark.parametrize("path", FASTNN, ids=lambda path: path.name)

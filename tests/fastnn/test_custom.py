@@ -4,36 +4,14 @@ import copy
 import dataclasses
 import pickle
 
-import numba
 import numpy as np
 import pytest
 
-from fastnn import Activation, Adam, CustomLoss, Dense, Dropout, Huber, Scale, Sequential, check_gradient
-from kernels import scalar
+from fastnn import Activation, Adam, CustomLoss, Dense, Dropout, Huber, Sequential
+from tests.functions import bend, bend_slope, swish, swish_slope
 
 rng = np.random.default_rng(0)
 X, VALUES, LABELS = rng.normal(size=(24, 4)), rng.normal(size=(24, 2)), np.arange(24) % 3
-
-
-def swish(z, b):
-    one = scalar.like(z, 1.0)
-    return z / (one + scalar.exp(-b * z))
-
-
-def swish_slope(z, b):
-    one = scalar.like(z, 1.0)
-    s = one / (one + scalar.exp(-b * z))
-    return s + b * z * s * (one - s)
-
-
-def bend(a, t, delta):
-    d = a - t
-    size, half = scalar.absolute(d), scalar.like(a, 0.5)
-    return half * d * d if size <= delta else delta * (size - half * delta)
-
-
-def bend_slope(a, t, delta):
-    return min(max(a - t, -delta), delta)
 
 
 SWISH, BEND = Activation(swish, swish_slope, [1.0]), CustomLoss(bend, bend_slope, [0.7])
@@ -95,31 +73,6 @@ def test_what_is_shown(fitted):
     assert repr(BEND) == "CustomLoss(bend, parameters=(0.7,))"
     assert "Dense(swish)" in fitted.summary()
     assert repr(fitted.layers[0]) == "Dense(9, Activation(swish, parameters=(1.0,)))"
-
-
-def test_a_right_gradient_is_found_right():
-    softmax = Sequential([Scale(0.5), Dense(8, "relu"), Dropout(0.3), Dense(3, "softmax", l1=0.01, l2=0.01)], n_features=4)
-    before = softmax.parameters.copy()
-    assert check_gradient(softmax, X, LABELS) < 1e-6
-    np.testing.assert_array_equal(softmax.parameters, before)
-    assert check_gradient(network(SWISH), X, VALUES, BEND) < 1e-6
-    assert check_gradient(network("mish"), X, VALUES, "log_cosh") < 1e-6
-    frozen = Sequential([Dense(3, "tanh", trainable=False), Dense(2, bias=False)], n_features=4)
-    assert check_gradient(frozen, X, VALUES, "absolute_error") < 1e-6
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_wrong_derivative_is_named(dtype):
-    nearly = Activation(swish, lambda z, b: scalar.like(z, 1.01) * swish_slope_(z, b), [1.0])
-    with pytest.raises(ValueError, match=r"^gradient must be that of the loss; got .* in dense layer 0, swish \(relative error 0\.0.*derivatives"):
-        check_gradient(Sequential([Dense(9, nearly), Dense(2)], 4, dtype=dtype), X, VALUES)
-    with pytest.raises(ValueError, match=r"^gradient must be that of the loss; got .* \(relative error 0\.5\)"):
-        check_gradient(network("tanh", dtype), X, VALUES, CustomLoss(bend, lambda a, t, delta: 0.5 * bend_slope_(a, t, delta), [0.7]))
-    with pytest.raises(ValueError, match="relative error nan"):
-        check_gradient(network("tanh", dtype), X, VALUES, CustomLoss(bend, lambda a, t, delta: np.nan, [0.7]))
-
-
-swish_slope_, bend_slope_ = numba.njit(swish_slope), numba.njit(bend_slope)
 
 
 def test_weights_of_rows_and_single_steps():

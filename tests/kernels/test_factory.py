@@ -12,30 +12,10 @@ import pytest
 
 import kernels
 from kernels import inspect, scalar
+from tests.functions import bend, bend_slope, swish, swish_slope
 from tests.kernels.tasks import run_task, update_with_task
 from tests.kernels.test_jit import run
 from tests.numerics import DTYPES, assert_close, assert_same_bits
-
-
-def swish(z, b):
-    one = scalar.like(z, 1.0)
-    return z / (one + scalar.exp(-b * z))
-
-
-def swish_slope(z, b):
-    one = scalar.like(z, 1.0)
-    s = one / (one + scalar.exp(-b * z))
-    return s + b * z * s * (one - s)
-
-
-def bend(a, t, delta):
-    d = a - t
-    size, half = scalar.absolute(d), scalar.like(a, 0.5)
-    return half * d * d if size <= delta else delta * (size - half * delta)
-
-
-def bend_slope(a, t, delta):
-    return min(max(a - t, -delta), delta)
 
 
 def plain_adam(w, g, m, v, learning_rate, step, beta1, beta2, eps):

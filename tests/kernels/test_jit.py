@@ -55,7 +55,7 @@ expected = np.empty((600, 300), np.float32)
 kernels.linear_forward.compiled(X, W, b, kernels.RELU, expected)
 
 plan = kernels.Plan([200, 64, 10], [kernels.RELU, kernels.SOFTMAX], [0.0] * 2)
-objective, adam, y = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0], rng.integers(0, 10, 600)
+objective, adam, y = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0], rng.integers(0, 10, 600)
 def fit(n_threads):
     parameters = np.full(plan.parameters_size, 0.01, np.float32) * plan.mask()
     trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)

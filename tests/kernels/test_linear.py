@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import _checks
+from kernels import _arrays
 from tests.numerics import DTYPES, assert_close, assert_gradient, assert_same_bits
 
 ACTIVATIONS = {
@@ -310,7 +310,7 @@ def test_packing_in_nopython_code_gets_the_sentence_word_for_word():
 
 @numba.njit
 def overlaps(A, B):
-    return _checks.overlap(A, B)
+    return _arrays.overlap(A, B)
 
 
 def test_overlap_is_that_of_the_memory():

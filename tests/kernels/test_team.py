@@ -295,7 +295,7 @@ def test_an_error_gives_the_team_back(fresh):
 # Fits.
 
 CLASSES = kernels.Objective(kernels.CROSS_ENTROPY)
-ADAM = [0.9, 0.999, 1e-8, 0, 0, 0, 0, 0]
+ADAM = [0.9, 0.999, 1e-8, 0]
 PLAN = kernels.Plan([30, 70, 33, 10], [kernels.RELU, kernels.GELU, kernels.SOFTMAX], [0.1, 0.0, 0.2])
 
 

@@ -1,0 +1,121 @@
+"""What trains a network: trainers of `kernels`, made of the network, its loss and the settings of an optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+import kernels
+
+from . import validation
+from .layers import Layer
+from .losses import Loss
+from .optimizers import Optimizer
+from .validation import Array
+
+
+class Network(Protocol):
+    """What the training needs of a network; see `Sequential`."""
+
+    layers: tuple[Layer, ...]
+    dtype: np.dtype[Any]
+    seed: int
+    loss: Loss
+    plan: kernels.Plan
+    n_fits: int
+    _stepper: Stepper | None
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs."""
+
+    @property
+    def last_activation(self) -> str:
+        """The name of the last layer's activation."""
+
+    @property
+    def flops_per_row(self) -> float:
+        """The floating-point operations of training with one row."""
+
+    @property
+    def scaling(self) -> tuple[float | Array, float | Array]:
+        """The factor and the shift of the data on its way in."""
+
+    @property
+    def parameters(self) -> Array:
+        """All weights and biases as one flat vector, changed in place."""
+
+    def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
+        """Return checked features and targets; numbers as targets are as the user has them."""
+
+    def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Array, Array]:
+        """Return features and targets in the form that the kernels read."""
+
+    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
+        """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
+
+
+@dataclass
+class Stepper:
+    """The optimizer's state between two calls of `train_on_batch`, and what it belongs to."""
+
+    trainer: kernels.Trainer
+    settings: tuple[Any, ...]
+    step: int = 0
+
+
+def objective(network: Network, loss: Loss) -> kernels.Objective:
+    """Return what the kernels of a whole network minimize."""
+    outputs_scale = loss.scale_of_outputs(network.n_outputs)
+    return kernels.Objective(loss.code, outputs_scale, loss.reduction == "mean", loss.threshold, *network.scaling)
+
+
+def fit_seed(network: Network) -> int:
+    """Return the seed of the next fit: other orders and other dropout than in the one before."""
+    return network.seed + (network.n_fits << 32)
+
+
+def make_trainer(
+    network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False
+) -> kernels.Trainer:
+    """Return what trains the parameters in place, with a gradient, a state and a workspace of its own."""
+    _check_trainable(network)
+    validation.survives("eps", getattr(optimizer, "eps", 1.0), network.dtype)
+    return kernels.Trainer(
+        dataclasses.replace(network.plan, seed=fit_seed(network)),
+        network.parameters,
+        batch_size,
+        objective(network, loss),
+        optimizer.rule,
+        optimizer.hyper(),
+        n_threads=n_threads,
+        full_batch=full_batch,
+    )
+
+
+def full_batch(
+    network: Network, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int
+) -> kernels.FullBatch:
+    """Return the function from parameters to the loss of all rows and its gradient."""
+    _check_trainable(network)
+    return kernels.FullBatch(network.plan, X, y, objective(network, loss), n_threads=n_threads, weights=weights)
+
+
+def _check_trainable(network: Network) -> None:
+    if not network.plan.trained_ranges():
+        raise ValueError(f"layers must have something that is trainable; got {list(network.layers)}.")
+
+
+def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
+    """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
+    settings, old = (loss, optimizer.rule, optimizer.hyper(), n_threads), network._stepper
+    if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
+        return old
+    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads), settings)
+    if old is not None and old.settings[:-1] == settings[:-1]:
+        new.trainer.state[:], new.step = old.trainer.state, old.step
+    network.loss, network._stepper = loss, new
+    return new
