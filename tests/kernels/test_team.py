@@ -85,11 +85,13 @@ class Rounds:
     def helped(self):
         return self.workers[1:].any()
 
-    def run_until(self, happened, where, rounds=1, seconds=20.0):
-        """Do rounds until something happened: a helper may come late on a busy machine."""
+    def run_until(self, happened, members, seconds=20.0):
+        """Let a team do rounds until something happened: a helper may come late, or go, on a busy machine."""
         end = time.perf_counter() + seconds
         while not happened() and time.perf_counter() < end:
-            self.run(where, rounds)
+            with team.share(members) as where:
+                team._team.board["alone_until"] = 0
+                self.run(where)
         assert happened()
 
 
@@ -127,7 +129,7 @@ def test_each_task_is_done_once_in_its_round(fresh, members, tasks):
         end = time.perf_counter() + 0.25
         while time.perf_counter() < end:
             rounds.run(where, max(1, 300 // tasks))
-        rounds.run_until(lambda: rounds.helped, where)
+    rounds.run_until(lambda: rounds.helped, members)
     assert not rounds.workers[members:].any()
     assert rounds.workers.sum() == tasks * rounds.record["turn"][0]
 
@@ -171,46 +173,57 @@ def test_helpers_that_are_never_scheduled(fresh, monkeypatch):
 
 @pytest.mark.parametrize("members", [2, 3])
 def test_who_is_held_up_holds_up_its_one_task_and_burns_no_cpu(fresh, members):
-    rounds = Rounds(40, slow=1, long=4000)  # dozes of at least 50 us: 0.2 s
-    with team.share(members) as where:
-        rounds.run_until(lambda: rounds.workers[1], where)  # it came, and was slow
-        assert fresh.board["alone_until"][0] > 0
-        before = rounds.workers.copy()
-        rounds.run(where)  # nobody waits for it again
-        assert (rounds.workers - before).tolist() == [40, 0, 0, 0]
-        fresh.board["alone_until"] = 0
-        rounds.workers[1] = 0
-        while not rounds.workers[1]:
-            fresh.board["alone_until"] = rounds.record["began"] = 0
-            start, spent, by_all = time.perf_counter(), time.thread_time(), time.process_time()
-            rounds.run(where)
-        took, spent, by_all = time.perf_counter() - start, time.thread_time() - spent, time.process_time() - by_all
+    rounds, spent = Rounds(40, slow=1, long=4000), []  # dozes of at least 50 us: 0.2 s
+
+    def came():
+        now = time.perf_counter(), time.thread_time(), time.process_time()
+        if rounds.workers[1]:
+            spent[:] = [after - before for before, after in zip(began, now)]
+            return True
+        rounds.record["began"] = 0
+        began[:] = now
+        return False
+
+    began = [0.0] * 3
+    rounds.run_until(came, members)
+    took, by_driver, by_all = spent
     assert took > 0.2
     assert rounds.workers[1] == 1
     assert rounds.record["others"][0] == 40  # the others' tasks did not wait
-    assert spent < 0.2 * took
+    assert by_driver < 0.2 * took
     assert by_all < 0.2 * members * took
+    assert fresh.board["alone_until"][0] > 0
+    before = rounds.workers.copy()
+    with team.share(members) as where:
+        rounds.run(where)  # nobody waits for it again
+    assert (rounds.workers - before).tolist() == [40, 0, 0, 0]
 
 
 def test_members_of_nearly_the_same_speed_are_not_held_up(fresh):
-    rounds, together = Rounds(2, slow=1, dozes=100, long=110), 0
-    with team.share(2) as where:
-        end = time.perf_counter() + 20
-        while together < 3 and time.perf_counter() < end:  # on a busy machine the system may take a member away
-            fresh.board["alone_until"] = rounds.record["last"] = 0
-            rounds.run(where)
-            together += rounds.record["last"][0] == 1 and fresh.board["alone_until"][0] == 0
-    assert together == 3
+    rounds, together = Rounds(2, slow=1, dozes=100, long=110), []
+
+    def often():
+        together.append(rounds.record["last"][0] == 1 and fresh.board["alone_until"][0] == 0)
+        rounds.record["last"] = 0
+        return sum(together) == 3
+
+    rounds.run_until(often, 2)
 
 
 def test_a_helper_waits_while_somebody_drives(fresh):
     """A task that nobody can share may take longer than an idle helper stays."""
-    rounds = Rounds(8, dozes=200, alone=fresh.address + team.BOARD.offset("alone_until"))
-    with team.share(2) as where:
-        rounds.run_until(lambda: rounds.helped, where)
-        before = rounds.workers[1]
-        rounds.run(where, 3)
-    assert rounds.workers[1] - before > 8  # of 24
+    rounds, most = Rounds(4, dozes=200), 0
+    for _ in range(10):  # on a busy machine the system may take a member away
+        fresh.board["alone_until"] = 0
+        with team.share(2) as where:
+            rounds.program.run("turn", "end", 1, where)
+            rounds.visits += 1
+            before = rounds.workers[1]
+            rounds.run(where)
+        most = max(most, rounds.workers[1] - before)
+        if most:
+            break
+    assert most
 
 
 def test_a_helper_that_is_called_on_its_way_out_comes_again(fresh, monkeypatch):
@@ -228,13 +241,13 @@ def test_a_helper_that_is_called_on_its_way_out_comes_again(fresh, monkeypatch):
     rounds = Rounds(20, dozes=20, alone=fresh.address + team.BOARD.offset("alone_until"))
     with team.share(2) as where:
         go.set()
-        rounds.run_until(lambda: rounds.helped, where)
+        rounds.run(where, 3)
+    assert rounds.helped
 
 
 def test_idle_helpers_use_no_cpu(fresh):
     rounds = Rounds(40)
-    with team.share(4) as where:
-        rounds.run_until(lambda: rounds.helped, where)
+    rounds.run_until(lambda: rounds.helped, 4)
     wait_for(lambda: asleep(fresh))
     start = time.process_time()
     time.sleep(1.0)
@@ -245,9 +258,8 @@ def test_helpers_end_after_a_while_and_start_again(fresh, monkeypatch):
     monkeypatch.setattr(team, "IDLE_SECONDS", 0.01)
     for _ in range(2):
         rounds = Rounds(40, dozes=1)
-        with team.share(3) as where:
-            assert len(fresh.helpers) == 2
-            rounds.run_until(lambda rounds=rounds: rounds.helped, where)
+        rounds.run_until(lambda rounds=rounds: rounds.helped, 3)
+        assert len(fresh.helpers) == 2
         wait_for(lambda: not any(one.is_alive() for one in fresh.helpers))
 
 
@@ -466,7 +478,7 @@ def users():
 def close():
     start = time.monotonic()
     kernels.team._close()
-    if time.monotonic() - start > 0.5:
+    if time.monotonic() - start > 0.9:
         os._exit(4)  # helpers did not come home
 
 atexit.unregister(kernels.team._close)
@@ -477,7 +489,8 @@ for scenario in (spinning, asleep, driving, daemons, users, daemons):
         if child == 0:
             scenario()
             sys.exit(3)
-        assert wait(child) == 3, scenario
+        code = wait(child)
+        assert code == 3, (scenario, code)
 spinning()
 """
 
