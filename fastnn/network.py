@@ -543,9 +543,23 @@ class Sequential:
     def make_trainer(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> Any:
         """Return what trains the parameters in place: a kernel trainer with its own gradient, state and workspace."""
         self._check_trainable()
-        validation.survives("eps", getattr(optimizer, "eps", 1.0), self.dtype)
+        for name in ("eps", "clip_norm", "clip_value"):
+            value = getattr(optimizer, name, None)
+            if value is not None:
+                validation.survives(name, value, self.dtype)
         plan, objective = dataclasses.replace(self.plan, seed=self.fit_seed), self._objective(loss)
-        return kernels.Trainer(plan, self._parameters, batch_size, objective, optimizer.rule, optimizer.hyper(), n_threads=n_threads, full_batch=full_batch)
+        return kernels.Trainer(
+            plan,
+            self._parameters,
+            batch_size,
+            objective,
+            optimizer.rule,
+            optimizer.hyper(),
+            n_threads=n_threads,
+            full_batch=full_batch,
+            clip_norm=optimizer.clip_norm,
+            clip_value=optimizer.clip_value,
+        )
 
     def full_batch(self, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> Any:
         """Return the function from parameters to the loss of all rows and its gradient."""
@@ -567,7 +581,8 @@ class Sequential:
 
     def stepper(self, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
         """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
-        settings, old = (loss, optimizer.rule, optimizer.hyper(), n_threads), self._stepper
+        clips = optimizer.clip_norm, optimizer.clip_value
+        settings, old = (loss, optimizer.rule, optimizer.hyper(), clips, n_threads), self._stepper
         if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
             return old
         new = Stepper(self.make_trainer(batch_size, loss, optimizer, n_threads), settings)
