@@ -25,16 +25,40 @@ class Optimizer:
         How far a step goes.
     weight_decay : float
         `weight_decay * w` is added to the gradient of every parameter `w` (AdamW: to the step).
+    clip_norm : float, optional
+        Before a step the gradient of all that is trained is multiplied by `clip_norm / (norm + 1e-6)` where that is
+        below 1; the norm is the root of the sum of all squares. One that is not finite changes nothing: the loss after it
+        ends the fit.
+    clip_value : float, optional
+        Before that, each number of the gradient is brought to the nearest in `[-clip_value, clip_value]`.
+
+    Notes
+    -----
+    Clipped is the gradient of the loss with the penalties of the layers, without `weight_decay`, as by PyTorch's
+    `clip_grad_norm_` and `clip_grad_value_`.
+
+    References
+    ----------
+    Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, ICML 2013.
+
+    Examples
+    --------
+    >>> SGD(0.1, clip_norm=1, clip_value=0.5)
+    SGD(learning_rate=0.1, weight_decay=0.0, clip_norm=1.0, clip_value=0.5)
     """
 
     learning_rate: LearningRate = 1e-3
     weight_decay: float = field(default=0.0, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
 
     rule: ClassVar[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
         validation.normalize(self, validation.number, "weight_decay", low=0.0)
+        given = [name for name in ("clip_norm", "clip_value") if getattr(self, name) is not None]
+        validation.normalize(self, validation.positive, *given)
 
     def hyper(self) -> dict[str, float]:
         """Return the numbers of the rule by name."""
@@ -61,7 +85,7 @@ class Momentum(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay
+    learning_rate, weight_decay, clip_norm, clip_value
         See `Optimizer`.
     momentum : float
         From 0, below 1.
@@ -85,7 +109,7 @@ class Nesterov(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay
+    learning_rate, weight_decay, clip_norm, clip_value
         See `Optimizer`.
     momentum : float
         From 0, below 1.
@@ -106,7 +130,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay
+    learning_rate, weight_decay, clip_norm, clip_value
         See `Optimizer`.
     lr_decay : float
         How fast the rate shrinks with the step `t`, counted from 0.
@@ -136,7 +160,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay
+    learning_rate, weight_decay, clip_norm, clip_value
         See `Optimizer`.
     alpha : float
         How much of the mean stays, from 0, below 1.
@@ -169,7 +193,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay
+    learning_rate, weight_decay, clip_norm, clip_value
         See `Optimizer`.
     beta1, beta2 : float
         How much of the means stays, from 0, below 1.
@@ -224,7 +248,7 @@ class Rprop(Optimizer):
     ----------
     learning_rate : float or function of the step
         The first step size; later values are not used.
-    weight_decay
+    weight_decay, clip_norm, clip_value
         See `Optimizer`.
     eta_minus, eta_plus : float
         What a step size is multiplied by where the sign turned (above 0, below 1), and where it stayed (above 1).
@@ -264,7 +288,7 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay
+    learning_rate, weight_decay, clip_norm, clip_value
         See `Optimizer`.
     beta1, beta2 : float
         Share of the mean in the step, and how much of the mean stays: from 0, below 1.

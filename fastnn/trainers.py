@@ -83,7 +83,10 @@ def make_trainer(
 ) -> kernels.Trainer:
     """Return what trains the parameters in place, with a gradient, a state and a workspace of its own."""
     _check_trainable(network)
-    validation.survives("eps", getattr(optimizer, "eps", 1.0), network.dtype)
+    for name in ("eps", "clip_norm", "clip_value"):
+        value = getattr(optimizer, name, None)
+        if value is not None:
+            validation.survives(name, value, network.dtype)
     return kernels.Trainer(
         dataclasses.replace(network.plan, seed=fit_seed(network)),
         network.parameters,
@@ -93,6 +96,8 @@ def make_trainer(
         optimizer.hyper(),
         n_threads=n_threads,
         full_batch=full_batch,
+        clip_norm=optimizer.clip_norm,
+        clip_value=optimizer.clip_value,
     )
 
 
@@ -111,7 +116,8 @@ def _check_trainable(network: Network) -> None:
 
 def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
     """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
-    settings, old = (loss, optimizer.rule, optimizer.hyper(), n_threads), network._stepper
+    clips, old = (optimizer.clip_norm, optimizer.clip_value), network._stepper
+    settings = (loss, optimizer.rule, optimizer.hyper(), clips, n_threads)
     if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
         return old
     new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads), settings)

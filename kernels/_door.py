@@ -58,6 +58,16 @@ def number(name: str, value: Any) -> float:
     return converted
 
 
+def bound(plan: Plan, name: str, value: Any) -> float:
+    """Return a finite number that is above 0 in the plan's dtype as Python's float, or for None infinity."""
+    if value is None:
+        return np.inf
+    converted = number(name, value)
+    if not (converted > 0 and FLOATS[plan.dtype].type(converted) > 0):
+        raise ValueError(f"{name} must be None or above 0 in {plan.dtype}; got {converted}.")
+    return converted
+
+
 def yes_or_no(name: str, value: Any) -> bool:
     """Return True or False, also where they are NumPy's, or 1 and 0."""
     if not isinstance(value, (bool, np.bool_, int)) or value not in (0, 1):

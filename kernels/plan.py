@@ -135,9 +135,14 @@ class Plan:
         return (first if weights else middle), (end if bias else middle)
 
     def trained_ranges(self) -> list[tuple[int, int]]:
-        """Return the first and the last + 1 of every part of the flat vector that training changes."""
-        ranges = [self.trained_range(i) for i in range(self.n_layers)]
-        return [(first, end) for first, end in ranges if first < end]
+        """Return the first and the last + 1 of every part of the flat vector that training changes, in order, apart."""
+        ranges: list[tuple[int, int]] = []
+        for first, end in (self.trained_range(i) for i in range(self.n_layers)):
+            if ranges and ranges[-1][1] == first:
+                ranges[-1] = ranges[-1][0], end
+            elif first < end:
+                ranges.append((first, end))
+        return ranges
 
     def penalty(self, parameters: Array) -> float:
         """Return what the penalties add to the loss."""

@@ -8,6 +8,7 @@ from numba import carray
 from ._jit import task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY
+from .clip import NO_CLIP, Clip
 from .dense import Dense, elements
 from .dropout import Dropout
 from .objective import Objective, fuses
@@ -93,18 +94,20 @@ def emit_step(
     *,
     gradient: Array | None = None,
     updater: Updater | None = None,
+    clip: Clip = NO_CLIP,
     dropout: bool = True,
     n_threads: int = 1,
 ) -> Program:
     """Return the program of a training step; without an updater that of a gradient, without a gradient that of a loss.
 
     Its marks: place, forward, loss, backward, update, close; losses and gradients of rows placed by other means are from forward to
-    backward, and to update.
+    backward, and to update. With a clip every update comes after the whole way back, all of which the norm needs.
     """
     program = Program(plan.dtype, rows, n_threads)
     layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.activations[-1]))
-    by_layer = plan.parameters_size > BY_LAYER_FROM or not all(all(parts) for parts in plan.trained)
-    at_once = updater is not None and n_threads > 1
+    clips = clip != NO_CLIP
+    by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all(all(parts) for parts in plan.trained))
+    at_once = not clips and updater is not None and n_threads > 1
     program.mark("place")
     program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
     program.mark("forward")
@@ -130,8 +133,12 @@ def emit_step(
     else:
         program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
     program.mark("update")
+    if clips and gradient is not None:
+        clip.emit(program, gradient, plan.trained_ranges())
     if updater is not None and not by_layer and not at_once:
-        updater.emit(program, 0, plan.parameters_size, "all parameters")
+        for first, end in plan.trained_ranges():
+            whole = end - first == plan.parameters_size
+            updater.emit(program, first, end - first, "all parameters" if whole else f"parameters {first} to {end - 1}")
     elif updater is not None and not by_layer:
         for layer in layers:
             if not layer.update:

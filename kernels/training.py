@@ -11,6 +11,7 @@ from . import _door
 from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
+from .clip import Clip
 from .gather import NO_ORDER, Gather, check_row
 from .losses import CROSS_ENTROPY
 from .objective import Objective
@@ -118,6 +119,12 @@ class Trainer:
     n_threads : int
     full_batch : bool
         Whether every step takes the same rows: then a call takes many steps with them.
+    clip_norm : float, optional
+        Before every update the gradient of all that is trained, penalties included, is multiplied by
+        clip_norm / (its norm + 1e-6) where that is below 1, as by torch.nn.utils.clip_grad_norm_. A norm that is not finite
+        changes nothing: the loss after it ends the run.
+    clip_value : float, optional
+        Before that, each number of the gradient is brought to the nearest in [-clip_value, clip_value].
 
     Raises
     ------
@@ -147,15 +154,27 @@ class Trainer:
         *,
         n_threads: int = 1,
         full_batch: bool = False,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
         _door.check_trainer(plan, parameters, batch_size, objective, rule, n_threads)
+        clip = Clip(_door.bound(plan, "clip_norm", clip_norm), _door.bound(plan, "clip_value", clip_value))
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.parameters = parameters
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
         n_buffers = len((rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).buffers)
         self.state = aligned_zeros(n_buffers * plan.parameters_size, plan.dtype)
         updater = Updater(parameters, self.gradient, self.state, rule, hyper)
-        self.program = emit_step(plan, parameters, batch_size, objective, gradient=self.gradient, updater=updater, n_threads=n_threads)
+        self.program = emit_step(
+            plan,
+            parameters,
+            batch_size,
+            objective,
+            gradient=self.gradient,
+            updater=updater,
+            clip=clip,
+            n_threads=n_threads,
+        )
         seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
         columns = self.program.panels(plan.widths[0]) + (0 if objective.loss == CROSS_ENTROPY else self.program.panels(plan.widths[-1]))
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
@@ -219,9 +238,7 @@ class Trainer:
             _door.check_labels(self.plan, self.minibatches.labels)
             row_weights = NO_WEIGHTS if weights is None else weights[order]
             program, labels = self.program, self.minibatches.labels
-            done = train_steps(
-                program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step
-            )
+            done = train_steps(program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step)
         if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]

@@ -4,8 +4,22 @@ import numpy as np
 import pytest
 
 import kernels
-from fastnn import SGD, Adagrad, Adam, AdamW, Dense, Lion, Momentum, Nesterov, RMSprop, Sequential
+from fastnn import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    ConjugateGradient,
+    Dense,
+    Lion,
+    Momentum,
+    Nesterov,
+    RMSprop,
+    Sequential,
+)
 from fastnn.optimizers import OPTIMIZERS, Optimizer, optimizer_for
+from tests.fixtures import make_torch_clip
 from tests.fixtures.make_torch_adam import BATCH, FILE, STEPS, WIDTHS, start, train
 
 CASES = [
@@ -60,6 +74,40 @@ def test_twenty_steps_beside_torch(ours, theirs):
     check(trained(numbers, ours), train(numbers, theirs))
 
 
+NORM, VALUE = make_torch_clip.NORM, make_torch_clip.VALUE
+CLIPPED = {
+    "norm": Momentum(0.1, 0.8, weight_decay=0.01, clip_norm=NORM),
+    "value": AdamW(0.01, weight_decay=0.1, clip_value=VALUE),
+    "both": RMSprop(0.005, clip_norm=NORM / 2, clip_value=VALUE),
+}
+
+
+@pytest.mark.parametrize("name", CLIPPED)
+def test_twenty_clipped_steps_beside_stored_ones_of_torch(name):
+    stored, numbers, optimizer = np.load(make_torch_clip.FILE), np.load(FILE), CLIPPED[name]
+    expected = [(stored[f"{name}_W{i}"], stored[f"{name}_b{i}"]) for i in range(3)]
+    actual = trained(numbers, optimizer)
+    check(actual, (expected, stored[f"{name}_losses"]))
+    for less in ({"clip_norm": None}, {"clip_value": None}):  # each of them does something
+        other = dataclasses.replace(optimizer, **less)
+        assert other == optimizer or trained(numbers, other)[1][-1] != actual[1][-1]
+
+
+@pytest.mark.parametrize("name", CLIPPED)
+def test_twenty_clipped_steps_beside_torch(name):
+    pytest.importorskip("torch")
+    numbers = start()
+    check(trained(numbers, CLIPPED[name]), train(numbers, *make_torch_clip.CASES[name]))
+
+
+@pytest.mark.parametrize("ours, theirs", CASES[:7], ids=[type(one).__name__ for one, _ in CASES[:7]])
+def test_twenty_steps_clipped_in_both_ways_beside_torch(ours, theirs):
+    pytest.importorskip("torch")
+    numbers = start()
+    clipped = dataclasses.replace(ours, clip_norm=NORM / 2, clip_value=VALUE)
+    check(trained(numbers, clipped), train(numbers, theirs, make_torch_clip.by_both))
+
+
 def test_twenty_steps_beside_lion_in_torch():
     torch = pytest.importorskip("torch")
 
@@ -90,6 +138,61 @@ def test_optimizers_are_settings_without_state():
     assert Adam(0.1) == Adam(learning_rate=0.1) != AdamW(0.1)
     assert optimizer_for(None) == optimizer_for("adam") == Adam()
     assert optimizer_for(SGD(3.0)) == SGD(3.0)
+
+
+@pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
+def test_every_step_optimizer_clips(name):
+    """Clipped close to 0, plain gradients hardly move the weights; the settings are part of what an optimizer is."""
+    X, y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    for make in (type(one) for one in OPTIMIZERS.values() if isinstance(one, Optimizer)):
+        one, same, other = make(**{name: np.float32(1e-6)}), make(**{name: float(np.float32(1e-6))}), make()
+        assert one == same != other and getattr(other, name) is None and type(getattr(one, name)) is float
+        nets = [Sequential([Dense(5, "tanh"), Dense(3, "softmax")], n_features=4) for _ in range(2)]
+        for net, optimizer in zip(nets, (one, other)):
+            net.fit(X, y, optimizer=optimizer, batch_size=7, epochs=2, verbose=0)
+        assert np.isfinite(nets[0].parameters).all()
+        # a step size that goes by signs alone does not see a norm
+        assert make.__name__ in ("Lion", "Rprop") or (nets[0].parameters != nets[1].parameters).any()
+    net = Sequential([Dense(5, "tanh"), Dense(3, "softmax")], n_features=4)
+    before = net.parameters.copy()
+    net.fit(X, y, optimizer=SGD(1.0, **{name: 1e-6}), batch_size=10, verbose=0)
+    assert 0 < np.abs(net.parameters - before).max() <= 3.1e-6
+    for full_batch in (LBFGS, ConjugateGradient):
+        with pytest.raises(TypeError):
+            full_batch(**{name: 1.0})
+
+
+def test_a_clip_is_for_batches_one_by_one_too():
+    X, y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+    nets = [Sequential([Dense(5, "tanh"), Dense(3, "softmax")], n_features=4) for _ in range(3)]
+    nets[0].fit(X, y, optimizer=Adam(clip_norm=0.05, clip_value=0.01), batch_size=10, shuffle=False, verbose=0)
+    for k in range(3):
+        rows = slice(10 * k, 10 * (k + 1))
+        nets[1].train_on_batch(X[rows], y[rows], Adam(0.001, clip_norm=0.05, clip_value=0.01))
+        nets[2].train_on_batch(X[rows], y[rows], Adam(0.001, clip_norm=0.05 if k < 2 else None, clip_value=0.01))
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
+    assert (nets[1].parameters != nets[2].parameters).any()
+
+
+@pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
+def test_a_clip_is_above_zero_in_the_dtype_of_the_network(name):
+    for wrong, error, got in (
+        (0, ValueError, "above 0; got 0"),
+        (-1, ValueError, "a finite number of at least 0; got -1"),
+        (np.inf, ValueError, "a finite number of at least 0; got inf"),
+        ("1", TypeError, "a finite number of at least 0; got '1'"),
+        (True, TypeError, "a finite number of at least 0; got True"),
+    ):
+        with pytest.raises(error, match=f"^{name} must be {got}"):
+            Adam(**{name: wrong})
+    X, y = np.eye(3), np.arange(3.0)
+    net = Sequential([Dense(1)], n_features=3)
+    before = net.parameters.copy()
+    for call in (net.fit, net.train_on_batch):
+        with pytest.raises(ValueError, match=f"^{name} must be above 0 and finite in float32; got 1e-50.$"):
+            call(X, y, optimizer=SGD(**{name: 1e-50}))
+    np.testing.assert_array_equal(net.parameters, before)
+    Sequential([Dense(1)], n_features=3, dtype="float64").fit(X, y, optimizer=SGD(**{name: 1e-50}), verbose=0)
 
 
 def test_one_optimizer_serves_several_networks():

@@ -246,7 +246,7 @@ SETTINGS = [
     lambda i, f, b, s: Initializer(f(1.5), s("in"), s("normal")),
     lambda i, f, b, s: Huber(f(0.5), reduction=s("sum"), outputs_reduction=s("mean"), scale=i(2)),
     lambda i, f, b, s: CrossEntropy(scale=f(0.5)),
-    lambda i, f, b, s: SGD(f(0.5), weight_decay=f(0.25)),
+    lambda i, f, b, s: SGD(f(0.5), weight_decay=f(0.25), clip_norm=i(2), clip_value=f(0.5)),
     lambda i, f, b, s: Momentum(i(1), f(0.5), f(0.25)),
     lambda i, f, b, s: Nesterov(f(0.5), f(0.25)),
     lambda i, f, b, s: Adagrad(f(0.5), f(0.25), f(0.125)),
