@@ -18,7 +18,6 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numba import types
