@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
+from numba import types
 
 from . import _jit
 from ._jit import helper, jit
@@ -184,6 +185,7 @@ class _Team:
                 if not self.helpers[k].wake.is_set():
                     self.helpers[k].wake.set()
             else:
+                _help.compile((types.int64, types.int64))  # here: a child forked while a helper compiles could never compile
                 one = _Helper(self, k + 1)
                 one.start()
                 self.helpers[k : k + 1] = [one]

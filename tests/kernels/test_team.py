@@ -163,7 +163,7 @@ def test_helpers_that_cannot_be_started(fresh, monkeypatch):
 
 def test_helpers_that_are_never_scheduled(fresh, monkeypatch):
     stay = threading.Event()
-    monkeypatch.setattr(team, "_help", lambda where, me: stay.wait())
+    monkeypatch.setattr(team._Helper, "run", lambda helper: stay.wait())
     rounds = Rounds(50)
     with team.share(3) as where:
         rounds.run(where, 20)
@@ -234,6 +234,7 @@ def test_a_helper_that_is_called_on_its_way_out_comes_again(fresh, monkeypatch):
         left.set()
         go.wait()
 
+    leave_slowly.compile = real.compile
     monkeypatch.setattr(team, "_help", leave_slowly)
     with team.share(2):
         pass
