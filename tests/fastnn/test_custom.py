@@ -72,7 +72,7 @@ def test_what_is_shown(fitted):
     assert repr(SWISH) == "Activation(swish, parameters=(1.0,))"
     assert repr(BEND) == "CustomLoss(bend, parameters=(0.7,))"
     assert "Dense(swish)" in fitted.summary()
-    assert repr(fitted.layers[0]) == "Dense(9, Activation(swish, parameters=(1.0,)), initializer='he_normal')"
+    assert repr(fitted.layers[0]) == "Dense(9, Activation(swish, parameters=(1.0,)))"
 
 
 def test_weights_of_rows_and_single_steps():
