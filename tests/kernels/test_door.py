@@ -9,7 +9,7 @@ from tests.numerics import assert_same_bits
 
 LOSSES = [kernels.CROSS_ENTROPY, kernels.BINARY_CROSS_ENTROPY, kernels.SQUARED_ERROR, kernels.ABSOLUTE_ERROR, kernels.HUBER]
 PROBABILITIES = (kernels.SOFTMAX, kernels.LOG_SOFTMAX)
-SGD = (kernels.SGD, [])
+SGD = (kernels.SGD, [0.0])
 
 
 def network(last, widths=(5, 7, 3), dtype="float64"):
@@ -128,7 +128,7 @@ def test_a_refused_chunk_changes_nothing():
     plan, parameters = network(kernels.SOFTMAX)
     X, y = data(30)
     labels, before = y.argmax(1), parameters.copy()
-    trainer = kernels.Trainer(plan, parameters, 10, kernels.Objective(kernels.CROSS_ENTROPY), kernels.ADAM, [0.9, 0.999, 1e-8])
+    trainer = kernels.Trainer(plan, parameters, 10, kernels.Objective(kernels.CROSS_ENTROPY), kernels.ADAM, [0.9, 0.999, 1e-8, 0.0])
     labels[17] = 3
     with pytest.raises(ValueError, match=r"^y must hold labels from 0 to 2; got 3 at position 2\.$"):
         trainer.train(X, labels, np.array([0, 5, 17, 4]), 0, np.full(1, 0.1))
@@ -151,17 +151,18 @@ def test_the_point_of_a_full_batch_may_be_of_another_dtype():
             function(wrong)
 
 
-@pytest.mark.parametrize("rule", range(8))
-def test_a_rule_gets_as_many_numbers_as_it_reads(rule):
+@pytest.mark.parametrize("rule", kernels.OPTIMIZERS)
+def test_a_rule_gets_the_numbers_that_it_reads(rule):
     plan, parameters = network(kernels.SOFTMAX)
-    least = _door.LEAST_HYPER[rule]
-    for count in range(10):
-        hyper = [0.5] * count
-        if least <= count <= 8:
-            kernels.Trainer(plan, parameters, 3, kernels.Objective(kernels.CROSS_ENTROPY), rule, hyper)
-        else:
-            with pytest.raises(ValueError, match=rf"^hyper must have {least} to 8 numbers for this rule; got {count}\.$"):
+    names = kernels.OPTIMIZERS[rule].hyper
+    for count in range(len(names) + 2):
+        wrong = {f"{name}_": 0.5 for name in names}
+        for hyper in ([0.5] * count, wrong):
+            if len(hyper) == len(names) and hyper is not wrong:
                 kernels.Trainer(plan, parameters, 3, kernels.Objective(kernels.CROSS_ENTROPY), rule, hyper)
+            else:
+                with pytest.raises(ValueError, match=r"^hyper must have the numbers .* of [a-z]+; got "):
+                    kernels.Trainer(plan, parameters, 3, kernels.Objective(kernels.CROSS_ENTROPY), rule, hyper)
 
 
 def test_tables_of_addresses_are_not_public():
