@@ -27,8 +27,8 @@ class Optimizer:
         `weight_decay * w` is added to the gradient of every parameter `w` (AdamW: to the step).
     clip_norm : float, optional
         Before a step the gradient of all that is trained is multiplied by `clip_norm / (norm + 1e-6)` where that is
-        below 1; the norm is the root of the sum of all squares. One that is not finite changes nothing: the loss after it
-        ends the fit.
+        below 1; the norm is the root of the sum of all squares. One that is not finite changes nothing: the loss after
+        it ends the fit.
     clip_value : float, optional
         Before that, each number of the gradient is brought to the nearest in `[-clip_value, clip_value]`.
 

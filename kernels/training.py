@@ -121,8 +121,8 @@ class Trainer:
         Whether every step takes the same rows: then a call takes many steps with them.
     clip_norm : float, optional
         Before every update the gradient of all that is trained, penalties included, is multiplied by
-        clip_norm / (its norm + 1e-6) where that is below 1, as by torch.nn.utils.clip_grad_norm_. A norm that is not finite
-        changes nothing: the loss after it ends the run.
+        clip_norm / (its norm + 1e-6) where that is below 1, as by torch.nn.utils.clip_grad_norm_. A norm that is not
+        finite changes nothing: the loss after it ends the run.
     clip_value : float, optional
         Before that, each number of the gradient is brought to the nearest in [-clip_value, clip_value].
 
@@ -238,7 +238,9 @@ class Trainer:
             _door.check_labels(self.plan, self.minibatches.labels)
             row_weights = NO_WEIGHTS if weights is None else weights[order]
             program, labels = self.program, self.minibatches.labels
-            done = train_steps(program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step)
+            done = train_steps(
+                program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step
+            )
         if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]
