@@ -125,7 +125,7 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
     a_dtype = f"{kernel}: {_listed(alike)} must be {'arrays of one dtype,' if alike[1:] else 'an array of'} float32 or float64"
     a_shape = f"{kernel}: {_listed(alike[1:])} must have the shape of {alike[0]}"
     read = [name for name in every if name not in outs]
-    apart = "it" if read == [replaces] else _listed(read) or "others"
+    apart = "it" if read == [replaces] else _listed(read) + (" or each other" if outs[1:] else "")
     a_place = (
         f"{kernel}: {_listed(outs)} must {f'be {replaces} itself or ' if replaces else ''}share no memory with {apart}"
     )

@@ -233,7 +233,7 @@ def test_nopython_code_gets_the_literal_sentence():
         (0, np.zeros((M, N), np.float32), "relu_backward: dA and out must have the shape of saved"),
         (1, a[::-1], "squared_error: dA must share no memory with A and T"),
         (2, np.zeros_like(a), "dropout_forward: seed must be at least 0"),
-        (3, a, "adam_update: w, m and v must share no memory with g"),
+        (3, a, "adam_update: w, m and v must share no memory with g or each other"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}$"):
             users(kind, a, b, c)

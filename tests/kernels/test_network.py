@@ -154,7 +154,7 @@ def test_penalties_are_part_of_the_loss(dtype):
     for value in (kernels.loss_and_gradient, kernels.evaluate):
         difference = value(plan, parameters, X, y, CLASSES)[0] - value(without, parameters, X, y, CLASSES)[0]
         np.testing.assert_allclose(difference, expected, rtol=1e-5)
-    trainer = kernels.Trainer(plan, parameters.copy(), 9, CLASSES, kernels.SGD, [0.0] * 8)
+    trainer = kernels.Trainer(plan, parameters.copy(), 9, CLASSES, kernels.SGD, [0.0])
     losses = trainer.train(X, y, np.arange(9), 0, np.full(1, 0.1))
     np.testing.assert_allclose(losses[0], reference_loss(plan, parameters, X, y, kernels.CROSS_ENTROPY) + expected, rtol=1e-5)
 
@@ -214,7 +214,7 @@ def test_what_is_not_trained_stays_when_a_loss_is_not_finite():
     plan = dataclasses.replace(plan, trained=((True, False), (False, True)))
     X, y = data(64, plan, labels=False)
     before = [plan.weight(parameters, i) for i in range(2)]
-    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0] * 8)
+    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0])
     losses = trainer.train(X, y, np.arange(64), 0, np.full(8, 1e25))
     assert 0 < len(losses) < 8
     assert_same_bits(plan.weight(parameters, 0)[1], before[0][1])
@@ -269,7 +269,7 @@ def test_repeated_full_batch_is_step_after_step(case):
 def test_training_stops_before_a_loss_that_is_not_finite():
     plan, parameters = network([4, 8, 1], [kernels.IDENTITY, kernels.IDENTITY], np.float32)
     X, y = data(64, plan, labels=False)
-    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0] * 8)
+    trainer = kernels.Trainer(plan, parameters, 8, SQUARES, kernels.SGD, [0.0])
     losses = trainer.train(X, y, np.arange(64), 0, np.full(8, 1e10))
     assert 0 < len(losses) < 8 and np.isfinite(losses).all()
     assert np.isfinite(parameters).all()
