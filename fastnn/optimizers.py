@@ -382,20 +382,12 @@ class ConjugateGradient(FullBatchOptimizer):
     method: ClassVar[str] = "CG"
 
 
+_STEPS = [*Optimizer.__subclasses__(), *Adam.__subclasses__()]
 OPTIMIZERS: dict[str, Optimizer | FullBatchOptimizer] = {
-    "sgd": SGD(),
-    "momentum": Momentum(),
-    "nesterov": Nesterov(),
-    "adagrad": Adagrad(),
-    "rmsprop": RMSprop(),
-    "adam": Adam(),
-    "adamw": AdamW(),
-    "rprop": Rprop(),
-    "lion": Lion(),
+    **{kernels.OPTIMIZERS[one.rule].name: one() for one in _STEPS},
     "lbfgs": LBFGS(),
     "conjugate_gradient": ConjugateGradient(),
 }
-
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
     __all__ = sorted(type(one).__name__ for one in OPTIMIZERS.values())
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import _math
 from ._arrays import door, is_integer
 from ._bits import absolute, like
 from ._elements import sum_elements
 from ._factory import Loss, sum_and_gradient
 from ._jit import inline, kernel
-from ._math import exp, log, log1p, tanh
 from .activations import exp_row
 
 
@@ -35,8 +35,6 @@ def loss_scale(n_rows, n_outputs, mean_rows, mean_outputs):
     return scale / n_outputs if mean_outputs else scale
 
 
-_LOG_2 = 0.6931471805599453
-
 # One element: (value, derivative with respect to a).
 
 
@@ -44,9 +42,9 @@ _LOG_2 = 0.6931471805599453
 def sigmoid_cross_entropy_pair(a, t):
     """Return (log(1 + e**a) - a * t, sigmoid(a) - t)."""
     zero, one = like(a, 0.0), like(a, 1.0)
-    e = exp(-absolute(a))
+    e = _math.exp(-absolute(a))
     above = zero if a < zero else a
-    return (above - a * t) + log1p(e), (e if a < zero else one) / (one + e) - t
+    return (above - a * t) + _math.log1p(e), (e if a < zero else one) / (one + e) - t
 
 
 _sigmoid_cross_entropy = Loss("sigmoid_cross_entropy", sigmoid_cross_entropy_pair)
@@ -114,13 +112,16 @@ def huber(A, T, delta, scale, dA):
     return sum_and_gradient(huber_pair, A, T, (delta,), scale, dA)
 
 
+_LOG_2 = 0.6931471805599453
+
+
 @inline
 def log_cosh_pair(a, t):
     """Return (log(cosh(a - t)), tanh(a - t))."""
     d = a - t
-    size, slope, one = absolute(d), tanh(d), like(d, 1.0)
+    size, slope, one = absolute(d), _math.tanh(d), like(d, 1.0)
     near = size < one  # where |d| + log(1 + e**-2|d|) - log(2) would lose digits
-    part = log1p(-(slope * slope) if near else exp(-(size + size)))
+    part = _math.log1p(-(slope * slope) if near else _math.exp(-(size + size)))
     return like(d, -0.5) * part if near else (size - like(d, _LOG_2)) + part, slope
 
 
@@ -194,7 +195,7 @@ def softmax_cross_entropy(logits, labels, scale, dlogits):
         chosen = np.float64(row[label])
         top = exp_row(row)
         total = sum_elements(row)
-        loss += log(total) - (chosen - top)
+        loss += _math.log(total) - (chosen - top)
         for j in range(m):
             row[j] *= like(row[j], scale / total)
         row[label] -= like(row[label], scale)
@@ -223,7 +224,7 @@ def softmax_cross_entropy_dense(logits, targets, scale, dlogits):
             row[j] = z[j]
         top = exp_row(row)
         total = sum_elements(row)
-        shift = log(total) + top
+        shift = _math.log(total) + top
         for j in range(m):
             loss += t[j] * (shift - z[j])
         share = sum_elements(t) / total
