@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import kernels
-from tests.kernels.test_network import ADAM, CLASSES, TRAINED, data, network
+from tests.kernels.networks import ADAM, CLASSES, data, network
+from tests.kernels.test_training import TRAINED
 from tests.numerics import DTYPES, assert_same_bits
 
 BOUNDS = [{"clip_norm": 0.2}, {"clip_value": 0.003}, {"clip_norm": 0.05, "clip_value": 0.003}]
