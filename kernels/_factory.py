@@ -17,6 +17,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -494,13 +495,17 @@ class Rule:
         hyper : dict of str to float, or sequence of float
             By name, or in the order of `self.hyper`.
         """
-        values = hyper if isinstance(hyper, Mapping) else dict(zip(self.hyper, hyper))
+        values: Mapping[str, Any] = hyper if isinstance(hyper, Mapping) else dict(zip(self.hyper, hyper))
         if set(values) != set(self.hyper) or len(hyper) != len(self.hyper):
             raise ValueError(
                 f"hyper must have the numbers {', '.join(self.hyper) or '(none)'} of {self.name}; got {hyper!r}."
             )
         record = np.zeros(1, self.dtype)
         for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"hyper must be a number; got {value!r} for {name}.")
+            if not np.isfinite(float(value)):
+                raise ValueError(f"hyper must be finite; got {value!r} for {name}.")
             record[name] = value
         return record
 
