@@ -14,9 +14,7 @@ from .validation import Array
 __all__ = ["check_gradient"]
 
 
-def check_gradient(
-    network: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-4
-) -> float:
+def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-4) -> float:
     """Compare the gradient of a network with what its loss does when single parameters change; return the worst relative error.
 
     Calculated in float64, whatever the network's dtype, for up to 25 weights and 25 biases of each layer. A gradient between
@@ -65,9 +63,7 @@ def check_gradient(
                 worst = error
                 where = f"{gradient[at]:.6g} where the loss changes by {(above + below) / 2:.6g}, in dense layer {layer}, {one.activation}"
     if not worst <= tolerance:
-        raise ValueError(
-            f"gradient must be that of the loss; got {where} (relative error {worst:.2g}). Look at the derivatives of your functions."
-        )
+        raise ValueError(f"gradient must be that of the loss; got {where} (relative error {worst:.2g}). Look at the derivatives of your functions.")
     return worst
 
 

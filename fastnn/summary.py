@@ -11,9 +11,7 @@ class Summary(str):
     __repr__ = str.__str__
 
 
-def describe(
-    layers: tuple[Layer, ...], n_features: int, dtype: str, training_flops: float, fit: str, memory: int
-) -> Summary:
+def describe(layers: tuple[Layer, ...], n_features: int, dtype: str, training_flops: float, fit: str, memory: int) -> Summary:
     """Return a table of the layers, the FLOPs of a row, and the bytes that a fit takes."""
     lines = [f"{'layer':<20}{'output':<12}{'parameters':>12}{'FLOPs a row':>16}"]
     n_in, parameters, flops = n_features, 0, 0

@@ -78,9 +78,7 @@ def fit_seed(network: Network) -> int:
     return network.seed + (network.n_fits << 32)
 
 
-def make_trainer(
-    network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False
-) -> kernels.Trainer:
+def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> kernels.Trainer:
     """Return what trains the parameters in place, with a gradient, a state and a workspace of its own."""
     _check_trainable(network)
     for name in ("eps", "clip_norm", "clip_value"):
@@ -101,9 +99,7 @@ def make_trainer(
     )
 
 
-def full_batch(
-    network: Network, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int
-) -> kernels.FullBatch:
+def full_batch(network: Network, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> kernels.FullBatch:
     """Return the function from parameters to the loss of all rows and its gradient."""
     _check_trainable(network)
     return kernels.FullBatch(network.plan, X, y, objective(network, loss), n_threads=n_threads, weights=weights)

@@ -169,9 +169,7 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
     a_shape = f"{kernel}: {_listed(alike[1:])} must have the shape of {alike[0]}"
     read = [name for name in every if name not in outs]
     apart = "it" if read == [replaces] else _listed(read) or "others"
-    a_place = (
-        f"{kernel}: {_listed(outs)} must {f'be {replaces} itself or ' if replaces else ''}share no memory with {apart}"
-    )
+    a_place = f"{kernel}: {_listed(outs)} must {f'be {replaces} itself or ' if replaces else ''}share no memory with {apart}"
 
     @helper
     def check(given):

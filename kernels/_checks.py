@@ -42,4 +42,3 @@ def _literal(name):
 
 def _nothing(context, builder, signature, arguments):
     return context.get_dummy_value()
-

@@ -17,6 +17,7 @@ import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,7 @@ def _floats_reader(count: int) -> Any:
         def codegen(context, builder, sig, args):
             first = builder.inttoptr(args[1], context.get_value_type(types.CPointer(types.float64)))
             places = [builder.gep(first, [context.get_constant(types.intp, k)]) for k in range(count)]
-            return context.make_tuple(
-                builder, kind, [context.cast(builder, builder.load(place), types.float64, zero) for place in places]
-            )
+            return context.make_tuple(builder, kind, [context.cast(builder, builder.load(place), types.float64, zero) for place in places])
 
         return kind(zero, types.intp), codegen
 
@@ -428,9 +427,7 @@ def _update_loop(element: Any, n_buffers: int) -> Any:
     return inline((plain, with_one, with_two)[n_buffers])
 
 
-def _rule_task(
-    name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: Any, flushes: bool, cached: bool
-) -> Task:
+def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: Any, flushes: bool, cached: bool) -> Task:
     """Return the task (tag, hyper, w, g, state, stride, count, pace) of `Rule`."""
     update, record, looks_ahead = _update_loop(element, n_buffers), np.zeros(1, dtype), n_buffers > 1
 
@@ -499,22 +496,22 @@ class Rule:
         hyper : dict of str to float, or sequence of float
             By name, or in the order of `self.hyper`.
         """
-        values = hyper if isinstance(hyper, Mapping) else dict(zip(self.hyper, hyper))
+        values: Mapping[str, Any] = hyper if isinstance(hyper, Mapping) else dict(zip(self.hyper, hyper))
         if set(values) != set(self.hyper) or len(hyper) != len(self.hyper):
-            raise ValueError(
-                f"hyper must have the numbers {', '.join(self.hyper) or '(none)'} of {self.name}; got {hyper!r}."
-            )
+            raise ValueError(f"hyper must have the numbers {', '.join(self.hyper) or '(none)'} of {self.name}; got {hyper!r}.")
         record = np.zeros(1, self.dtype)
         for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"hyper must be a number; got {value!r} for {name}.")
+            if not np.isfinite(float(value)):
+                raise ValueError(f"hyper must be finite; got {value!r} for {name}.")
             record[name] = value
         return record
 
     @functools.cached_property
     def task(self) -> Task:
         """The rule as a task."""
-        return _rule_task(
-            self.name, self.dtype, len(self.buffers), self.numbers, self.element, self.flushes, not self.own
-        )
+        return _rule_task(self.name, self.dtype, len(self.buffers), self.numbers, self.element, self.flushes, not self.own)
 
     def __reduce__(self) -> Any:
         return (custom_rule, self.own) if self.own else (_built_in, ("optimizers", "OPTIMIZERS", self.name))
@@ -531,9 +528,7 @@ def _function(name: str, function: Any, arguments: str, count: int) -> Any:
     try:
         inspect.signature(plain).bind(*range(count))
     except TypeError:
-        raise ValueError(
-            f"{name} must take {count} arguments, {arguments}; got {name}{inspect.signature(plain)}."
-        ) from None
+        raise ValueError(f"{name} must take {count} arguments, {arguments}; got {name}{inspect.signature(plain)}.") from None
     return inline(plain)
 
 
@@ -547,9 +542,7 @@ def _parameters(parameters: Any) -> tuple[float, ...]:
 @functools.lru_cache(64)
 def _custom_formulas(f: Any, derivative: Any, n_parameters: int) -> tuple[Any, Any]:
     """Return (formula, gradient) of a user's activation."""
-    value, slope = (
-        _function(name, one, "z, *parameters", 1 + n_parameters) for name, one in (("f", f), ("derivative", derivative))
-    )
+    value, slope = (_function(name, one, "z, *parameters", 1 + n_parameters) for name, one in (("f", f), ("derivative", derivative)))
 
     @inline
     def formula(z, *parameters):
@@ -594,9 +587,7 @@ def custom_activation(f: Any, derivative: Any, parameters: Sequence[float] = (),
 @functools.lru_cache(64)
 def _custom_pair(f: Any, gradient: Any, n_parameters: int) -> Any:
     """Return the (value, derivative) of a user's loss."""
-    value, slope = (
-        _function(name, one, "a, t, *parameters", 2 + n_parameters) for name, one in (("f", f), ("gradient", gradient))
-    )
+    value, slope = (_function(name, one, "a, t, *parameters", 2 + n_parameters) for name, one in (("f", f), ("gradient", gradient)))
 
     @inline
     def pair(a, t, *parameters):
@@ -623,9 +614,7 @@ def custom_loss(f: Any, gradient: Any, parameters: Sequence[float] = (), name: s
     return Loss(name, _custom_pair(f, gradient, len(numbers)), numbers, (f, gradient, numbers, name))
 
 
-def custom_rule(
-    f: Any, buffers: Sequence[str] = (), hyper: Mapping[str, str] | Sequence[str] = (), name: str | None = None
-) -> Rule:
+def custom_rule(f: Any, buffers: Sequence[str] = (), hyper: Mapping[str, str] | Sequence[str] = (), name: str | None = None) -> Rule:
     """Return an optimizer's rule made of a function of one weight, for `Trainer`.
 
     Parameters

@@ -398,9 +398,7 @@ def _row_kernels(name: str, rows: Any, gradient_rows: Any) -> tuple[Kernel, Kern
         copy_elements(dA, out)
         gradient_rows(saved, out)
 
-    return kernel(named(forward, __name__, f"{name}_forward", doc)), kernel(
-        named(backward, __name__, f"{name}_backward", back_doc)
-    )
+    return kernel(named(forward, __name__, f"{name}_forward", doc)), kernel(named(backward, __name__, f"{name}_backward", back_doc))
 
 
 SOFTMAX, LOG_SOFTMAX = 11, 12
@@ -424,9 +422,7 @@ ACTIVATIONS: dict[int, Activation] = {
 }
 ROW_ACTIVATIONS: dict[int, RowActivation] = {
     SOFTMAX: RowActivation("softmax", softmax_forward, softmax_backward, softmax_rows, softmax_gradient_rows),
-    LOG_SOFTMAX: RowActivation(
-        "log_softmax", log_softmax_forward, log_softmax_backward, log_softmax_rows, log_softmax_gradient_rows
-    ),
+    LOG_SOFTMAX: RowActivation("log_softmax", log_softmax_forward, log_softmax_backward, log_softmax_rows, log_softmax_gradient_rows),
 }
 ELEMENTWISE = tuple(ACTIVATIONS)
 CODES = (*ACTIVATIONS, *ROW_ACTIVATIONS)
@@ -435,10 +431,7 @@ SAVES_INPUT = tuple(code for code, one in ACTIVATIONS.items() if one.saves_input
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
     __all__ = sorted(
         {"ACTIVATIONS", "ROW_ACTIVATIONS", "SAVES_INPUT", "activation_backward", "activation_forward"}.union(
-            *(
-                (one.name.upper(), f"{one.name}_backward", f"{one.name}_forward")
-                for one in (ACTIVATIONS | ROW_ACTIVATIONS).values()
-            )
+            *((one.name.upper(), f"{one.name}_backward", f"{one.name}_forward") for one in (ACTIVATIONS | ROW_ACTIVATIONS).values())
         )
     )
 

@@ -181,9 +181,7 @@ class Gather:
         self.task, self.where = task_address(gather_rows, dtype), address(self.record)
         self._read: tuple[Any, ...] = ()
 
-    def __call__(
-        self, X: Array, order: NDArray[np.int64], first: int, rows: int, scale: float | Array, shift: float | Array, team: int
-    ) -> int:
+    def __call__(self, X: Array, order: NDArray[np.int64], first: int, rows: int, scale: float | Array, shift: float | Array, team: int) -> int:
         """Place the rows of an order, or where it is empty `rows` from the first on; return one that is not finite, or -1."""
         self.read(X.dtype, scale, shift)
         row_bytes, column_bytes = X.strides

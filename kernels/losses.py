@@ -184,9 +184,7 @@ def softmax_cross_entropy(logits, labels, scale, dlogits):
     n, m = logits.shape
     for i in range(n):
         if labels[i] < 0 or labels[i] >= m:
-            raise ValueError(
-                "softmax_cross_entropy: labels must be at least 0 and less than the number of columns of logits"
-            )
+            raise ValueError("softmax_cross_entropy: labels must be at least 0 and less than the number of columns of logits")
     loss = 0.0
     for i in range(n):
         z, row, label = logits[i], dlogits[i], labels[i]

@@ -468,9 +468,7 @@ def rprop_update(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_st
     _check_rprop((w, before, sizes, g))
     start = learning_rate if step <= 1 else -1.0
     for i in range(w.size):
-        w[i], before[i], sizes[i] = _rprop(
-            w[i], g[i], before[i], sizes[i], start, eta_minus, eta_plus, min_step, max_step, weight_decay
-        )
+        w[i], before[i], sizes[i] = _rprop(w[i], g[i], before[i], sizes[i], start, eta_minus, eta_plus, min_step, max_step, weight_decay)
 
 
 RPROP = 7
@@ -561,6 +559,4 @@ OPTIMIZERS: dict[int, Rule] = {
 N_BUFFERS = tuple(len(rule.buffers) for rule in OPTIMIZERS.values())
 
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
-    __all__ = sorted(
-        {"N_BUFFERS", "OPTIMIZERS"}.union(*((rule.name.upper(), f"{rule.name}_update") for rule in OPTIMIZERS.values()))
-    )
+    __all__ = sorted({"N_BUFFERS", "OPTIMIZERS"}.union(*((rule.name.upper(), f"{rule.name}_update") for rule in OPTIMIZERS.values())))

@@ -54,11 +54,7 @@ class _Bound:
         gather, (row_bytes, column_bytes) = self.gather, X.strides
         gather.read(X.dtype, scale, shift)
         phases, now = self.program.where, self.now
-        return int(
-            predict_blocks(
-                phases, self.count, now, team, gather.task, gather.where, address(X), row_bytes, column_bytes, self.rows, gather.bad, out
-            )
-        )
+        return int(predict_blocks(phases, self.count, now, team, gather.task, gather.where, address(X), row_bytes, column_bytes, self.rows, gather.bad, out))
 
 
 class Predictor:

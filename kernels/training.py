@@ -238,9 +238,7 @@ class Trainer:
             _door.check_labels(self.plan, self.minibatches.labels)
             row_weights = NO_WEIGHTS if weights is None else weights[order]
             program, labels = self.program, self.minibatches.labels
-            done = train_steps(
-                program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step
-            )
+            done = train_steps(program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step)
         if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]

@@ -66,9 +66,7 @@ class Updater:
         The numbers of the rule, by name or in order.
     """
 
-    def __init__(
-        self, parameters: Any, gradient: Any, state: Any, rule: int | Rule, hyper: Mapping[str, float] | Sequence[float]
-    ) -> None:
+    def __init__(self, parameters: Any, gradient: Any, state: Any, rule: int | Rule, hyper: Mapping[str, float] | Sequence[float]) -> None:
         chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
         self.hyper = chosen.record(hyper)
         self.record = OPTIMIZER.new(parameters=address(parameters), gradient=address(gradient), state=address(state))
