@@ -190,11 +190,11 @@ def test_a_clip_keeps_the_way_back_from_a_loss_that_is_not_finite():
     for parts in ((), ((True, False), (False, True))):
         one = dataclasses.replace(plan, trained=parts)
         X, y = data(64, one, labels=False)
-        for rate, least in ((1e30, 1), (1e8, 2)):
+        for rate in (1e22, 1e30):
             w, losses = trained(one, start, X, y, kernels.SGD, [0.0], rate, 8, squares, clip_norm=0.5)
-            assert least <= len(losses) <= 8 and np.isfinite(w).all()
+            assert 1 <= len(losses) < 8 and np.isfinite(w).all()
             rows = slice(8 * (len(losses) - 1), 8 * len(losses))
-            assert kernels.loss_and_gradient(one, w, X[rows], y[rows], squares)[0] == losses[-1] or len(losses) == 8
+            assert kernels.loss_and_gradient(one, w, X[rows], y[rows], squares)[0] == losses[-1]  # to the bit
 
 
 @pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
