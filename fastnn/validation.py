@@ -178,9 +178,7 @@ def same_columns(name: str, value: Any, feature_names: tuple[str, ...] | None) -
     raise ValueError(f"{name} must {constraint}; got {got} instead of {wanted} in column {at}.{help_}")
 
 
-def matrix(
-    name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None, look: bool = True
-) -> Array:
+def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None, look: bool = True) -> Array:
     """Return `value` as a finite array of shape (n_rows, n_features), not copied; a frame must have these names.
 
     Without a `look` it may hold NaN and infinity: for those who find them on their way.
