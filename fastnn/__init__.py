@@ -9,7 +9,7 @@ from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
 from .custom import Activation, check_gradient  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .initializers import Initializer  # noqa: E402
-from .layers import Dense, Dropout, Scale, Standardize  # noqa: E402
+from .layers import Dense, Dropout, LayerNorm, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
@@ -30,6 +30,7 @@ __all__ = [
     "History",
     "Initializer",
     "InverseTime",
+    "LayerNorm",
     "Linear",
     "OneCycle",
     "Scale",
