@@ -1,6 +1,7 @@
 """Layer normalization: its record, its tasks, its `emit`.
 
-A row's sums run over the panels in ascending order, each lane for itself, and then over the lanes in a fixed tree. The gradients of
+A row's sums run over the panels in ascending order, each lane for itself, and then over the lanes in a fixed tree. Rows go in blocks;
+what a block needs of a panel lies in one piece, and so do the lanes of its sums. The gradients of
 gain and bias are summed over blocks of rows that do not depend on the number of threads, and the blocks in their order.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from . import _door
 from ._bits import like
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, call, line_buffer, width_of, zero_of
+from ._tile import PANEL_BYTES, add_line, call, copy_line, width_of, zero_of
 from .activations import ACTIVATIONS, RELU
 from .dense import activation_back, apply, elements, place_gradient
 from .panels import panels
@@ -26,6 +27,8 @@ from .records import NOW, F, I, Record, aligned_zeros
 __all__ = ["LayerNorm"]
 
 NORM_ROWS = 32  # rows in a task
+BLOCK_BYTES = NORM_ROWS * PANEL_BYTES  # a panel of such rows: what is the same for a row or a column is spread over it,
+BLOCKS = 7  # so that loops are long and over vectors; how many of them a task takes
 
 NORM = Record(
     n=(I, "columns"),
@@ -33,7 +36,9 @@ NORM = Record(
     X=(I, "address of the inputs, 0: the minibatch's"),
     gain=(I, "address of the factor of each column"),
     bias=(I, "address of the shift of each column"),
-    inside=(I, "address of a line of ones, and of one of ones for the columns of the last panel"),
+    inside=(I, "address of a block of ones, and of one with ones for the columns of the last panel, else zeros"),
+    scratch=(I, "address of blocks for what a thread calculates with"),
+    scratch_bytes=(I, "bytes of that for one thread"),
     rows=(I, "address of mean and 1 / deviation of each row"),
     Y=(I, "address of where the outputs are written"),
     jump=(I, "numbers from one panel of X and Y to the next"),
@@ -45,7 +50,9 @@ BACK = Record(
     n=(I, "columns"),
     X=(I, "address of the inputs, 0: the minibatch's"),
     gain=(I, "address of the factor of each column"),
-    inside=(I, "address of a line of ones, and of one of ones for the columns of the last panel"),
+    inside=(I, "address of a block of ones, and of one with ones for the columns of the last panel, else zeros"),
+    scratch=(I, "address of blocks for what a thread calculates with"),
+    scratch_bytes=(I, "bytes of that for one thread"),
     rows=(I, "address of mean and 1 / deviation of each row"),
     dY=(I, "address of the gradient of the outputs; that of the inputs is written in its place"),
     jump=(I, "numbers from one panel of X and dY to the next"),
@@ -61,14 +68,28 @@ BACK = Record(
 
 
 @helper
-def add_lanes(lanes):
-    """Return the sum of as many numbers as a power of two, added in halves, in their place."""
-    half = lanes.size // 2
+def spread(block, i, width, value):
+    """Write a number to all lanes of a row."""
+    for l in range(width):
+        block[i * width + l] = value
+
+
+@helper
+def add_lanes(block, i, width):
+    """Return the sum of the lanes of a row, added in halves, in their place."""
+    half = width // 2
     while half > 0:
         for l in range(half):
-            lanes[l] += lanes[half + l]
+            block[i * width + l] += block[i * width + half + l]
         half //= 2
-    return lanes[0]
+    return block[i * width]
+
+
+@helper
+def of_rows(zero, source, rows, out):
+    """Write a line to each of some rows."""
+    for i in range(rows):
+        copy_line(zero, source, out + i * PANEL_BYTES)
 
 
 @task
@@ -77,36 +98,43 @@ def norm_forward(tag, t, worker, record, now):
     zero, L = zero_of(tag), NORM(record)
     width, n = width_of(zero), like(zero, L.n)
     first, last = t * NORM_ROWS, min(NOW(now).rows, (t + 1) * NORM_ROWS)
+    if first >= last:
+        return
     P, step = panels(L.n, width), L.jump * (PANEL_BYTES // width)
-    X, statistics = L.X if L.X != 0 else NOW(now).inputs, elements(zero, L.rows, 2 * last)
-    total = elements(zero, line_buffer(zero), width)
-    for i in range(first, last):
-        row, out = X + i * PANEL_BYTES, L.Y + i * PANEL_BYTES
-        for l in range(width):
-            total[l] = zero
-        for p in range(P):
-            x, inside = elements(zero, row + p * step, width), elements(zero, L.inside + (p == P - 1) * PANEL_BYTES, width)
-            for l in range(width):
-                value = x[l]
-                total[l] += value if inside[l] > zero else zero
-        mean = add_lanes(total) / n
-        for l in range(width):
-            total[l] = zero
-        for p in range(P):
-            x, inside = elements(zero, row + p * step, width), elements(zero, L.inside + (p == P - 1) * PANEL_BYTES, width)
-            for l in range(width):
-                value = x[l] - mean
-                total[l] += value * value if inside[l] > zero else zero
-        scale = like(zero, 1.0) / sqrt(add_lanes(total) / n + like(zero, L.eps))
-        statistics[2 * i], statistics[2 * i + 1] = mean, scale
-        for p in range(P):
-            x, inside = elements(zero, row + p * step, width), elements(zero, L.inside + (p == P - 1) * PANEL_BYTES, width)
-            gain, bias = elements(zero, L.gain + p * PANEL_BYTES, width), elements(zero, L.bias + p * PANEL_BYTES, width)
-            y = elements(zero, out + p * step, width)
-            for l in range(width):
-                value = (x[l] - mean) * scale * gain[l] + bias[l]
-                y[l] = value if inside[l] > zero else zero
-    for p in range(P if first < last else 0):
+    rows, count = last - first, (last - first) * width
+    X, Y = (L.X if L.X != 0 else NOW(now).inputs) + first * PANEL_BYTES, L.Y + first * PANEL_BYTES
+    statistics, room = elements(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
+    total, mean = elements(zero, room, count), elements(zero, room + BLOCK_BYTES, count)
+    scale, gain = elements(zero, room + 2 * BLOCK_BYTES, count), elements(zero, room + 3 * BLOCK_BYTES, count)
+    for k in range(count):
+        total[k] = zero
+    for p in range(P):
+        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        for k in range(count):
+            value = x[k]
+            total[k] += value if inside[k] > zero else zero
+    for i in range(rows):
+        statistics[2 * (first + i)] = add_lanes(total, i, width) / n
+        spread(mean, i, width, statistics[2 * (first + i)])
+    for k in range(count):
+        total[k] = zero
+    for p in range(P):
+        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        for k in range(count):
+            value = x[k] - mean[k]
+            total[k] += value * value if inside[k] > zero else zero
+    for i in range(rows):
+        statistics[2 * (first + i) + 1] = like(zero, 1.0) / sqrt(add_lanes(total, i, width) / n + like(zero, L.eps))
+        spread(scale, i, width, statistics[2 * (first + i) + 1])
+    for p in range(P):
+        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        y = elements(zero, Y + p * step, count)
+        of_rows(zero, L.gain + p * PANEL_BYTES, rows, room + 3 * BLOCK_BYTES)
+        for k in range(count):
+            value = (x[k] - mean[k]) * scale[k] * gain[k]
+            y[k] = value if inside[k] > zero else zero
+        for i in range(rows):
+            add_line(zero, L.bias + p * PANEL_BYTES, Y + p * step + i * PANEL_BYTES)
         apply(L.then, L.n_then, first, last, p, now)
 
 
@@ -119,42 +147,57 @@ def norm_backward(tag, t, worker, record, now):
     zero, L = zero_of(tag), BACK(record)
     width, n = width_of(zero), like(zero, L.n)
     first, last = t * NORM_ROWS, min(NOW(now).rows, (t + 1) * NORM_ROWS)
+    if first >= last:
+        return
     P, step = panels(L.n, width), L.jump * (PANEL_BYTES // width)
-    X, statistics = L.X if L.X != 0 else NOW(now).inputs, elements(zero, L.rows, 2 * last)
-    room, sums = line_buffer(zero), L.sums + t * 2 * P * PANEL_BYTES
-    total = elements(zero, room, 2 * width)
+    rows, count = last - first, (last - first) * width
+    X, dY = (L.X if L.X != 0 else NOW(now).inputs) + first * PANEL_BYTES, L.dY + first * PANEL_BYTES
+    statistics, room = elements(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
+    shift, mean = elements(zero, room, count), elements(zero, room + BLOCK_BYTES, count)
+    scale, gain = elements(zero, room + 2 * BLOCK_BYTES, count), elements(zero, room + 3 * BLOCK_BYTES, count)
+    slant, normal = elements(zero, room + 4 * BLOCK_BYTES, count), elements(zero, room + 5 * BLOCK_BYTES, count)
+    product, sums = elements(zero, room + 6 * BLOCK_BYTES, count), L.sums + t * 2 * P * PANEL_BYTES
     both = elements(zero, sums, 2 * P * width)
-    for j in range(both.size if first < last else 0):
+    for j in range(both.size):
         both[j] = zero
-    for i in range(first, last):
-        row, slopes = X + i * PANEL_BYTES, L.dY + i * PANEL_BYTES
-        mean, scale = statistics[2 * i], statistics[2 * i + 1]
-        for l in range(2 * width):
-            total[l] = zero
-        for p in range(P):
-            x, d = elements(zero, row + p * step, width), elements(zero, slopes + p * step, width)
-            inside, gain = elements(zero, L.inside + (p == P - 1) * PANEL_BYTES, width), elements(zero, L.gain + p * PANEL_BYTES, width)
-            of_gain, of_bias = elements(zero, sums + p * PANEL_BYTES, width), elements(zero, sums + (P + p) * PANEL_BYTES, width)
-            for l in range(width):
-                value = d[l] * ((x[l] - mean) * scale)
-                of_gain[l] += value if inside[l] > zero else zero
-            for l in range(width):
-                of_bias[l] += d[l]
-            for l in range(width):
-                value = d[l] * gain[l]
-                total[l] += value if inside[l] > zero else zero
-            for l in range(width):
-                value = d[l] * gain[l] * ((x[l] - mean) * scale)
-                total[width + l] += value if inside[l] > zero else zero
-        if L.wanted != 0:
-            shift, slant = add_lanes(total[:width]) / n, add_lanes(total[width:]) / n
-            for p in range(P):
-                x, d = elements(zero, row + p * step, width), elements(zero, slopes + p * step, width)
-                inside, gain = elements(zero, L.inside + (p == P - 1) * PANEL_BYTES, width), elements(zero, L.gain + p * PANEL_BYTES, width)
-                for l in range(width):
-                    value = (d[l] * gain[l] - shift - (x[l] - mean) * scale * slant) * scale
-                    d[l] = value if inside[l] > zero else zero
-    for p in range(P if first < last and L.wanted != 0 else 0):
+    for k in range(count):
+        shift[k] = zero
+    for k in range(count):
+        slant[k] = zero
+    for i in range(rows):
+        spread(mean, i, width, statistics[2 * (first + i)])
+        spread(scale, i, width, statistics[2 * (first + i) + 1])
+    for p in range(P):
+        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        d = elements(zero, dY + p * step, count)
+        for k in range(count):
+            value = (x[k] - mean[k]) * scale[k]
+            normal[k] = value if inside[k] > zero else zero
+        for k in range(count):
+            product[k] = d[k] * normal[k]
+        for i in range(rows):
+            add_line(zero, room + 6 * BLOCK_BYTES + i * PANEL_BYTES, sums + p * PANEL_BYTES)
+            add_line(zero, dY + p * step + i * PANEL_BYTES, sums + (P + p) * PANEL_BYTES)
+        if L.wanted == 0:
+            continue
+        of_rows(zero, L.gain + p * PANEL_BYTES, rows, room + 3 * BLOCK_BYTES)
+        for k in range(count):
+            d[k] *= gain[k]
+        for k in range(count):
+            shift[k] += d[k]
+        for k in range(count):
+            slant[k] += d[k] * normal[k]
+    if L.wanted == 0:
+        return
+    for i in range(rows):
+        spread(shift, i, width, add_lanes(shift, i, width) / n)
+        spread(slant, i, width, add_lanes(slant, i, width) / n)
+    for p in range(P):
+        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        d = elements(zero, dY + p * step, count)
+        for k in range(count):
+            value = (d[k] - shift[k] - (x[k] - mean[k]) * scale[k] * slant[k]) * scale[k]
+            d[k] = value if inside[k] > zero else zero
         apply(L.finish, L.n_finish, first, last, p, now)
 
 
@@ -225,10 +268,11 @@ class LayerNorm:
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add the way forward; return the outputs, and what adds the way back."""
         tasks, Y, (gain, bias) = -(-program.rows // NORM_ROWS), program.matrix(self.n), at.parameters
-        inside = aligned_zeros(2 * program.width, program.dtype)
-        inside[: program.width + (self.n - 1) % program.width + 1] = 1
+        inside = aligned_zeros(2 * NORM_ROWS * program.width, program.dtype).reshape(2, NORM_ROWS, program.width)
+        inside[0], inside[1, :, : (self.n - 1) % program.width + 1] = 1, 1
         shared = {"n": self.n, "X": X.where, "gain": gain, "jump": program.jump}
         shared |= {"inside": program.keep(inside), "rows": program.zeros(2 * program.rows)}
+        shared["scratch"], shared["scratch_bytes"] = program.scratch(BLOCKS * NORM_ROWS * program.width)
         record, then = NORM.new(**shared, eps=self.eps, bias=bias, Y=Y), list[Operation]()
         program.operations(record, "then", then)
         name = f"N{at.index + 1}"
