@@ -1,8 +1,8 @@
 """Layer normalization: its record, its tasks, its `emit`.
 
-A row's sums run over the panels in ascending order, each lane for itself, and then over the lanes in a fixed tree. Rows go in blocks;
-what a block needs of a panel lies in one piece, and so do the lanes of its sums. The gradients of
-gain and bias are summed over blocks of rows that do not depend on the number of threads, and the blocks in their order.
+Rows go in blocks: a block of a panel lies in one piece, and so do the lanes of its rows' sums. These run over the panels in ascending
+order, each lane for itself, and then over the lanes in a fixed tree. The gradients of gain and bias are summed over the rows of a
+block, and the blocks, which do not depend on the number of threads, in their order.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ class LayerNorm:
 
     def __post_init__(self) -> None:
         n, eps, trained = _door.whole("n", self.n, 1), _door.number("eps", self.eps), _door.flags("trained", self.trained, 2)
-        if not 0 < eps < np.finfo(np.float32).max or np.float32(eps) == 0:
+        if not eps <= float(np.finfo(np.float32).max) or np.float32(eps) <= 0:
             raise ValueError(f"eps must be above 0 and finite, also in float32; got {eps}.")
         for name, value in (("n", n), ("eps", eps), ("trained", trained)):
             object.__setattr__(self, name, value)
