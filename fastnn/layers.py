@@ -337,6 +337,10 @@ class LayerNorm:
         if self.initializer is not None:
             validation.pair("initializer", self.initializer, "(gain, bias)")
 
+    def flops(self, n_in: int) -> int:
+        """Return the floating-point operations of a prediction with one row."""
+        return 8 * n_in
+
     def record(self, n: int) -> kernels.LayerNorm:
         """Return the layer of n columns as the kernels know it."""
         return kernels.LayerNorm(n, self.eps, (self.trainable, self.trainable))
@@ -354,6 +358,7 @@ class LayerNorm:
 
 Layer = Scale | Standardize | Dense | Dropout | LayerNorm
 KINDS: dict[str, type] = {"scale": Scale, "standardize": Standardize, "dense": Dense, "dropout": Dropout, "norm": LayerNorm}
+BETWEEN = (LayerNorm,)  # what stands between dense layers and keeps the width; the plan takes its `record`
 KIND_NAMES = [kind.__name__ for kind in KINDS.values()]
 
 
@@ -384,7 +389,7 @@ def check_layers(layers: Any) -> tuple[Layer, ...]:
 
 def _check_target_layer(where: str, layer: Standardize, before: Any, following: Any) -> None:
     """Raise unless a layer that standardizes targets follows the last Dense layer, of outputs that can be any number."""
-    if following is not None or not isinstance(before, (Dense, LayerNorm)):
+    if following is not None or not isinstance(before, (Dense, *BETWEEN)):
         raise ValueError(f"{where} must be the last layer, after a Dense one, to standardize the targets; got {layer}.")
     if isinstance(before, Dense) and before.activation in PROBABILITIES:
         raise ValueError(f"{where} must follow outputs that can be any number, which probabilities cannot; got it after {before}.")

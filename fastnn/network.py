@@ -20,7 +20,7 @@ from kernels.records import aligned_zeros
 from . import checkpoints, training, validation
 from .custom import Activation
 from .initializers import Initializer
-from .layers import Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
+from .layers import BETWEEN, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
 from .losses import CustomLoss, Loss, loss_for
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
@@ -134,7 +134,7 @@ class Sequential:
     @property
     def _with_arrays(self) -> list[tuple[Dense | LayerNorm, Any]]:
         """The layers that have parameters, each as the plan places it."""
-        ours = [layer for layer in self.layers if isinstance(layer, (Dense, LayerNorm))]
+        ours = [layer for layer in self.layers if isinstance(layer, (Dense, *BETWEEN))]
         return list(zip(ours, (placed for placed in self.plan.layers if placed.ranges), strict=True))
 
     @property
@@ -704,7 +704,7 @@ def _others(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[int, ke
     found, place = [], 0
     for layer in layers:
         place += isinstance(layer, Dense)
-        if isinstance(layer, LayerNorm):
+        if isinstance(layer, BETWEEN):
             found.append((place, layer.record(widths[place])))
     return tuple(found)
 
@@ -718,6 +718,6 @@ def _learned(layer: Layer, X: Array, y: Array) -> Layer:
 
 def _without_arrays(layer: Layer) -> Layer:
     """Return a layer that does not hold on to the arrays it started with."""
-    if isinstance(layer, (Dense, LayerNorm)) and not isinstance(layer.initializer, (str, Initializer)):
+    if isinstance(layer, (Dense, *BETWEEN)) and not isinstance(layer.initializer, (str, Initializer)):
         return dataclasses.replace(layer, initializer=None)
     return layer

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from .layers import Dense, Dropout, Layer, LayerNorm, Scale
+from .layers import BETWEEN, Dense, Dropout, Layer, Scale
 from .optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def _costs(layer: Layer, n_in: int) -> tuple[str, int, int, int]:
     """Return the name of a layer, its outputs, its parameters and the FLOPs of a prediction with one row."""
     if isinstance(layer, Dense):
         return f"Dense({layer.activation})", layer.units, (n_in + layer.bias) * layer.units, 2 * n_in * layer.units
-    if isinstance(layer, LayerNorm):
-        return "LayerNorm", n_in, 2 * n_in, 8 * n_in
+    if isinstance(layer, BETWEEN):
+        return type(layer).__name__, n_in, sum(map(math.prod, layer.shapes(n_in).values())), layer.flops(n_in)
     if isinstance(layer, Dropout):
         return f"Dropout({layer.rate:g})", n_in, 0, 0
     if isinstance(layer, Scale) and isinstance(layer.scale, float):

@@ -23,7 +23,9 @@ __all__ = ["CHUNK_BYTES", "Array", "Placed", "Plan"]
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
-OTHERS = (LayerNorm,)  # kinds of layers between the dense ones; they keep the width
+# Kinds of layers that stand between the dense ones and keep their n columns. Each is a frozen dataclass with `shapes`, the names and
+# shapes of its parameters, `trained`, one truth value for each of them, `penalties`, `flops_per_row`, and `emit`.
+OTHERS = (LayerNorm,)
 Layer = Dense | Dropout | LayerNorm
 
 
