@@ -10,7 +10,7 @@ from .custom import Activation  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .gradients import check_gradient  # noqa: E402
 from .initializers import Initializer  # noqa: E402
-from .layers import Dense, Dropout, Scale, Standardize  # noqa: E402
+from .layers import Dense, Dropout, LayerNorm, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
@@ -31,6 +31,7 @@ __all__ = [
     "History",
     "Initializer",
     "InverseTime",
+    "LayerNorm",
     "Linear",
     "OneCycle",
     "Scale",

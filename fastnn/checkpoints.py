@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,20 +27,42 @@ from .validation import Array
 T = TypeVar("T")
 
 FORMAT = 2  # 2: layers that standardize, factors for each feature
-KINDS: dict[str, type] = {"scale": layers.Scale, "standardize": layers.Standardize, "dense": layers.Dense, "dropout": layers.Dropout}
+KINDS = layers.KINDS
 
 
 def layer_settings(layer: Any) -> dict[str, Any]:
     """Return a layer as a dict for JSON: its kind and its settings, the initializer left out."""
-    kind = next(name for name, one in KINDS.items() if isinstance(layer, one))
     values = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer) if field.name != "initializer"}
     if isinstance(activation := values.get("activation"), Activation):
         values["activation"] = {"custom": activation.name, "parameters": activation.parameters}
-    return {"kind": kind, **values}
+    return {"kind": _kind(layer), **values}
 
 
-def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[tuple[Array, Array | None]]) -> None:
-    """Write settings and weights to `path`, whole or not at all.
+def _kind(layer: Any) -> str:
+    return next(name for name, one in KINDS.items() if isinstance(layer, one))
+
+
+def _prefixes(found: Iterable[Any]) -> list[tuple[int, str]]:
+    """Return the position of every layer that has arrays, and how their names start: `dense.0.`, `norm.0.`, `dense.1.`, ..."""
+    counts: Counter[str] = Counter()
+    prefixes = []
+    for position, layer in enumerate(found):
+        if hasattr(layer, "shapes"):
+            prefixes.append((position, f"{_kind(layer)}.{counts[_kind(layer)]}."))
+            counts[_kind(layer)] += 1
+    return prefixes
+
+
+def named(found: Sequence[Any], weights: Iterable[tuple[Array | None, ...]]) -> dict[str, Array]:
+    """Return the arrays of the layers by their names in a file: `dense.0.W`, `dense.0.b`, `norm.0.gain`, ...; without those that are None."""
+    arrays: dict[str, Array] = {}
+    for (position, prefix), some in zip(_prefixes(found), weights):
+        arrays |= {prefix + name: A for name, A in zip(found[position].shapes(0), some) if A is not None}
+    return arrays
+
+
+def write(path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[str, Array]) -> None:
+    """Write settings and arrays to `path`, whole or not at all.
 
     Parameters
     ----------
@@ -47,8 +70,8 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[
         The file, replaced where it exists.
     settings : dict
         What JSON can hold.
-    weights : list of (W, b)
-        Plain arrays, stored as `dense.0.W`, `dense.0.b`, `dense.1.W`, ...; b may be None.
+    arrays : dict of str to array
+        Plain arrays, as `named` names them.
 
     Raises
     ------
@@ -61,7 +84,7 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], weights: list[
         text = json.dumps({"format": FORMAT, **settings})
     except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must hold what JSON can; got {validation.shown(settings['metadata'])}: {error}.") from None
-    arrays = {f"dense.{i}.{name}": np.ascontiguousarray(A) for i, pair in enumerate(weights) for name, A in zip("Wb", pair) if A is not None}
+    arrays = {name: np.ascontiguousarray(A) for name, A in arrays.items()}
     replace(path, save(arrays, metadata={"fastnn": text, "sha256": checksum(text, arrays)}))
 
 
@@ -96,7 +119,7 @@ def _flush_folder(folder: str) -> None:
 
 
 def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any]], T], custom: Mapping[str, Any]) -> T:
-    """Return what `build(settings, layers)` makes of a file; the dense layers have their weights, `custom` has the user's functions by name.
+    """Return what `build(settings, layers)` makes of a file; the layers have their arrays, `custom` has the user's functions by name.
 
     Raises
     ------
@@ -108,9 +131,9 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
     with open(path, "rb") as file:
         data = file.read()
     try:
-        settings, weights = _parse(data)
+        settings, arrays = _parse(data)
         settings["loss"] = read_loss(settings["loss"], custom)
-        return build(settings, read_layers(settings, weights, custom))
+        return build(settings, _with_arrays(read_layers(settings, custom), settings, arrays))
     except _Unknown as error:
         raise ValueError(f"custom must have {error}, which {os.fspath(path)} names; got {list(custom) or None}. Files hold no code.") from None
     except _Newer as error:
@@ -135,7 +158,7 @@ def _what(error: Exception) -> str:
     return str(error) if isinstance(error, _Damaged) else f"unreadable content ({type(error).__name__}: {error})".replace("\n", " ")
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], list[tuple[Array, Array]]]:
+def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     """Take a file apart; whatever is wrong raises."""
     from safetensors.numpy import load
 
@@ -150,27 +173,25 @@ def _parse(data: bytes) -> tuple[dict[str, Any], list[tuple[Array, Array]]]:
         raise _Damaged("an unknown format")
     if metadata.get("sha256") != checksum(metadata["fastnn"], arrays):
         raise _Damaged("a wrong checksum")
-    return settings, _weights(arrays, settings)
+    return settings, arrays
 
 
-def _weights(arrays: dict[str, Array], settings: dict[str, Any]) -> list[tuple[Array, Array]]:
-    """Return the arrays in the order of the layers, if they are the ones that the settings name; a bias that is not there is zero."""
-    dense = [layer for layer in settings["layers"] if layer["kind"] == "dense"]
-    n_in, dtype = settings["n_features"], validation.real_dtype(settings["dtype"])
+def _with_arrays(found: list[Any], settings: dict[str, Any], arrays: dict[str, Array]) -> list[Any]:
+    """Return the layers with their arrays, if they are the ones that the settings name."""
+    n_in, dtype, prefixes = settings["n_features"], validation.real_dtype(settings["dtype"]), dict(_prefixes(found))
     shapes: dict[str, tuple[int, ...]] = {}
-    pairs = []
-    for i, layer in enumerate(dense):
-        n_out = layer["units"]
-        shapes[f"dense.{i}.W"] = n_in, n_out
-        if layer.get("bias", True):
-            shapes[f"dense.{i}.b"] = (n_out,)
-        pairs.append((f"dense.{i}.W", f"dense.{i}.b", n_out))
-        n_in = n_out
+    for position, layer in enumerate(found):
+        if position in prefixes:
+            shapes |= {prefixes[position] + name: shape for name, shape in layer.shapes(n_in).items()}
+        n_in = getattr(layer, "units", n_in)
     if sorted(arrays) != sorted(shapes):
         raise _Damaged("other arrays than its settings name")
     if any(arrays[name].shape != shape or arrays[name].dtype != dtype for name, shape in shapes.items()):
         raise _Damaged("arrays of other shapes than its settings say")
-    return [(arrays[W], arrays.get(b, np.zeros(n_out, dtype))) for W, b, n_out in pairs]
+    for position, prefix in prefixes.items():
+        own = tuple(arrays[prefix + name] for name in found[position].shapes(0))
+        found[position] = dataclasses.replace(found[position], initializer=own if len(own) > 1 else own[0])
+    return found
 
 
 def read_loss(saved: dict[str, Any], custom: Mapping[str, Any]) -> Loss:
@@ -187,15 +208,13 @@ def _own(name: str, kind: type, custom: Mapping[str, Any]) -> Any:
     return dataclasses.replace(custom[name], name=name)
 
 
-def read_layers(settings: dict[str, Any], weights: list[tuple[Array, Array]], custom: Mapping[str, Any]) -> list[Any]:
-    """Return the layers of a file, the dense ones with their weights."""
-    found, left = [], iter(weights)
+def read_layers(settings: dict[str, Any], custom: Mapping[str, Any]) -> list[Any]:
+    """Return the layers of a file, without their arrays."""
+    found = []
     for saved in settings["layers"]:
         values = {name: value for name, value in saved.items() if name != "kind"}
-        if saved["kind"] == "dense":
-            values["initializer"] = next(left)
-            if isinstance(own := values["activation"], dict):
-                values["activation"] = dataclasses.replace(_own(own["custom"], Activation, custom), parameters=own["parameters"])
+        if isinstance(own := values.get("activation"), dict):
+            values["activation"] = dataclasses.replace(_own(own["custom"], Activation, custom), parameters=own["parameters"])
         found.append(KINDS[saved["kind"]](**values))
     return found
 

@@ -13,7 +13,7 @@ import kernels
 
 from . import validation
 from .custom import Activation
-from .initializers import Initializer, check_initializer
+from .initializers import Initializer, check_initializer, given, initial_weights
 from .validation import Array
 
 ACTIVATIONS: dict[str, int] = {one.name: code for code, one in (kernels.ACTIVATIONS | kernels.ROW_ACTIVATIONS).items()}
@@ -257,6 +257,15 @@ class Dense:
         """Return whether a fit changes the weights, and the bias."""
         return self.trainable in (True, "weights"), self.bias and self.trainable in (True, "bias")
 
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Return the names and shapes of its arrays."""
+        return {"W": (n_in, self.units), **({"b": (self.units,)} if self.bias else {})}
+
+    def start(self, n_in: int, seed: int, index: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+        """Return the weights and the bias, zero where there is none, that the dense layer of an index starts with."""
+        W, b = initial_weights(self.initializer, str(self.activation), n_in, self.units, seed, index, dtype)
+        return W, b if self.bias else np.zeros_like(b)
+
     def __repr__(self) -> str:
         """Return the settings that differ from the defaults."""
         shown = [repr(self.units), repr(self.activation)]
@@ -288,17 +297,79 @@ class Dropout:
             raise ValueError(f"rate must be at most 1 - 2**-32; got {self.rate!r}.")
 
 
-Layer = Scale | Standardize | Dense | Dropout
+@dataclass(frozen=True)
+class LayerNorm:
+    """Give every row mean 0 and variance 1, then scale and shift its columns: `(X - mean) / sqrt(var + eps) * gain + bias`.
+
+    Mean and variance, the latter divided by the number of columns, are those of each row alone, in training and prediction
+    alike. It may stand before, between and after the other layers, but not between a `Dropout` and its `Dense`.
+
+    Parameters
+    ----------
+    eps : float
+        Above 0, also in float32.
+    trainable : bool
+        Whether a fit changes gain and bias.
+    initializer : pair of arrays, optional
+        How they start: `(gain, bias)`, one number for each column. Left out, ones and zeros.
+
+    References
+    ----------
+    Ba, Kiros, Hinton, Layer normalization, arXiv 1607.06450.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Sequential
+    >>> net = Sequential([LayerNorm(), Dense(1)], n_features=4)
+    >>> net.set_weights([([2, 2, 2, 2], [1, 1, 1, 1]), ([[1], [0], [0], [0]], [0])])
+    >>> net.predict([[10, 30, 10, 30]]).round(3)
+    array([[-1.]], dtype=float32)
+    """
+
+    eps: float = 1e-5
+    trainable: bool = True
+    initializer: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.positive, "eps")
+        validation.survives("eps", self.eps, np.dtype(np.float32))
+        validation.normalize(self, validation.flag, "trainable")
+        if self.initializer is not None:
+            validation.pair("initializer", self.initializer, "(gain, bias)")
+
+    def flops(self, n_in: int) -> int:
+        """Return the floating-point operations of a prediction with one row."""
+        return 8 * n_in
+
+    def record(self, n: int) -> kernels.LayerNorm:
+        """Return the layer of n columns as the kernels know it."""
+        return kernels.LayerNorm(n, self.eps, (self.trainable, self.trainable))
+
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Return the names and shapes of its arrays."""
+        return {"gain": (n_in,), "bias": (n_in,)}
+
+    def start(self, n_in: int, seed: int, index: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+        """Return the gain and the bias that the LayerNorm of an index starts with."""
+        gain, bias = (np.ones(n_in), np.zeros(n_in)) if self.initializer is None else self.initializer
+        name = f"initializer of LayerNorm {index}"
+        return given(f"{name}, gain,", gain, (n_in,), dtype), given(f"{name}, bias,", bias, (n_in,), dtype)
+
+
+Layer = Scale | Standardize | Dense | Dropout | LayerNorm
+KINDS: dict[str, type] = {"scale": Scale, "standardize": Standardize, "dense": Dense, "dropout": Dropout, "norm": LayerNorm}
+BETWEEN = (LayerNorm,)  # what stands between dense layers and keeps the width; the plan takes its `record`
+KIND_NAMES = [kind.__name__ for kind in KINDS.values()]
 
 
 def check_layers(layers: Any) -> tuple[Layer, ...]:
     """Return the layers as a tuple if they can follow each other."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise TypeError(f"layers must be a list of Scale, Standardize, Dense and Dropout; got {validation.shown(layers)}.")
+        raise TypeError(f"layers must be a list of {', '.join(KIND_NAMES[:-1])} and {KIND_NAMES[-1]}; got {validation.shown(layers)}.")
     for position, layer in enumerate(layers):
         where = f"layers[{position}]"
-        if not isinstance(layer, (Scale, Standardize, Dense, Dropout)):
-            raise TypeError(f"{where} must be a Scale, Standardize, Dense or Dropout; got {validation.shown(layer)}.")
+        if not isinstance(layer, tuple(KINDS.values())):
+            raise TypeError(f"{where} must be a {', '.join(KIND_NAMES[:-1])} or {KIND_NAMES[-1]}; got {validation.shown(layer)}.")
         before = layers[position - 1] if position else None
         following = layers[position + 1] if position + 1 < len(layers) else None
         if isinstance(layer, Standardize) and layer.targets:
@@ -318,7 +389,7 @@ def check_layers(layers: Any) -> tuple[Layer, ...]:
 
 def _check_target_layer(where: str, layer: Standardize, before: Any, following: Any) -> None:
     """Raise unless a layer that standardizes targets follows the last Dense layer, of outputs that can be any number."""
-    if following is not None or not isinstance(before, Dense):
+    if following is not None or not isinstance(before, (Dense, *BETWEEN)):
         raise ValueError(f"{where} must be the last layer, after a Dense one, to standardize the targets; got {layer}.")
-    if before.activation in PROBABILITIES:
+    if isinstance(before, Dense) and before.activation in PROBABILITIES:
         raise ValueError(f"{where} must follow outputs that can be any number, which probabilities cannot; got it after {before}.")

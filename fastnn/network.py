@@ -14,12 +14,12 @@ import numpy as np
 
 import kernels
 from kernels.gather import RowError
-from kernels.plan import aligned_zeros
+from kernels.records import aligned_zeros
 
 from . import checkpoints, trainers, training, validation
 from .custom import Activation
-from .initializers import Initializer, initial_weights
-from .layers import Dense, Dropout, Layer, Scale, Standardize, check_layers
+from .initializers import Initializer
+from .layers import BETWEEN, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
 from .losses import CustomLoss, Loss, loss_for
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
@@ -36,7 +36,7 @@ class Sequential:
 
     Parameters
     ----------
-    layers : list of Scale, Standardize, Dense and Dropout
+    layers : list of Scale, Standardize, Dense, Dropout and LayerNorm
         In the order in which the data goes through them.
     n_features : int
         The number of inputs.
@@ -91,9 +91,9 @@ class Sequential:
         self.plan = self._plan()
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
-        for i, layer in enumerate(dense):
-            W, b = initial_weights(layer.initializer, str(layer.activation), self._widths[i], layer.units, self.seed, i, self.dtype)
-            self.plan.set_weight(self._parameters, i, W, b if layer.bias else np.zeros_like(b))
+        for layer, placed in self._with_arrays:
+            n_in = next(iter(placed.layer.shapes.values()))[0]
+            self.plan.set_arrays(self._parameters, placed, layer.start(n_in, self.seed, placed.index, self.dtype))
         self.layers = tuple(_without_arrays(layer) for layer in checked)
         self.loss = loss_for(None, self.last_activation)
 
@@ -123,14 +123,21 @@ class Sequential:
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
     @property
+    def _with_arrays(self) -> list[tuple[Dense | LayerNorm, Any]]:
+        """The layers that have parameters, each as the plan places it."""
+        ours = [layer for layer in self.layers if isinstance(layer, (Dense, *BETWEEN))]
+        return list(zip(ours, (placed for placed in self.plan.layers if placed.ranges), strict=True))
+
+    @property
     def last_activation(self) -> str:
-        """The name of the last layer's activation."""
-        return str(self.dense[-1].activation)
+        """The name of the last layer's activation; "identity" where a LayerNorm follows it."""
+        last = self.layers[-2] if self._of_targets else self.layers[-1]
+        return str(last.activation) if isinstance(last, Dense) else "identity"
 
     @property
     def n_parameters(self) -> int:
-        """The number of weights and biases."""
-        return sum((n_in + layer.bias) * layer.units for n_in, layer in zip(self._widths, self.dense))
+        """The number of weights, biases and gains."""
+        return sum(A.size for pair in self.weights for A in pair if A is not None)
 
     @property
     def flops_per_row(self) -> float:
@@ -174,18 +181,25 @@ class Sequential:
 
     @property
     def weights(self) -> list[tuple[Array, Array | None]]:
-        """Copies of weights and biases: a list of `(W, b)` of shapes (n_in, n_out) and (n_out,); b is None where there is none."""
-        pairs = [self.plan.weight(self._parameters, i) for i in range(self.plan.n_layers)]
-        return [(W, b if layer.bias else None) for (W, b), layer in zip(pairs, self.dense)]
+        """Copies of the parameters: a list of pairs, one for each layer that has some, in their order.
+
+        Of a `Dense` layer it is `(W, b)` of shapes (n_in, n_out) and (n_out,), b None where there is none; of a `LayerNorm`
+        `(gain, bias)`, both of shape (n_in,).
+        """
+        pairs = []
+        for layer, placed in self._with_arrays:
+            first, second = self.plan.arrays(self._parameters, placed)
+            pairs.append((first, None if isinstance(layer, Dense) and not layer.bias else second))
+        return pairs
 
     def set_weights(self, weights: Any) -> None:
-        """Set weights and biases.
+        """Set weights and biases, and the gains and biases of `LayerNorm` layers.
 
         Parameters
         ----------
         weights : list of (W, b)
             Arrays of shapes (n_in, n_out) and (n_out,), one pair for each dense layer; b is None for a layer without a bias.
-            Finite in the network's dtype.
+            For each `LayerNorm` between them, at its place, a pair (gain, bias) of shapes (n_in,). Finite in the network's dtype.
 
         Examples
         --------
@@ -194,20 +208,23 @@ class Sequential:
         >>> net.predict([[1, 0]])
         array([[5.]], dtype=float32)
         """
-        pairs = list(weights)
-        if len(pairs) != self.plan.n_layers:
-            raise ValueError(f"weights must have a pair (W, b) for each of {self.plan.n_layers} dense layers; got {len(pairs)}.")
+        pairs, layers = list(weights), self._with_arrays
+        if len(pairs) != len(layers):
+            norms = len(layers) - self.plan.n_layers
+            also = f" and (gain, bias) for each of {norms} LayerNorms" if norms else ""
+            raise ValueError(f"weights must have a pair (W, b) for each of {self.plan.n_layers} dense layers{also}; got {len(pairs)}.")
         checked = []
-        for i, (pair, n_in, n_out) in enumerate(zip(pairs, self._widths, self._widths[1:])):
-            W, b = validation.pair(f"weights[{i}]", pair, "(W, b)")
-            if not self.dense[i].bias:
-                if b is not None and np.any(b):
-                    raise ValueError(f"weights[{i}][1] must be None for a layer without a bias; got {validation.shown(b)}.")
-                b = np.zeros(n_out)
-            named = ((f"weights[{i}][0]", W, (n_in, n_out)), (f"weights[{i}][1]", b, (n_out,)))
+        for i, (pair, (layer, placed)) in enumerate(zip(pairs, layers)):
+            shapes = placed.layer.shapes
+            first, second = validation.pair(f"weights[{i}]", pair, f"({', '.join(shapes)})")
+            if isinstance(layer, Dense) and not layer.bias:
+                if second is not None and np.any(second):
+                    raise ValueError(f"weights[{i}][1] must be None for a layer without a bias; got {validation.shown(second)}.")
+                second = np.zeros(layer.units)
+            named = zip((f"weights[{i}][0]", f"weights[{i}][1]"), (first, second), shapes.values())
             checked.append([validation.in_dtype(name, validation.flat(name, A, shape), self.dtype) for name, A, shape in named])
-        for i, (W, b) in enumerate(checked):
-            self.plan.set_weight(self._parameters, i, W, b)
+        for (_, placed), arrays in zip(layers, checked):
+            self.plan.set_arrays(self._parameters, placed, arrays)
 
     def set_trainable(self, index: int, trainable: bool | Literal["weights", "bias"]) -> None:
         """Say what of a dense layer the next fits change.
@@ -215,7 +232,7 @@ class Sequential:
         Parameters
         ----------
         index : int
-            Of the dense layer, counted from 0; dropout and scaling are not counted.
+            Of the dense layer, counted from 0; the others are not counted.
         trainable : bool, "weights" or "bias"
             See `Dense`.
 
@@ -552,6 +569,7 @@ class Sequential:
             self.seed,
             tuple(layer.trained for layer in dense),
             tuple(layer.penalties for layer in dense),
+            _others(self.layers, self._widths),
         )
 
     # Files.
@@ -593,7 +611,7 @@ class Sequential:
             "metadata": self.metadata,
         }
         validation.finite("parameters", self._parameters)
-        checkpoints.write(path, settings, self.weights)
+        checkpoints.write(path, settings, checkpoints.named(self.layers, self.weights))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], custom: Mapping[str, Activation | CustomLoss] | None = None) -> Sequential:
@@ -630,6 +648,16 @@ def _dropouts(layers: tuple[Layer, ...]) -> tuple[float, ...]:
     return tuple(one.rate if isinstance(one, Dropout) else 0.0 for one, layer in zip(before, layers) if isinstance(layer, Dense))
 
 
+def _others(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[int, kernels.LayerNorm], ...]:
+    """Return the layers between the dense ones as a plan takes them."""
+    found, place = [], 0
+    for layer in layers:
+        place += isinstance(layer, Dense)
+        if isinstance(layer, BETWEEN):
+            found.append((place, layer.record(widths[place])))
+    return tuple(found)
+
+
 def _learned(layer: Layer, X: Array, y: Array) -> Layer:
     """Return a layer that knows its mean and deviation."""
     if isinstance(layer, Standardize) and layer.mean is None:
@@ -639,6 +667,6 @@ def _learned(layer: Layer, X: Array, y: Array) -> Layer:
 
 def _without_arrays(layer: Layer) -> Layer:
     """Return a layer that does not hold on to the arrays it started with."""
-    if isinstance(layer, Dense) and not isinstance(layer.initializer, (str, Initializer)):
+    if isinstance(layer, (Dense, *BETWEEN)) and not isinstance(layer.initializer, (str, Initializer)):
         return dataclasses.replace(layer, initializer=None)
     return layer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .layers import Dense, Dropout, Layer, Scale
+import math
+
+from .layers import BETWEEN, Dense, Dropout, Layer, Scale
 
 
 class Summary(str):
@@ -30,6 +32,8 @@ def _costs(layer: Layer, n_in: int) -> tuple[str, int, int, int]:
     """Return the name of a layer, its outputs, its parameters and the FLOPs of a prediction with one row."""
     if isinstance(layer, Dense):
         return f"Dense({layer.activation})", layer.units, (n_in + layer.bias) * layer.units, 2 * n_in * layer.units
+    if isinstance(layer, BETWEEN):
+        return type(layer).__name__, n_in, sum(map(math.prod, layer.shapes(n_in).values())), layer.flops(n_in)
     if isinstance(layer, Dropout):
         return f"Dropout({layer.rate:g})", n_in, 0, 0
     if isinstance(layer, Scale) and isinstance(layer.scale, float):

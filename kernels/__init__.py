@@ -12,6 +12,7 @@ from .gather import gather
 from .hardware import cpu_info, fma_peak
 from .linear import linear_backward, linear_forward, matmul
 from .losses import *
+from .norm import LayerNorm
 from .objective import Objective
 from .optimizers import *
 from .panels import pack, packed_shape, panel_width, unpack
@@ -24,6 +25,7 @@ from .training import FullBatch, Trainer, loss_and_gradient
 __all__ = [
     "Activation",
     "FullBatch",
+    "LayerNorm",
     "Loss",
     "Objective",
     "Plan",

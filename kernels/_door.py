@@ -75,6 +75,13 @@ def yes_or_no(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def flags(name: str, value: Any, count: int) -> tuple[bool, ...]:
+    """Return so many truth values."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or len(value) != count:
+        raise TypeError(f"{name} must be {count} of True and False; got {_shown(value)}.")
+    return tuple(yes_or_no(name, one) for one in value)
+
+
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """Return float32 or float64, the only dtypes that networks calculate in."""
     try:
@@ -110,7 +117,7 @@ def _entries(name: str, value: Any) -> tuple[Any, ...]:
         raise TypeError(f"{name} must be a sequence with an entry for each layer; got {_shown(value)}.") from None
 
 
-def plan_fields(plan: Plan) -> dict[str, Any]:
+def plan_fields(plan: Plan, kinds: tuple[type, ...]) -> dict[str, Any]:
     """Return the fields of a plan as plain tuples of Python's numbers; see `kernels.Plan`."""
     widths = tuple(whole("widths", width, 1) for width in _entries("widths", plan.widths))
     codes, rates = _entries("activations", plan.activations), _entries("dropouts", plan.dropouts)
@@ -129,7 +136,22 @@ def plan_fields(plan: Plan) -> dict[str, Any]:
     penalties = _of_layers("penalties", plan.penalties, n_layers, (0.0,) * 4)
     fields["trained"] = tuple(tuple(yes_or_no("trained", part) for part in parts) for parts in trained)
     fields["penalties"] = tuple(tuple(_penalty(factor) for factor in factors) for factors in penalties)
+    fields["others"] = tuple(_other(entry, widths, kinds) for entry in _entries("others", plan.others))
+    if activations[-1] in (SOFTMAX, LOG_SOFTMAX) and any(place == n_layers for place, _ in fields["others"]):
+        raise ValueError(f"others must not follow a last layer with softmax; got {fields['others']}.")
     return fields
+
+
+def _other(entry: Any, widths: tuple[int, ...], kinds: tuple[type, ...]) -> tuple[int, Any]:
+    """Return the place and the layer of an entry of `others`."""
+    parts = _entries("others", entry)
+    if len(parts) != 2 or not isinstance(parts[1], kinds):
+        raise TypeError(f"others must be pairs of a place and a {' or '.join(kind.__name__ for kind in kinds)}; got {_shown(entry)}.")
+    place = whole("others", parts[0], 0, len(widths) - 1)
+    layer: Any = parts[1]
+    if layer.n != widths[place]:
+        raise ValueError(f"others must have the {widths[place]} columns of their place {place}; got {layer}.")
+    return place, layer
 
 
 def _code(name: str, value: Any, codes: Collection[int], kind: type) -> Any:
@@ -202,7 +224,7 @@ def check_fit(plan: Plan, objective: Objective) -> None:
     _kind("plan", plan, "Plan")
     _kind("objective", objective, "Objective")
     check_affine(plan, objective.scale)
-    last: Any = plan.activations[-1]
+    last: Any = plan.last_activation
     loss: Any = objective.loss
     if last not in FITTING[loss] if loss in FITTING else last in (SOFTMAX, LOG_SOFTMAX):
         activation = (ACTIVATIONS | ROW_ACTIVATIONS).get(last, last).name
@@ -247,10 +269,9 @@ def check_point(plan: Plan, parameters: Any) -> None:
         raise ValueError(f"parameters must have the shape ({plan.parameters_size},); got {parameters.shape}.")
 
 
-def check_layer_weights(plan: Plan, layer: int, W: Any, b: Any) -> None:
-    """Raise unless weights and bias have the shapes of a layer."""
-    n_in, n_out = plan.widths[layer : layer + 2]
-    for name, value, shape in (("W", W, (n_in, n_out)), ("b", b, (n_out,))):
+def check_arrays(shapes: dict[str, tuple[int, ...]], layer: int, values: Any) -> None:
+    """Raise unless these are the arrays of a layer."""
+    for (name, shape), value in zip(shapes.items(), values, strict=True):
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{name} must be an array of real numbers; got {_shown(array)}.")

@@ -17,9 +17,9 @@ from ._bits import like
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
 from .dense import elements
-from .plan import Array, aligned_zeros
+from .plan import Array
 from .program import Program
-from .records import F, I, Record, address
+from .records import F, I, Record, address, aligned_zeros
 
 __all__ = ["NO_CLIP", "Clip"]
 

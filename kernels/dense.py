@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from numba import carray
 
@@ -22,7 +21,7 @@ from ._product import FEW_ROWS, column_product, few_rows_product, panel_product
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
 from .panels import panels
-from .program import Operation, Program, Value, task_address
+from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
 
 __all__ = ["Dense", "activation_back", "apply", "elements", "place_gradient"]
@@ -189,90 +188,94 @@ def dense_backward(tag, t, worker, record, now):
             call(L.update, (0, L.optimizer, db, width, now))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Dense:
-    """A dense layer bound to memory: where its parameters and their gradient lie.
+    """A dense layer.
 
     Attributes
     ----------
-    index : int
-        Its place among the layers with parameters.
     n_in, n_out : int
-    activation : Activation
-        IDENTITY's where it is left out.
-    W, b : int
-        Addresses of the packed weights and the bias.
-    dW, db : int
-        Addresses of their gradient, 0 where they are not trained.
+    activation : int or Activation
+        One of rows is left to others.
+    trained : (bool, bool)
+        Whether training changes the weights, and the bias.
+    penalties : (float, float, float, float)
+        (l1, l2, bias_l1, bias_l2).
     """
 
-    index: int
     n_in: int
     n_out: int
-    activation: Activation
-    W: int
-    b: int
-    dW: int = 0
-    db: int = 0
-    update: Any = None  # gives the address of a task and of its record, where parameters are updated at once
-    training: bool = False
+    activation: int | Activation
+    trained: tuple[bool, bool] = (True, True)
+    penalties: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
 
-    def emit(self, program: Program, X: Value) -> tuple[Value, Callable[[int], int]]:
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Its arrays, in the order in which they lie in the flat vector."""
+        return {"W": (self.n_in, self.n_out), "b": (self.n_out,)}
+
+    @property
+    def element(self) -> Activation | None:
+        """The elementwise activation, None for one of rows."""
+        return self.activation if isinstance(self.activation, Activation) else ACTIVATIONS.get(self.activation)
+
+    def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add the way forward; return the outputs, and what adds the way back."""
-        rows = program.rows
+        rows, (W, b), activation = program.rows, at.parameters, self.element or ACTIVATIONS[IDENTITY]
         work = float(rows * self.n_in * self.n_out)
         P, shares = program.panels(self.n_out), program.shares(work)
         panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1
         row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
         Z = program.matrix(self.n_out)
-        relu, plain = self.activation is ACTIVATIONS[RELU], self.activation is ACTIVATIONS[IDENTITY]
-        saves = self.training and self.activation.saves_input
+        relu, plain = activation is ACTIVATIONS[RELU], activation is ACTIVATIONS[IDENTITY]
+        saves = at.training and activation.saves_input
         A = program.matrix(self.n_out) if saves else Z
-        record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=self.W, b=self.b, Z=Z, jump=program.jump)
+        record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=W, b=b, Z=Z, jump=program.jump)
         record["mode"] = FLOOR if relu else NO_FINISH
         record["panel_parts"], record["row_parts"] = panel_parts, row_parts
         record["product"] = task_address(panel_product, program.dtype)
         record["few"] = task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS else 0
         then: list[Operation] = []
         if not relu and not plain:
-            then.append(activation_forth(self.activation, program, Z, A))
+            then.append(activation_forth(activation, program, Z, A))
         program.operations(record, "then", then)
-        name = f"A{self.index + 1}"
-        program.phase(dense_forward, panel_parts * row_parts, record, work, f"{name} = f({X.name} W{self.index + 1} + b{self.index + 1})", True)
-        trained = bool(self.dW or self.db)
+        i = at.index + 1
+        name = f"A{i}"
+        program.phase(dense_forward, panel_parts * row_parts, record, work, f"{name} = f({X.name} W{i} + b{i})", True)
+        trained = any(at.gradient)
         out = Value(A, self.n_out, name, epilogue=then, wanted=X.wanted or trained)
         if relu:
             out.mask = A
-        elif not plain and self.training:
-            out.finish = [activation_back(self.activation, program, Z if saves else A)]
+        elif not plain and at.training:
+            out.finish = [activation_back(activation, program, Z if saves else A)]
 
         def backward(dZ: int) -> int:
             if not trained and not X.wanted:
                 return 0
-            return self._emit_backward(program, X, dZ)
+            return self._emit_backward(program, X, at, dZ)
 
         return out, backward
 
-    def _emit_backward(self, program: Program, X: Value, dZ: int) -> int:
-        rows, width = program.rows, program.width
-        work = float(rows * self.n_in * self.n_out) * (bool(self.dW) + X.wanted)
+    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int) -> int:
+        rows, width, (dW, db) = program.rows, program.width, at.gradient
+        work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
         dX = program.matrix(self.n_in) if X.wanted else 0
         output_parts = shares if not dX and Q < 4 * shares else 1
         input_parts = 1 if output_parts > 1 else min(Q, shares)
-        record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=self.W, dZ=dZ, dX=dX, dW=self.dW, db=self.db, jump=program.jump)
+        record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=at.parameters[0], dZ=dZ, dX=dX, dW=dW, db=db, jump=program.jump)
         record["mode"], record["mask"] = (MASK, X.mask) if X.mask else (NO_FINISH, 0)
         record["input_parts"], record["output_parts"] = input_parts, output_parts
         record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * P * width * width)
         record["constants"] = program.constants
         record["rows_product"] = task_address(panel_product, program.dtype)
         record["columns_product"] = task_address(column_product, program.dtype)
-        if self.update:
-            record["update"], record["optimizer"] = self.update
+        if at.update:
+            record["update"], record["optimizer"] = at.update
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
-        i = self.index + 1
-        made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", self.dW), (f"db{i}", self.db)) if there]
-        program.phase(dense_backward, input_parts * output_parts, record, work, f"{', '.join(made)} from dA{i}" + (", updated" if self.update else ""), True)
+        i = at.index + 1
+        made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", dW), (f"db{i}", db)) if there]
+        program.phase(dense_backward, input_parts * output_parts, record, work, f"{', '.join(made)} from dA{i}" + (", updated" if at.update else ""), True)
         program.release(dZ)
         return dX
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from ._bits import like
 from ._jit import task
 from ._tile import PANEL_BYTES, call, width_of, zero_of
 from .dense import elements
-from .program import Operation, Program, Value, task_address
+from .program import Memory, Operation, Program, Value, task_address
 from .random import PURPOSE_DROPOUT, philox
 from .records import NOW, I, Record
 
@@ -57,15 +58,19 @@ def drop_inputs(tag, t, worker, record, now):
     call(D.drop, (0, record, 0, NOW(now).rows, t, now))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Dropout:
-    """Dropout of what the next layer reads, with probability `threshold / 2**32`."""
+    """Dropout of what the dense layer of a number reads, with probability `threshold / 2**32`."""
+
+    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
+    trained: ClassVar[tuple[bool, ...]] = ()
+    penalties: ClassVar[tuple[float, ...]] = ()
 
     layer: int
     threshold: int
     seed: int
 
-    def emit(self, program: Program, X: Value) -> tuple[Value, Callable[[int], int]]:
+    def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add it to the phase that writes X, or for the inputs a phase; the way back is an operation on the gradient."""
         settings = {"jump": program.jump, "threshold": self.threshold, "layer": self.layer, "seed": self.seed}
         if X.epilogue is None:

@@ -9,7 +9,7 @@ from ._bits import absolute, like
 from ._jit import task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
 from .dense import Dense, elements
-from .program import Program
+from .program import Memory, Program
 from .records import NOW, F, I, Record
 
 __all__ = ["emit_penalties"]
@@ -81,15 +81,16 @@ def penalty_sum(tag, t, worker, record, now):
     S.penalty += penalty
 
 
-def emit_penalties(program: Program, layer: Dense, factors: tuple[float, float, float, float]) -> None:
+def emit_penalties(program: Program, layer: Dense, at: Memory) -> None:
     """Add the penalties of a layer, after its gradient was written."""
     lines = program.panels(layer.n_out) * layer.n_in
     weight_blocks, bias_blocks = -(-lines // BLOCK), -(-program.panels(layer.n_out) // BLOCK)
     tasks = weight_blocks + bias_blocks
-    record = PENALTY.new(n_in=layer.n_in, n_out=layer.n_out, W=layer.W, b=layer.b, dW=layer.dW, db=layer.db, weight_blocks=weight_blocks, tasks=tasks)
-    for name, factor in zip(("l1", "l2", "bias_l1", "bias_l2"), factors):
+    (W, b), (dW, db) = at.parameters, at.gradient
+    record = PENALTY.new(n_in=layer.n_in, n_out=layer.n_out, W=W, b=b, dW=dW, db=db, weight_blocks=weight_blocks, tasks=tasks)
+    for name, factor in zip(("l1", "l2", "bias_l1", "bias_l2"), layer.penalties):
         record[name] = factor
     record["sums"], record["lanes"] = program.keep(np.zeros(tasks)), program.zeros(tasks * LINES * program.width)
-    i = layer.index + 1
+    i = at.index + 1
     program.phase(penalty_block, tasks, record, 4.0 * lines * program.width, f"penalty of W{i}, b{i}")
     program.phase(penalty_sum, 1, record, 0.0, f"penalty of W{i}, b{i}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,28 +13,59 @@ from numpy.typing import NDArray
 
 from . import _door
 from ._factory import Activation
-from .activations import ACTIVATIONS
+from .activations import IDENTITY
+from .dense import Dense
+from .dropout import Dropout
+from .norm import LayerNorm
 from .panels import pack, packed_shape, panel_width, unpack
 
-__all__ = ["CHUNK_BYTES", "Array", "Plan", "aligned_zeros"]
+__all__ = ["CHUNK_BYTES", "Array", "Placed", "Plan"]
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
-HUGE_PAGE = 1 << 21
+# Kinds of layers that stand between the dense ones and keep their n columns. Each is a frozen dataclass with `shapes`, the names and
+# shapes of its parameters, `trained`, one truth value for each of them, `penalties`, `flops_per_row`, and `emit`.
+OTHERS = (LayerNorm,)
+Layer = Dense | Dropout | LayerNorm
 
 
-def aligned_zeros(size: int, dtype: Any) -> Array:
-    """Return zeros that start at a cache line, and at a huge page where they fill some."""
-    itemsize = np.dtype(dtype).itemsize
-    alignment = HUGE_PAGE if size * itemsize >= 2 * HUGE_PAGE else 64
-    room = np.zeros(size * itemsize + alignment, np.uint8)
-    start = -room.ctypes.data % alignment
-    return room[start : start + size * itemsize].view(dtype)
+@dataclass(frozen=True)
+class Placed:
+    """A layer and where its parameters lie.
+
+    Attributes
+    ----------
+    layer : Dense, Dropout or LayerNorm
+    index : int
+        Which of its kind it is.
+    ranges : tuple of (int, int)
+        The first and the last + 1 of each of its arrays in the flat vector: whole panels.
+    """
+
+    layer: Layer
+    index: int
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def trained_ranges(self) -> list[tuple[int, int]]:
+        """The first and the last + 1 of every part of the flat vector that training changes."""
+        found: list[tuple[int, int]] = []
+        for (first, end), trained in zip(self.ranges, self.layer.trained):
+            if trained and found and found[-1][1] == first:
+                found[-1] = found[-1][0], end
+            elif trained:
+                found.append((first, end))
+        return found
+
+    @property
+    def names(self) -> str:
+        """Its arrays, for listings."""
+        return ", ".join(f"{name}{self.index + 1}" for name in self.layer.shapes)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a network is: `len(widths) - 1` dense layers.
+    """What a network is: `len(widths) - 1` dense layers, and others between them.
 
     Parameters
     ----------
@@ -52,6 +85,9 @@ class Plan:
     penalties : tuple of (float, float, float, float)
         (l1, l2, bias_l1, bias_l2) of each layer; empty: none. l1 * sum(abs(W)) + l2 * sum(W**2), and so for the bias, is
         added to the loss of every minibatch.
+    others : tuple of (int, LayerNorm)
+        A place and the layer there, in the order of the data: place i is the input of dense layer i, before its dropout;
+        i = n_layers is the end, which takes the outputs of a last layer without softmax or log-softmax.
 
     Raises
     ------
@@ -66,9 +102,10 @@ class Plan:
     seed: int = 0
     trained: tuple[tuple[bool, bool], ...] = ()
     penalties: tuple[tuple[float, float, float, float], ...] = ()
+    others: tuple[tuple[int, LayerNorm], ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in _door.plan_fields(self).items():
+        for name, value in _door.plan_fields(self, OTHERS).items():
             object.__setattr__(self, name, value)
 
     @property
@@ -81,63 +118,100 @@ class Plan:
         """The number of columns in a panel."""
         return panel_width(self.dtype)
 
-    def element(self, layer: int) -> Activation | None:
-        """Return the elementwise activation of a layer, None for one of rows."""
-        activation = self.activations[layer]
-        return activation if isinstance(activation, Activation) else ACTIVATIONS.get(activation)
+    @cached_property
+    def layers(self) -> tuple[Placed, ...]:
+        """All layers in the order of the data, each with its place in the flat vector."""
+        found: list[Layer] = []
+        for i, rate in enumerate(self.dropouts):
+            found += [layer for place, layer in self.others if place == i]
+            if rate > 0:
+                found.append(Dropout(i, round(rate * 2**32), self.seed))
+            found.append(Dense(self.widths[i], self.widths[i + 1], self.activations[i], self.trained[i], self.penalties[i]))
+        found += [layer for place, layer in self.others if place == self.n_layers]
+        placed, end, counts = [], 0, dict.fromkeys(map(type, found), 0)
+        for layer in found:
+            ranges = []
+            for shape in layer.shapes.values():
+                first, end = end, end + math.prod(shape[:-1]) * -(-shape[-1] // self.panel) * self.panel
+                ranges.append((first, end))
+            placed.append(Placed(layer, counts[type(layer)], tuple(ranges)))
+            counts[type(layer)] += 1
+        return tuple(placed)
+
+    @cached_property
+    def _dense(self) -> tuple[Placed, ...]:
+        return tuple(one for one in self.layers if isinstance(one.layer, Dense))
+
+    @property
+    def last_activation(self) -> int | Activation:
+        """What the outputs have gone through: the identity where another layer follows the last dense one."""
+        return self.activations[-1] if self.layers[-1] is self._dense[-1] else IDENTITY
 
     def pieces(self, layer: int) -> tuple[int, int, int]:
-        """Return where in the flat vector the weights and the bias of a layer start, and where they end."""
-        start = 0
-        for i in range(_door.check_layer(self, layer) + 1):
-            panels = -(-self.widths[i + 1] // self.panel)
-            bias = start + panels * self.widths[i] * self.panel
-            start, first = bias + panels * self.panel, start
-        return first, bias, start
+        """Return where in the flat vector the weights and the bias of a dense layer start, and where they end."""
+        (first, _), (bias, end) = self._dense[_door.check_layer(self, layer)].ranges
+        return first, bias, end
 
     @cached_property
     def parameters_size(self) -> int:
         """The length of the flat vector, padding included."""
-        return self.pieces(self.n_layers - 1)[2]
+        return max(end for one in self.layers for _, end in one.ranges)
+
+    def packed(self, parameters: Array, placed: Placed) -> list[Array]:
+        """Return views of the arrays of a layer in the flat vector: (panels, n_in, width), or of one dimension whole panels."""
+        _door.check_parameters(self, parameters)
+        flat = [parameters[first:end] for first, end in placed.ranges]
+        shapes = placed.layer.shapes.values()
+        return [part.reshape(packed_shape(*shape, self.dtype)) if len(shape) == 2 else part for part, shape in zip(flat, shapes)]
+
+    def arrays(self, parameters: Array, placed: Placed) -> list[Array]:
+        """Return copies of the arrays of one of `layers`, with its shapes."""
+        found = []
+        for packed, shape in zip(self.packed(parameters, placed), placed.layer.shapes.values()):
+            A = np.empty(shape, self.dtype)
+            if len(shape) == 2:
+                unpack(packed, A)
+            else:
+                A[:] = packed[: A.size]
+            found.append(A)
+        return found
+
+    def set_arrays(self, parameters: Array, placed: Placed, arrays: Sequence[Array]) -> None:
+        """Write the arrays of one of `layers` into the flat vector."""
+        packed = self.packed(parameters, placed)
+        _door.check_arrays(placed.layer.shapes, placed.index, arrays)
+        for A, out in zip(arrays, packed):
+            if out.ndim == 3:
+                pack(np.ascontiguousarray(A, self.dtype), out)
+            else:
+                out[: len(A)] = A
 
     def weight_panels(self, parameters: Array, layer: int) -> tuple[Array, Array]:
-        """Return views of a layer in the flat vector: weights (panels, n_in, width) and bias (panels * width,)."""
-        _door.check_parameters(self, parameters)
-        first, bias, end = self.pieces(layer)
-        return parameters[first:bias].reshape(packed_shape(self.widths[layer], self.widths[layer + 1], self.dtype)), parameters[bias:end]
+        """Return views of a dense layer in the flat vector: weights (panels, n_in, width) and bias (panels * width,)."""
+        W, b = self.packed(parameters, self._dense[_door.check_layer(self, layer)])
+        return W, b
 
     def weight(self, parameters: Array, layer: int) -> tuple[Array, Array]:
-        """Return copies of the weights (n_in, n_out) and the bias (n_out,) of a layer."""
-        packed, bias = self.weight_panels(parameters, layer)
-        W = np.empty((self.widths[layer], self.widths[layer + 1]), self.dtype)
-        unpack(packed, W)
-        return W, bias[: W.shape[1]].copy()
+        """Return copies of the weights (n_in, n_out) and the bias (n_out,) of a dense layer."""
+        W, b = self.arrays(parameters, self._dense[_door.check_layer(self, layer)])
+        return W, b
 
     def set_weight(self, parameters: Array, layer: int, W: Array, b: Array) -> None:
-        """Write the weights (n_in, n_out) and the bias (n_out,) of a layer into the flat vector."""
-        packed, bias = self.weight_panels(parameters, layer)
-        _door.check_layer_weights(self, layer, W, b)
-        pack(np.ascontiguousarray(W, self.dtype), packed)
-        bias[: self.widths[layer + 1]] = b
+        """Write the weights (n_in, n_out) and the bias (n_out,) of a dense layer into the flat vector."""
+        self.set_arrays(parameters, self._dense[_door.check_layer(self, layer)], (W, b))
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return the flat vector of where a weight or bias lies; the rest is padding and always zero."""
+        """Return the flat vector of where a parameter lies; the rest is padding and always zero."""
         ones = np.zeros(self.parameters_size, self.dtype)
-        for i in range(self.n_layers):
-            self.set_weight(ones, i, np.ones((self.widths[i], self.widths[i + 1])), np.ones(self.widths[i + 1]))
+        for placed in self.layers:
+            self.set_arrays(ones, placed, [np.ones(shape) for shape in placed.layer.shapes.values()])
         mask: NDArray[np.bool_] = ones != 0
         return mask
-
-    def trained_range(self, layer: int) -> tuple[int, int]:
-        """Return the first and the last + 1 of the part of the flat vector that belongs to a layer and that training changes."""
-        first, middle, end = self.pieces(layer)
-        weights, bias = self.trained[layer]
-        return (first if weights else middle), (end if bias else middle)
 
     def trained_ranges(self) -> list[tuple[int, int]]:
         """Return the first and the last + 1 of every part of the flat vector that training changes, in order, apart."""
         ranges: list[tuple[int, int]] = []
-        for first, end in (self.trained_range(i) for i in range(self.n_layers)):
+        for first, end in (found for placed in self.layers for found in placed.trained_ranges):
             if ranges and ranges[-1][1] == first:
                 ranges[-1] = ranges[-1][0], end
             elif first < end:
@@ -155,17 +229,19 @@ class Plan:
 
     @property
     def flops_per_row(self) -> int:
-        """Floating-point operations of the products for one row of training: 6 a weight, 4 in the first layer."""
+        """Floating-point operations for one row of training: of the products, 6 a weight, 4 in the first layer, and of the other layers."""
         products = [a * b for a, b in zip(self.widths[:-1], self.widths[1:])]
-        return 6 * sum(products) - 2 * products[0]
+        return 6 * sum(products) - 2 * products[0] + sum(layer.flops_per_row for _, layer in self.others)
 
     def workspace_bytes(self, batch_size: int) -> int:
         """Return the bytes of the gathered minibatches, activations and gradients of a fit."""
         width, itemsize = self.panel, np.dtype(self.dtype).itemsize
         row = [-(-n // width) * width * itemsize for n in self.widths]
-        elements = [self.element(i) for i in range(self.n_layers)]
+        elements = [placed.layer.element for placed in self._dense if isinstance(placed.layer, Dense)]
         saved = [element is not None and element.saves_input for element in elements]
-        copies = [1 + twice + (rate > 0) for twice, rate in zip(saved, (*self.dropouts[1:], 0.0))]
+        normed = [place for place, _ in self.others]
+        copies = [(i > 0) + twice + (rate > 0 and (i > 0 or i in normed)) for i, (twice, rate) in enumerate(zip((False, *saved), (*self.dropouts, 0.0)))]
         rows = -(-_door.whole("batch_size", batch_size, 1) // width) * width + 1
-        activations = rows * (2 * max(row[1:]) + sum(size * n for size, n in zip(row[1:], copies)))
+        largest = max(row[0 if 0 in normed else 1 :])
+        activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] for place in normed))
         return activations + max(rows * row[0], CHUNK_BYTES)

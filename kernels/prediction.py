@@ -12,9 +12,9 @@ from ._tile import address_of
 from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
 from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
-from .plan import Array, Plan, aligned_zeros
+from .plan import Array, Plan
 from .program import run
-from .records import NOW, address
+from .records import NOW, address, aligned_zeros
 from .steps import emit_prediction, emit_step
 from .team import TEAM_WORK, share
 from .training import Minibatches
@@ -112,8 +112,8 @@ class Predictor:
                 bad_row = bound(X, out, scale, shift, team)
         spare.append(bound)
         check_row(bad_row, plan.dtype)
-        if not logits and plan.activations[-1] in ROW_FORWARD:
-            ROW_FORWARD[plan.activations[-1]](out, out)
+        if not logits and plan.last_activation in ROW_FORWARD:
+            ROW_FORWARD[plan.last_activation](out, out)
         return out
 
 
@@ -205,6 +205,6 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
             now["rows"] = len(X[some])
             program.run("forward", "close", team=team)
         total += float(now["loss"])
-    if fuses(objective.loss, plan.activations[-1]):
-        FUSED_FORWARD[plan.activations[-1]](out, out)
+    if fuses(objective.loss, plan.last_activation):
+        FUSED_FORWARD[plan.last_activation](out, out)
     return total + plan.penalty(parameters), out

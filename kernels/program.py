@@ -1,6 +1,6 @@
 """Programs: a step of a network as a flat list of phases, which the layers write when a network is bound to memory.
 
-A layer's `emit(program, X)` adds the phases of the way forward and returns a `Value`, the matrix that it makes, and `backward`,
+A layer's `emit(program, X, at)` adds the phases of the way forward and returns a `Value`, the matrix that it makes, and `backward`,
 which adds the phases of the way back: given where the gradient of that matrix lies, it returns where the gradient of X lies.
 What is done to rows just written, an activation or a dropout, is no phase but an operation of the phase that wrote them: the Value
 says where to add one. It also carries what a gradient of it must still go through, so that no layer knows its neighbours.
@@ -23,11 +23,10 @@ from ._jit import DTYPES, jit, max_threads
 from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES
 from .hardware import fma_peak
-from .plan import aligned_zeros
-from .records import NOW, OP, PHASE, address, new_array
+from .records import NOW, OP, PHASE, address, aligned_zeros, new_array
 from .team import TEAM_WORK, run_tasks, share
 
-__all__ = ["Operation", "Phase", "Profile", "Program", "Value", "task_address"]
+__all__ = ["Memory", "Operation", "Phase", "Profile", "Program", "Value", "task_address"]
 
 BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
 
@@ -76,6 +75,31 @@ class Value:
     finish: list[Operation] = field(default_factory=list)
     epilogue: list[Operation] | None = None
     wanted: bool = False
+
+
+@dataclass
+class Memory:
+    """Where the parameters of a layer lie.
+
+    Attributes
+    ----------
+    index : int
+        Which layer of its kind it is: for names.
+    parameters : tuple of int
+        The address of each of its arrays.
+    gradient : tuple of int
+        The address of the gradient of each, 0 where it is not trained.
+    training : bool
+        Whether there will be a way back.
+    update : (int, int) or None
+        Addresses of a task and of its record, where who writes a gradient updates the parameters at once.
+    """
+
+    index: int
+    parameters: tuple[int, ...]
+    gradient: tuple[int, ...]
+    training: bool = False
+    update: tuple[int, int] | None = None
 
 
 @dataclass

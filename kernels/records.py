@@ -17,9 +17,10 @@ from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, typeof_impl
 
-__all__ = ["NOW", "OP", "PHASE", "F", "I", "Record", "address", "new_array"]
+__all__ = ["NOW", "OP", "PHASE", "F", "I", "Record", "address", "aligned_zeros", "new_array"]
 
 I, F = np.int64, np.float64
+HUGE_PAGE = 1 << 21
 
 
 class Record:
@@ -62,6 +63,15 @@ def new_array(record: Record, count: int) -> Any:
     room = np.zeros(size + 64, np.uint8)
     start = -room.ctypes.data % 64
     return room[start : start + size].view(record.dtype)
+
+
+def aligned_zeros(size: int, dtype: Any) -> Any:
+    """Return zeros that start at a cache line, and at a huge page where they fill some."""
+    itemsize = np.dtype(dtype).itemsize
+    alignment = HUGE_PAGE if size * itemsize >= 2 * HUGE_PAGE else 64
+    room = np.zeros(size * itemsize + alignment, np.uint8)
+    start = -room.ctypes.data % alignment
+    return room[start : start + size * itemsize].view(dtype)
 
 
 def address(record: Any) -> int:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numba import carray
 
 from ._jit import task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
-from .activations import ACTIVATIONS, IDENTITY
+from .activations import IDENTITY
 from .clip import NO_CLIP, Clip
 from .dense import Dense, elements
 from .dropout import Dropout
 from .objective import Objective, fuses
 from .panels import panels
 from .penalties import emit_penalties
-from .plan import Array, Plan
-from .program import Program, Value
+from .plan import Array, Placed, Plan
+from .program import Memory, Program, Value
 from .records import NOW, I, Record, address
 from .updates import Updater
 
@@ -70,20 +72,29 @@ def output(tag, t, worker, record, now):
                 out[j] = row[j]
 
 
-def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool) -> list[Dense]:
-    """Return the dense layers bound to their parameters; with `plain` the last one without its activation."""
-    itemsize, last = parameters.itemsize, plan.n_layers - 1
+def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, dropout: bool = False) -> list[tuple[Placed, Memory]]:
+    """Return the layers and their memory; with `plain` the last one without its activation."""
+    start, itemsize = address(parameters), parameters.itemsize
     layers = []
-    for i, (weights, bias) in enumerate(plan.trained):
-        first, middle, _ = (place_ * itemsize for place_ in plan.pieces(i))
-        element = plan.element(i)
-        activation = ACTIVATIONS[IDENTITY] if element is None or (i == last and plain) else element
-        layer = Dense(i, plan.widths[i], plan.widths[i + 1], activation, address(parameters) + first, address(parameters) + middle)
+    for placed in plan.layers:
+        layer = placed.layer
+        if isinstance(layer, Dropout) and not dropout:
+            continue
+        where = [first * itemsize for first, _ in placed.ranges]
+        slopes = [0] * len(where)
         if gradient is not None:
-            layer.training = True
-            layer.dW, layer.db = address(gradient) + first if weights else 0, address(gradient) + middle if bias else 0
-        layers.append(layer)
+            slopes = [address(gradient) + at if trained else 0 for at, trained in zip(where, layer.trained)]
+        memory = Memory(placed.index, tuple(start + at for at in where), tuple(slopes), gradient is not None)
+        layers.append((placed, memory))
+    if plain and isinstance(layer, Dense):
+        layers[-1] = replace(placed, layer=replace(layer, activation=IDENTITY)), memory
     return layers
+
+
+def _emit_updates(program: Program, updater: Updater, placed: Placed) -> None:
+    """Add the update of what a layer trains."""
+    for first, end in placed.trained_ranges:
+        updater.emit(program, first, end - first, placed.names)
 
 
 def emit_step(
@@ -104,32 +115,30 @@ def emit_step(
     backward, and to update. With a clip every update comes after the whole way back, all of which the norm needs.
     """
     program = Program(plan.dtype, rows, n_threads)
-    layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.activations[-1]))
+    layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), dropout)
     clips = clip != NO_CLIP
-    by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all(all(parts) for parts in plan.trained))
+    all_trained = all(all(placed.layer.trained) for placed in plan.layers)
+    by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
     at_once = not clips and updater is not None and n_threads > 1
     program.mark("place")
     program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
     program.mark("forward")
     X, backward = Value(0, plan.widths[0], "X"), []
-    for layer, rate, factors in zip(layers, plan.dropouts, plan.penalties):
-        if dropout and rate > 0:
-            X, _ = Dropout(layer.index, round(rate * 2**32), plan.seed).emit(program, X)
-        if at_once and updater is not None and not any(factors):
-            layer.update = updater.at_once(program)
-        X, step = layer.emit(program, X)
+    for placed, memory in layers:
+        if at_once and updater is not None and not any(placed.layer.penalties):
+            memory.update = updater.at_once(program)
+        X, step = placed.layer.emit(program, X, memory)
         backward.append(step)
     program.mark("loss")
     dX = objective.emit(program, X, stops=updater is not None)
     program.mark("backward")
     if gradient is not None:
-        for layer, step, factors in zip(reversed(layers), reversed(backward), reversed(plan.penalties)):
+        for (placed, memory), step in zip(reversed(layers), reversed(backward)):
             dX = step(dX)
-            if any(factors):
-                emit_penalties(program, layer, factors)
-            if updater is not None and by_layer and not layer.update:
-                first, end = plan.trained_range(layer.index)
-                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1}")
+            if isinstance(placed.layer, Dense) and any(placed.layer.penalties):
+                emit_penalties(program, placed.layer, memory)
+            if updater is not None and by_layer and not memory.update:
+                _emit_updates(program, updater, placed)
     else:
         program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
     program.mark("update")
@@ -140,10 +149,9 @@ def emit_step(
             whole = end - first == plan.parameters_size
             updater.emit(program, first, end - first, "all parameters" if whole else f"parameters {first} to {end - 1}")
     elif updater is not None and not by_layer:
-        for layer in layers:
-            if not layer.update:
-                first, end = plan.trained_range(layer.index)
-                updater.emit(program, first, end - first, f"W{layer.index + 1}, b{layer.index + 1}")
+        for placed, memory in layers:
+            if not memory.update:
+                _emit_updates(program, updater, placed)
     program.mark("close")
     program.phase(close, 1, NOTHING.new(), 0.0, "the loss written down")
     program.close()
@@ -155,8 +163,8 @@ def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_th
     program = Program(plan.dtype, rows, n_threads)
     program.mark("forward")
     X = Value(0, plan.widths[0], "X")
-    for layer in _layers(plan, parameters, None, logits):
-        A, _ = layer.emit(program, X)
+    for placed, memory in _layers(plan, parameters, None, logits):
+        A, _ = placed.layer.emit(program, X, memory)
         program.release(X.where)
         X = A
     program.mark("output")

@@ -16,9 +16,9 @@ from .gather import NO_ORDER, Gather, check_row
 from .losses import CROSS_ENTROPY
 from .objective import Objective
 from .optimizers import OPTIMIZERS
-from .plan import CHUNK_BYTES, Array, Plan, aligned_zeros
+from .plan import CHUNK_BYTES, Array, Plan
 from .program import Program, run
-from .records import NOW, address
+from .records import NOW, address, aligned_zeros
 from .steps import emit_step
 from .team import share
 from .updates import Updater

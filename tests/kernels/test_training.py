@@ -241,8 +241,11 @@ digest = hashlib.sha256()
 for dtype in ("float32", "float64"):
     rng = np.random.default_rng(0)
     widths, dropouts = [64, 100, 37, 10], [0.1, 0.2, 0.5]
-    plan = kernels.Plan(widths, [kernels.RELU, kernels.GELU, kernels.SOFTMAX], dropouts, dtype, 3)
+    norms = ((0, kernels.LayerNorm(64)), (1, kernels.LayerNorm(100)))
+    plan = kernels.Plan(widths, [kernels.RELU, kernels.GELU, kernels.SOFTMAX], dropouts, dtype, 3, others=norms)
     parameters = np.zeros(plan.parameters_size, dtype)
+    for placed in plan.layers:
+        plan.set_arrays(parameters, placed, [np.full(shape, 0.5) for shape in placed.layer.shapes.values()])
     for i, (a, b) in enumerate(zip(widths[:-1], widths[1:])):
         W = np.empty((a, b), dtype)
         kernels.random_normal(5, i, 0.0, a ** -0.5, W)
