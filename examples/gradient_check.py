@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn import SGD, Dense, Dropout, Scale, Sequential
 from fastnn.layers import ACTIVATIONS
-from fastnn.losses import AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, SquaredError
+from fastnn.losses import AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, LogCosh, SquaredError
 
 ELEMENTWISE = [name for name in ACTIVATIONS if name not in ("softmax", "log_softmax")]
 LAST = {  # the last activations that each loss goes with
@@ -22,6 +22,7 @@ LAST = {  # the last activations that each loss goes with
     SquaredError: ELEMENTWISE,
     AbsoluteError: ELEMENTWISE,
     Huber: ELEMENTWISE,
+    LogCosh: ELEMENTWISE,
 }
 
 

@@ -15,7 +15,7 @@ from .losses import CrossEntropy, Loss
 from .validation import Array
 
 UPWARDS = ("accuracy", "r2")  # what is better when it is larger
-METRICS = ("accuracy", "mean_absolute_error", "mean_squared_error", "max_error", "r2")
+METRICS = ("accuracy", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "max_error", "r2")
 
 
 def accuracy(y: Array, outputs: Array) -> float:

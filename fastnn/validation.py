@@ -297,16 +297,22 @@ def value_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtyp
         A = A[:, None]
     if A.shape != (n_rows, n_outputs):
         raise ValueError(f"{name} must have shape (n_rows, n_outputs) = ({n_rows}, {n_outputs}); got {A.shape}.")
-    return in_dtype(name, A, dtype)
+    fits(name, A, dtype)
+    return A
 
 
-def in_dtype(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
-    """Return a finite array in `dtype`, row-major, if it is finite there too."""
+def fits(name: str, A: Array, dtype: np.dtype[Any]) -> None:
+    """Raise where an array is not finite, or would not be in `dtype`."""
     finite(name, A)
     if A.dtype.kind == "f" and A.dtype.itemsize > dtype.itemsize:
         limit = float(np.finfo(dtype).max)
         inside(name, A, -limit, limit, f"fit into {dtype}")
-    return A
+
+
+def in_dtype(name: str, A: Array, dtype: np.dtype[Any]) -> Array:
+    """Return a finite array in `dtype`, row-major, if it is finite there too."""
+    fits(name, A, dtype)
+    return np.ascontiguousarray(A, dtype=dtype)
 
 
 def probability_targets(name: str, y: Any, n_rows: int, n_outputs: int, dtype: np.dtype[Any]) -> Array:
