@@ -194,7 +194,8 @@ class Gather:
             record = self.record[0]
             record["scale"], record["shift"] = (1.0, 0.0) if by_column else (scale, shift)
             record["scales"], record["shifts"] = (address(scale), address(shift)) if by_column else (0, 0)
-            record["convert"], self._read = _convert_address(kind, self.dtype), (kind, scale, shift)
+            record["convert"] = _convert_address(kind, self.dtype)
+            self._read = () if by_column else (kind, scale, shift)  # arrays may be changed in place
 
 
 @functools.cache

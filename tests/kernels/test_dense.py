@@ -19,8 +19,7 @@ def passes(widths, rows, dtype, n_threads=1):
     plan, parameters = network(widths, [*activations, kernels.SOFTMAX], dtype)
     X, y = data(rows, plan)
     loss, gradient = kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=n_threads)
-    outputs, bad_row = kernels.Predictor(plan, parameters)(X, n_threads=n_threads)
-    assert bad_row == -1
+    outputs = kernels.Predictor(plan, parameters)(X, n_threads=n_threads)
     return np.concatenate([[loss], gradient, outputs.ravel()])
 
 
@@ -36,7 +35,7 @@ def test_few_rows_have_the_bits_of_the_ordinary_way(widths, dtype, monkeypatch):
 def test_few_rows_take_their_own_way():
     plan, parameters = network([20, 30, 10], [kernels.RELU, kernels.SOFTMAX], np.float32)
     for rows in range(1, 7):
-        step = kernels.Trainer(plan, parameters, rows, CLASSES, kernels.ADAM, [0.9, 0.999, 1e-8]).program
+        step = kernels.Trainer(plan, parameters, rows, CLASSES, kernels.ADAM, [0.9, 0.999, 1e-8, 0.0]).program
         records = [phase.record for phase in step.phases if phase.name == "dense_forward"]
         assert all((record["few"][0] != 0) == (rows <= _product.FEW_ROWS) for record in records)
 
@@ -47,6 +46,7 @@ def test_tasks_of_any_shape_have_the_same_bits(rows, dtype, monkeypatch):
     """Cut for 1 to 7 threads, along panels, rows, inputs or outputs; one thread does them all."""
     monkeypatch.setattr(program, "TEAM_WORK", 0)
     monkeypatch.setattr(kernels._jit, "max_threads", lambda: 1)  # there are no others
+    monkeypatch.setattr(kernels._door, "max_threads", lambda: 7)
     for widths in ([40, 130, 257, 3], [5, 129, 12]):
         expected = passes(widths, rows, dtype)
         for n_threads in (2, 3, 5, 7):
@@ -57,7 +57,7 @@ def test_tasks_of_any_shape_have_the_same_bits(rows, dtype, monkeypatch):
 def test_what_nobody_asks_for_is_not_computed(trained):
     plan, parameters = network([20, 30, 10], [kernels.RELU, kernels.SOFTMAX], np.float32)
     plan = dataclasses.replace(plan, trained=trained)
-    step = kernels.Trainer(plan, parameters, 16, CLASSES, kernels.ADAM, [0.9, 0.999, 1e-8]).program
+    step = kernels.Trainer(plan, parameters, 16, CLASSES, kernels.ADAM, [0.9, 0.999, 1e-8, 0.0]).program
     backward = [phase.record[0] for phase in step.phases if phase.name == "dense_backward"]
     asked = [i for i in (1, 0) if any(trained[i]) or (i == 1 and any(trained[0]))]
     assert len(backward) == len(asked)

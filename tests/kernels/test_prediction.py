@@ -7,6 +7,7 @@ import pytest
 
 import kernels
 from kernels import prediction
+from kernels.gather import RowError
 from tests.kernels.networks import CLASSES, data, forward, network
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
@@ -18,14 +19,13 @@ def test_rows_predicted_together_and_alone_have_the_same_bits(dtype):
     plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, dtype)
     X, _ = data(prediction.BLOCK + 70, plan)
     predictor = kernels.Predictor(plan, parameters)
-    whole, bad_row = predictor(X)
+    whole = predictor(X)
     assert_close(whole, forward(plan, parameters, X)[-1], looser=10)
-    assert bad_row == -1
     for rows in (1, 2, 3, 5, 8, 31, prediction.BLOCK, prediction.BLOCK + 1):
         for _ in range(2):  # bound, and found bound
-            assert_same_bits(predictor(X[:rows])[0], whole[:rows])
-            assert_same_bits(predictor(X[-rows:])[0], whole[-rows:])
-    assert predictor(X[:0])[0].shape == (0, 5)
+            assert_same_bits(predictor(X[:rows]), whole[:rows])
+            assert_same_bits(predictor(X[-rows:]), whole[-rows:])
+    assert predictor(X[:0]).shape == (0, 5)
 
 
 def test_each_option_has_a_program_of_its_own():
@@ -33,9 +33,9 @@ def test_each_option_has_a_program_of_its_own():
     X, _ = data(20, plan)
     predictor = kernels.Predictor(plan, parameters)
     for _ in range(2):
-        logits = predictor(X, logits=True)[0]
-        scaled = predictor(X * 4 - 2, scale=0.25, shift=0.5)[0]
-        outputs = predictor(X)[0]
+        logits = predictor(X, logits=True)
+        scaled = predictor(X * 4 - 2, scale=0.25, shift=0.5)
+        outputs = predictor(X)
         assert_close(scaled, outputs, looser=10)
         np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(1, keepdims=True), outputs, rtol=1e-12)
 
@@ -46,7 +46,7 @@ def test_parameters_are_read_anew():
     predictor = kernels.Predictor(plan, parameters)
     predictor(X)
     parameters *= np.float32(0.5)
-    assert_same_bits(predictor(X)[0], kernels.Predictor(plan, parameters.copy())(X)[0])
+    assert_same_bits(predictor(X), kernels.Predictor(plan, parameters.copy())(X))
 
 
 def test_a_row_that_is_not_finite_is_named():
@@ -55,10 +55,12 @@ def test_a_row_that_is_not_finite_is_named():
     predictor = kernels.Predictor(plan, parameters)
     for row in (3, prediction.BLOCK + 7):
         X[row, 5] = np.nan
-        assert predictor(X)[1] == row if row == 3 else 3
-        assert predictor(X[row:])[1] == 0
+        for rows, wrong in ((X, row), (X[row:], 0)):
+            with pytest.raises(RowError, match="X must be finite as scaled float32") as error:
+                predictor(rows)
+            assert error.value.row == wrong
         X[row, 5] = 0
-    assert predictor(X)[1] == -1
+    assert np.isfinite(predictor(X)).all()
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -67,13 +69,13 @@ def test_several_python_threads_may_call_one_predictor(n_threads, monkeypatch):
     plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
     X, _ = data(700, plan)
     predictor = kernels.Predictor(plan, parameters)
-    expected, wrong = kernels.Predictor(plan, parameters)(X)[0], []
+    expected, wrong = kernels.Predictor(plan, parameters)(X), []
 
     def call(seed):
         rng = np.random.default_rng(seed)
         for _ in range(60):
             first, rows = rng.integers(0, 600), rng.integers(1, 100)
-            if not (predictor(X[first : first + rows], n_threads=n_threads)[0] == expected[first : first + rows]).all():
+            if not (predictor(X[first : first + rows], n_threads=n_threads) == expected[first : first + rows]).all():
                 wrong.append((first, rows))
 
     threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
