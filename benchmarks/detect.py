@@ -121,7 +121,7 @@ ELSEWHERE = {
     ),
     "a constant that linear.py's loops are made from": Elsewhere(
         "_tile",
-        'VECTOR_BYTES = int(os.environ.get("FASTNN_VECTOR_BYTES", 0)) or _vector_bytes()',
+        "VECTOR_BYTES = _wished_vector_bytes() or _vector_bytes()",
         "VECTOR_BYTES = 16",
         "relative.Linear.track_forward('64 x 128 x 128')",
     ),

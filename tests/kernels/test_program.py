@@ -42,7 +42,7 @@ close:
 """
 
 
-def trainer(widths, rule=kernels.ADAM, hyper=(0.9, 0.999, 1e-8), batch=100, n_threads=1, dtype=np.float32, **options):
+def trainer(widths, rule=kernels.ADAM, hyper=(0.9, 0.999, 1e-8, 0.0), batch=100, n_threads=1, dtype=np.float32, **options):
     plan, parameters = network(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.SOFTMAX], dtype, **options)
     return kernels.Trainer(plan, parameters, batch, CLASSES, rule, hyper, n_threads=n_threads)
 
@@ -83,8 +83,8 @@ def test_a_program_runs_from_mark_to_mark():
 
 
 RULES = [  # that have a learning rate: rprop has none to be set to 0
-    (kernels.SGD, (0.9, 0, 0, 0.01)),
-    (kernels.ADAM, (0.9, 0.999, 1e-8)),
+    (kernels.SGD, (0.01,)),
+    (kernels.ADAM, (0.9, 0.999, 1e-8, 0.0)),
     (kernels.ADAMW, (0.9, 0.999, 1e-8, 0.01)),
 ]
 

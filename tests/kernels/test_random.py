@@ -129,7 +129,7 @@ def test_dropout_is_that_of_a_network(rate):
     X = np.random.default_rng(3).standard_normal((1, 200))
     plan = kernels.Plan([200, 1], [kernels.IDENTITY], [rate], "float64", seed=BIG_SEED)
     parameters = np.zeros(plan.parameters_size)
-    trainer = kernels.Trainer(plan, parameters, 1, kernels.Objective(kernels.ABSOLUTE_ERROR), kernels.SGD, [])
+    trainer = kernels.Trainer(plan, parameters, 1, kernels.Objective(kernels.ABSOLUTE_ERROR), kernels.SGD, [0.0])
     trainer.train(X, np.full((1, 1), -1e9), np.zeros(1, np.int64), 0, np.ones(1))
     actual = np.empty_like(X)
     dropout_forward(X, rate, BIG_SEED, 0, 0, actual)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import _jit, dense, prediction, program, team
+from kernels import _jit, prediction, program, team
 from kernels._wait import doze, fetch_add, load, store
 from kernels.records import I, Record, address
 from tests.kernels.test_jit import run
@@ -98,7 +98,7 @@ class Rounds:
 @pytest.fixture
 def fresh(monkeypatch):
     """A team of its own for as many members as the tests want, whatever the CPUs, and phases that are shared however small."""
-    for module in (_jit, program, dense, kernels):
+    for module in (_jit, program, kernels, kernels._door):
         monkeypatch.setattr(module, "max_threads", lambda: MEMBERS)
     for module in (program, prediction, sys.modules["kernels.gather"]):  # `kernels.gather` is the kernel
         monkeypatch.setattr(module, "TEAM_WORK", 0)
