@@ -439,7 +439,7 @@ def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: 
         S1, S2 = _numbers(zero, state, count), _numbers(zero, state + stride, count)
         length = _BLOCK if looks_ahead else max(count, 1)
         for first in range(0, count, length):
-            if looks_ahead:
+            if looks_ahead and first + 4 * _BLOCK <= count:  # not what others write at the same time
                 _prefetch_block(W, G, S1, S2, first + 3 * _BLOCK)
             part = slice(first, first + length)
             update(W[part], G[part], S1[part], S2[part], numbers)

@@ -30,7 +30,7 @@ place:
    0 place                  1 x  the next minibatch
 forward:
    1 dense_forward          2 x  A1 = f(X W1 + b1)
-   2 dense_forward          2 x  A2 = f(A1 W2 + b2)
+   2 dense_forward          1 x  A2 = f(A1 W2 + b2)
 loss:
    3 loss_rows              4 x  loss of A2, dA2
    4 loss_sum               1 x  loss, looked at
