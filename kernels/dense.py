@@ -26,6 +26,7 @@ from .records import NOW, OP, I, Record
 
 __all__ = ["Dense", "activation_back", "apply", "elements", "place_gradient"]
 
+BOUND_ROWS = 8  # for fewer rows a product takes as long: it waits for the weights
 TOGETHER = 4  # panels of W transposed at once: they lie side by side
 ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
 
@@ -223,7 +224,7 @@ class Dense:
         """Add the way forward; return the outputs, and what adds the way back."""
         rows, (W, b), activation = program.rows, at.parameters, self.element or ACTIVATIONS[IDENTITY]
         work = float(rows * self.n_in * self.n_out)
-        P, shares = program.panels(self.n_out), program.shares(work)
+        P, shares = program.panels(self.n_out), program.shares(max(work, 1.0 * BOUND_ROWS * self.n_in * self.n_out))
         panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1
         row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
         Z = program.matrix(self.n_out)

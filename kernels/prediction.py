@@ -10,6 +10,7 @@ from . import _door
 from ._jit import jit
 from ._tile import address_of
 from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
+from .dense import BOUND_ROWS
 from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
 from .plan import Array, Plan
@@ -97,7 +98,7 @@ class Predictor:
         if n_rows == 0:
             return out
         rows = min(BLOCK, 1 << (n_rows - 1).bit_length())
-        if self.work * rows <= TEAM_WORK:
+        if self.work * max(rows, BOUND_ROWS) <= TEAM_WORK:
             n_threads = 1
         key = rows, logits, n_threads
         spare = self._spare.setdefault(key, [])

@@ -252,7 +252,7 @@ class Program:
         for place, phase in zip(self._table, self.phases):
             place["task"] = task_address(phase.task, self.dtype)
             place["tasks"], place["record"] = phase.tasks, self.keep(phase.record)
-            place["together"] = phase.tasks > 1 and phase.work > TEAM_WORK
+            place["together"] = phase.tasks > 1 and (phase.products or phase.work > TEAM_WORK)  # products are cut for threads only
         self.marks["end"] = len(self.phases)
         self.where = address(self._table)
 

@@ -119,7 +119,8 @@ def emit_step(
     clips = clip != NO_CLIP
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
     by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
-    at_once = not clips and updater is not None and n_threads > 1
+    largest = 2.0 * rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
+    at_once = not clips and updater is not None and program.shares(largest) > 1
     program.mark("place")
     program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
     program.mark("forward")

@@ -32,8 +32,9 @@ __all__ = ["TEAM_WORK", "run_tasks", "share"]
 
 LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
 SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last an idle helper goes back to Python
-ALONE = 4  # how many times as long as it was held up a driver works alone
-PART = 4  # of the time of its own work that a driver may wait without having been held up: tasks are not quite equal
+IDLE_SPINS = 8000  # more of them where nobody drives: between two calls of a loop in Python
+ALONE = 1  # how many times as long as it was held up a driver works alone
+PART = 1  # how many times as long as its own work a driver may wait before that is to be held up: tasks are not quite equal
 IDLE_SECONDS = 60.0
 # Multiplications from which on threads share a phase: what one CPU wrote costs another up to 11 ns a line, which eats what a
 # small phase gains (64-128-64-10, batch 32, all shared: 31 us instead of 26).
@@ -75,11 +76,11 @@ def _claim(team, word, me):
 
 
 @helper
-def _wait(waited):
+def _wait(waited, spins):
     """Wait, the shorter the fewer times it was waited before."""
-    if waited < SPINS:
+    if waited < spins:
         pause()
-    elif waited < SPINS + YIELDS:
+    elif waited < spins + YIELDS:
         give_way()
     else:
         doze()
@@ -89,7 +90,7 @@ def _wait(waited):
 def _help(team, me):
     """Claim and do tasks until there were none for some milliseconds, and none are to be expected."""
     waited, expected = 0, False
-    while load(team + _END) == 0 and (waited < SPINS + YIELDS + DOZES or expected):
+    while load(team + _END) == 0 and (waited < IDLE_SPINS + YIELDS + DOZES or expected):
         did, shares = 0, load(team + _SHARES)
         expected = me < shares and load(team + _ALONE) == 0  # a phase may be long, and so what one member waits for
         if me < shares:
@@ -98,7 +99,7 @@ def _help(team, me):
                 did += _claim(team, team + WORDS + (share - shares if share >= shares else share) * LINE, me)
         waited = 0 if did > 0 else waited + 1
         if did == 0:
-            _wait(waited)
+            _wait(waited, SPINS if shares != 0 else IDLE_SPINS)
 
 
 _END, _SHARES, _ALONE = BOARD.offset("end"), BOARD.offset("shares"), BOARD.offset("alone_until")
@@ -134,7 +135,7 @@ def _run_together(team, function, count, record, now):
         waited, start = 0, ticks()
         while load(team + DONE) != count - mine:
             waited += 1
-            _wait(waited)
+            _wait(waited, SPINS)
         held_up = ticks() - start
         if waited > SPINS and PART * held_up > start - begun:
             board.alone_until = ticks() + ALONE * held_up
