@@ -20,6 +20,7 @@ from .custom import checked_name, checked_parameters
 from .validation import Array
 
 Reduction = Literal["mean", "sum"]
+RowReduction = Literal["mean", "sum", "weighted_mean"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,9 @@ class Loss:
 
     Parameters
     ----------
-    reduction : {"mean", "sum"}
-        Over the rows of a batch.
+    reduction : {"mean", "sum", "weighted_mean"}
+        Over the rows of a batch. A mean divides by their number, a weighted mean by the sum of their weights, as in
+        scikit-learn; without weights the two are the same. A batch whose weights are all 0 has the loss 0.
     outputs_reduction : {"mean", "sum"}
         Over the outputs of a row.
     scale : float
@@ -37,7 +39,7 @@ class Loss:
         of the distance.
     """
 
-    reduction: Reduction = field(default="mean", kw_only=True)
+    reduction: RowReduction = field(default="mean", kw_only=True)
     outputs_reduction: Reduction = field(default="mean", kw_only=True)
     scale: float = field(default=1.0, kw_only=True)
 
@@ -48,7 +50,8 @@ class Loss:
     reason: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        validation.normalize(self, validation.choice, "reduction", "outputs_reduction", choices=("mean", "sum"))
+        validation.normalize(self, validation.choice, "reduction", choices=("mean", "sum", "weighted_mean"))
+        validation.normalize(self, validation.choice, "outputs_reduction", choices=("mean", "sum"))
         validation.normalize(self, validation.positive, "scale")
 
     @property

@@ -312,7 +312,15 @@ class Sequential:
             validation.unusable(X, error.row, scale, shift, self.dtype)
         return outputs if logits else self._in_units(outputs)
 
-    def evaluate(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> dict[str, float]:
+    def evaluate(
+        self,
+        X: Any,
+        y: Any,
+        loss: str | Loss | None = None,
+        n_threads: int | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+    ) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
 
         Numbers are judged in float64. Where targets are standardized, so they are in the loss; the metrics are in their units.
@@ -325,11 +333,14 @@ class Sequential:
             Left out, the loss of the last fit, or the one that follows the last activation.
         n_threads : int, optional
             At most; None: all that this process may use.
+        sample_weight, class_weight : optional
+            As for `fit`: of the loss; in the metrics every row counts once.
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
         X, y = self.check_data(chosen, X, y)
         validation.usable("X", X, *self.scaling, self.dtype)
-        return training.judge(self, chosen, X, y, threads)
+        weights = training.row_weights(chosen, y, self.n_outputs, sample_weight, class_weight)
+        return training.judge(self, chosen, X, y, threads, weights)
 
     def loss_and_gradient(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> tuple[float, Array]:
         """Return the loss of all rows together, and its gradient in the order of `parameters`.
@@ -424,7 +435,8 @@ class Sequential:
             Objects that watch, see `fastnn.callbacks`. With L-BFGS and conjugate gradient, which know no minibatches and no
             dropout, none with `on_batch_end`.
         sample_weight : array of shape (n_rows,), optional
-            At least 0: what the loss of each row is multiplied by. A mean still divides by the number of rows.
+            At least 0, not all 0: what the loss of each row is multiplied by. A mean still divides by the number of rows, but
+            the reduction "weighted_mean" of a loss by the sum of their weights.
         class_weight : dict of label to weight or "balanced", optional
             The same by class; "balanced" gives every class the same share: n_rows / (n_classes * rows of the class).
 
@@ -550,9 +562,10 @@ class Sequential:
         copy: Sequential = pickle.loads(pickle.dumps(self))
         return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads).program
 
-    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
+    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
-        value, outputs = kernels.evaluate(self.plan, self._parameters, X, self._as_learned(loss, y), trainers.objective(self, loss), n_threads=n_threads)
+        targets, objective = self._as_learned(loss, y), trainers.objective(self, loss)
+        value, outputs = kernels.evaluate(self.plan, self._parameters, X, targets, objective, n_threads=n_threads, weights=weights)
         return value, self._in_units(outputs)
 
     def _loss(self, loss: str | Loss | None) -> Loss:

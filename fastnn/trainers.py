@@ -54,7 +54,7 @@ class Network(Protocol):
     def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Array, Array]:
         """Return features and targets in the form that the kernels read."""
 
-    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int) -> tuple[float, Array]:
+    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
 
 
@@ -70,7 +70,8 @@ class Stepper:
 def objective(network: Network, loss: Loss) -> kernels.Objective:
     """Return what the kernels of a whole network minimize."""
     outputs_scale = loss.scale_of_outputs(network.n_outputs)
-    return kernels.Objective(loss.code, outputs_scale, loss.reduction == "mean", loss.threshold, *network.scaling)
+    weighted = loss.reduction == "weighted_mean"
+    return kernels.Objective(loss.code, outputs_scale, loss.reduction != "sum", loss.threshold, *network.scaling, weighted_mean=weighted)
 
 
 def fit_seed(network: Network) -> int:

@@ -198,7 +198,7 @@ def fit(
     trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.full_batch)
     learning_rate = spanning(optimizer.learning_rate, epochs * source.n_batches(0))
     begin(network, loss)
-    return _watch(run, lambda: _epochs(run, Steps(trainer, source, learning_rate, loss.reduction == "mean")))
+    return _watch(run, lambda: _epochs(run, Steps(trainer, source, learning_rate, loss.reduction != "sum")))
 
 
 def begin(network: Network, loss: Loss) -> None:
@@ -238,7 +238,10 @@ def row_weights(loss: Loss, y: Array, n_outputs: int, sample_weight: Any, class_
     if class_weight is None:
         return weights
     of_classes = validation.class_weights(class_weight, loss.classes(y), max(2, n_outputs))
-    return of_classes if weights is None else weights * of_classes
+    weights = of_classes if weights is None else weights * of_classes
+    if not weights.any():
+        raise ValueError(f"class_weight must be above 0 for a row that counts; got 0 for all {len(y)}.")
+    return weights
 
 
 def _watch(run: Run, work: Callable[[], None]) -> History:
@@ -348,9 +351,9 @@ def raise_diverged(trainer: kernels.Trainer, X: Array, where: str, left: str = "
     raise DivergedError(f"loss must be finite; got NaN or infinity at {where}. The network {left}: lower learning_rate or scale X.")
 
 
-def judge(network: Network, loss: Loss, X: Array, y: Array, threads: int) -> dict[str, float]:
-    """Return loss and metrics for data that is already checked."""
-    value, outputs = network.loss_and_outputs(loss, X, y, threads)
+def judge(network: Network, loss: Loss, X: Array, y: Array, threads: int, weights: Array | None = None) -> dict[str, float]:
+    """Return loss and metrics for data that is already checked; the weights of rows are those of the loss."""
+    value, outputs = network.loss_and_outputs(loss, X, y, threads, weights)
     return {"loss": value, **metrics_for(loss, y, outputs)}
 
 

@@ -329,6 +329,8 @@ def row_weights(name: str, value: Any, n_rows: int) -> NDArray[np.float64]:
         raise ValueError(f"{name} must have shape (n_rows,) = ({n_rows},); got {A.shape}.")
     finite(name, A)
     inside(name, A, 0, math.inf, "be at least 0")
+    if not A.any():
+        raise ValueError(f"{name} must be above 0 for some row; got 0 for all {n_rows}.")
     return A.astype(np.float64)
 
 

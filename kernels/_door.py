@@ -193,7 +193,8 @@ def objective_fields(objective: Objective) -> dict[str, Any]:
     if fields["delta"] <= 0:
         raise ValueError(f"delta must be above 0; got {fields['delta']}.")
     fields["loss"] = _code("loss", objective.loss, (CROSS_ENTROPY, *LOSSES), Loss)
-    fields["mean_rows"] = yes_or_no("mean_rows", objective.mean_rows)
+    for name in ("mean_rows", "weighted_mean"):
+        fields[name] = yes_or_no(name, getattr(objective, name))
     return fields
 
 
@@ -376,10 +377,10 @@ def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any,
     check_threads(n_threads)
 
 
-def check_evaluation(plan: Plan, parameters: Any, X: Any, y: Any, objective: Objective, n_threads: Any) -> None:
+def check_evaluation(plan: Plan, parameters: Any, X: Any, y: Any, objective: Objective, n_threads: Any, weights: Any) -> None:
     """See `kernels.evaluate`."""
     check_parameters(plan, parameters)
-    check_data(plan, objective, X, y, n_threads)
+    check_data(plan, objective, X, y, n_threads, weights)
 
 
 def check_trainer(plan: Plan, parameters: Any, batch_size: Any, objective: Objective, rule: Any, n_threads: Any) -> None:

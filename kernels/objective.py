@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import carray
+from numpy.typing import NDArray
 
 from . import _door
 from ._bits import like
@@ -68,6 +69,8 @@ class Objective:
     scale, shift : float, or float64 arrays of shape (n_features,)
         X * scale + shift is what the first layer sees: with numbers calculated in the plan's dtype, with arrays in float64
         and rounded once.
+    weighted_mean : bool
+        Whether that mean divides by the sum of the weights of the rows, where they have some, instead of their number.
     """
 
     loss: int | Loss
@@ -76,6 +79,7 @@ class Objective:
     delta: float = 1.0
     scale: float | Array = 1.0
     shift: float | Array = 0.0
+    weighted_mean: bool = False
 
     def __post_init__(self) -> None:
         for name, value in _door.objective_fields(self).items():
@@ -84,6 +88,18 @@ class Objective:
     def sum_over_rows(self, n_rows: int) -> Objective:
         """Return the objective whose sum over parts of `n_rows` rows is this one over all of them."""
         return replace(self, mean_rows=False, outputs_scale=self.outputs_scale / n_rows) if self.mean_rows else self
+
+    def factors(self, weights: NDArray[np.float64], batch_size: int) -> NDArray[np.float64]:
+        """Return what the losses of rows are multiplied by before they are added up, or their mean is taken, minibatch by minibatch.
+
+        These are their weights; for a weighted mean weights with mean 1 in each minibatch, or zeros where they are.
+        """
+        if not (self.mean_rows and self.weighted_mean and weights.size):
+            return weights
+        starts = np.arange(0, weights.size, batch_size)
+        sums, sizes = np.add.reduceat(weights, starts), np.diff(starts, append=weights.size)
+        factors: NDArray[np.float64] = weights * np.repeat(np.divide(sizes, sums, out=np.zeros_like(sums), where=sums > 0), sizes)
+        return factors
 
     def emit(self, program: Program, X: Value, stops: bool) -> int:
         """Add the losses of the rows and their sum, which may end the run; return where the gradient of X lies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _door
 from ._jit import jit
@@ -18,7 +19,7 @@ from .program import run
 from .records import NOW, address, aligned_zeros
 from .steps import emit_prediction, emit_step
 from .team import TEAM_WORK, share
-from .training import Minibatches
+from .training import NO_WEIGHTS, Minibatches
 
 __all__ = ["Predictor", "evaluate", "predict"]
 
@@ -168,7 +169,16 @@ def predict(
 _NOTHING: Array = np.zeros(0)
 
 
-def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
+def evaluate(
+    plan: Plan,
+    parameters: Array,
+    X: Array,
+    y: Array,
+    objective: Objective,
+    *,
+    n_threads: int = 1,
+    weights: NDArray[np.float64] | None = None,
+) -> tuple[float, Array]:
     """Return the loss over all rows, penalties included, and the outputs of the last layer.
 
     Parameters
@@ -183,6 +193,8 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
         Its loss fits the last activation: cross-entropy softmax, log-softmax or, for logits, the identity; binary
         cross-entropy sigmoid or the identity; the others every activation but softmax and log-softmax.
     n_threads : int
+    weights : float64 ndarray of shape (n,), optional
+        What the loss of each row is multiplied by.
 
     Raises
     ------
@@ -191,11 +203,12 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
     TypeError, ValueError
         If an argument is of another kind or does not fit the plan, or a label is out of range.
     """
-    _door.check_evaluation(plan, parameters, X, y, objective, n_threads)
+    _door.check_evaluation(plan, parameters, X, y, objective, n_threads, weights)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     rows, total = min(BLOCK, len(X)), 0.0
     program = emit_step(plan, parameters, rows, objective.sum_over_rows(len(X)), dropout=False, n_threads=n_threads)
     minibatches = Minibatches(program, plan, 1)
+    factors = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
     now = program.now[0]
     for first in range(0, len(X), BLOCK):
         some = slice(first, first + BLOCK)
@@ -203,7 +216,7 @@ def evaluate(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objec
             bad_row = minibatches.fill(X[some], np.ascontiguousarray(y[some]), NO_ORDER, objective, team)
             check_row(bad_row + first if bad_row >= 0 else bad_row, plan.dtype)
             now["labels"], now["out"] = address(minibatches.labels) if y.ndim == 1 else 0, address(out[some])
-            now["rows"] = len(X[some])
+            now["rows"], now["weights"] = len(X[some]), address(factors[some]) if factors.size else 0
             program.run("forward", "close", team=team)
         total += float(now["loss"])
     if fuses(objective.loss, plan.last_activation):

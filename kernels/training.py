@@ -236,7 +236,7 @@ class Trainer:
             if self.bad_row >= 0:
                 return losses[:0]
             _door.check_labels(self.plan, self.minibatches.labels)
-            row_weights = NO_WEIGHTS if weights is None else weights[order]
+            row_weights = NO_WEIGHTS if weights is None else self.objective.factors(weights[order], self.batch_size)
             program, labels = self.program, self.minibatches.labels
             done = train_steps(program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step)
         if done < steps and self.program.now["updated"][0]:
@@ -295,7 +295,7 @@ class FullBatch:
         total = objective.sum_over_rows(len(X))
         self.program = emit_step(plan, self.parameters, rows, total, gradient=self.part, dropout=False, n_threads=n_threads)
         self.minibatches = Minibatches(self.program, plan, self.blocks)
-        self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(weights)
+        self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
         with share(n_threads) as team:
             check_row(self.minibatches.fill(X, np.ascontiguousarray(y) if y.ndim == 1 else y, NO_ORDER, objective, team), plan.dtype)
         now = self.program.now[0]

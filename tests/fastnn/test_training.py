@@ -163,18 +163,20 @@ def test_nielsen_overfitting(nielsen, data_dir):
 
 
 @pytest.mark.parametrize("optimizer, momentum", [(SGD(0.1), 0.0), (Momentum(0.1, 0.7), 0.7), (Nesterov(0.1, 0.7), 0.7)])
-def test_scikit_learn_goes_the_same_way(optimizer, momentum):
+@pytest.mark.parametrize("weights", [None, np.random.default_rng(9).integers(0, 3, 50) + 0.25 * (np.arange(50) % 3)])
+def test_scikit_learn_goes_the_same_way(optimizer, momentum, weights):
     sklearn = pytest.importorskip("sklearn.neural_network")
     nesterov = isinstance(optimizer, Nesterov)
     settings = {"solver": "sgd", "alpha": 0.0, "momentum": momentum, "nesterovs_momentum": nesterov, "batch_size": 16, "shuffle": False}
     theirs = sklearn.MLPClassifier([8], "tanh", **settings, learning_rate_init=1e-300, max_iter=1, warm_start=True, random_state=0, tol=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        theirs.fit(X, LABELS)
+        theirs.fit(X, LABELS, weights)
         ours = Sequential([Dense(8, "tanh"), Dense(3, "softmax")], n_features=4, dtype="float64")
         ours.set_weights(list(zip(theirs.coefs_, theirs.intercepts_)))
-        theirs.set_params(learning_rate_init=0.1, max_iter=6).fit(X, LABELS)
-    history = ours.fit(X, LABELS, optimizer=optimizer, epochs=6, batch_size=16, shuffle=False, verbose=0)
+        theirs.set_params(learning_rate_init=0.1, max_iter=6).fit(X, LABELS, weights)
+    settings = {"epochs": 6, "batch_size": 16, "shuffle": False, "verbose": 0, "sample_weight": weights}
+    history = ours.fit(X, LABELS, CrossEntropy(reduction="weighted_mean"), optimizer, **settings)
     np.testing.assert_allclose(history["loss"], theirs.loss_curve_[-6:], rtol=1e-12)
     np.testing.assert_allclose(ours.weights[0][0], theirs.coefs_[0], rtol=1e-11)
 
@@ -502,6 +504,30 @@ def test_sample_weights_are_those_of_scikit_learn():
     np.testing.assert_allclose(actual, np.append(oracle.coef_, oracle.intercept_), rtol=1e-6)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "weighted_mean"])
+def test_weights_of_rows_count_them_as_often(reduction):
+    weights = np.arange(50) % 3
+    rows, loss = np.repeat(np.arange(50), weights), CrossEntropy(reduction=reduction)
+    one, other = network(), network()
+    settings = {"loss": loss, "optimizer": SGD(0.01), "epochs": 5, "batch_size": None, "verbose": 0}
+    expected = other.fit(X[rows], LABELS[rows], **settings)["loss"]
+    np.testing.assert_allclose(one.fit(X, LABELS, **settings, sample_weight=weights)["loss"], expected, rtol=1e-12)
+    np.testing.assert_allclose(one.parameters, other.parameters, rtol=1e-12, atol=1e-14)
+    weighted = one.evaluate(X, LABELS, sample_weight=weights)
+    assert weighted["loss"] == pytest.approx(other.evaluate(X[rows], LABELS[rows])["loss"], rel=1e-12)
+    assert weighted["accuracy"] == one.evaluate(X, LABELS)["accuracy"]
+    by_class = one.evaluate(X, LABELS, sample_weight=weights, class_weight={1: 3.0})["loss"]
+    assert by_class == pytest.approx(one.evaluate(X, LABELS, sample_weight=weights * np.where(LABELS == 1, 3, 1))["loss"], rel=1e-12)
+
+
+def test_a_minibatch_without_weight_has_no_loss():
+    weights, net = np.ones(50), network()
+    weights[16:32] = 0
+    loss = CrossEntropy(reduction="weighted_mean")
+    history = net.fit(X, LABELS, loss, SGD(0.0), batch_size=16, shuffle=False, sample_weight=weights, verbose=0)
+    assert history["loss"][0] == pytest.approx(net.evaluate(X, LABELS, sample_weight=weights)["loss"] * 34 / 50, rel=1e-6)
+
+
 def test_l2_is_that_of_scikit_learn():
     from sklearn.linear_model import LogisticRegression
 
@@ -610,6 +636,8 @@ def test_stopping_rules():
         ({"sample_weight": np.ones(3)}, r"sample_weight must have shape \(n_rows,\) = \(50,\); got \(3,\)\."),
         ({"sample_weight": np.full(50, -1.0)}, r"sample_weight must be at least 0; got -1\.0 in row 0\."),
         ({"sample_weight": np.full(50, np.nan)}, r"sample_weight must be finite; got nan in row 0\."),
+        ({"sample_weight": np.zeros(50)}, r"sample_weight must be above 0 for some row; got 0 for all 50\."),
+        ({"class_weight": dict.fromkeys(range(3), 0)}, r"class_weight must be above 0 for a row that counts; got 0 for all 50\."),
         ({"class_weight": "equal"}, r"class_weight must be a dict from labels to weights, or 'balanced'; got 'equal'\."),
         ({"class_weight": {3: 1.0}}, r"a label in class_weight must be an integer from 0 to 2; got 3\."),
         ({"class_weight": {0: -1.0}}, r"a weight in class_weight must be a finite number of at least 0; got -1\."),

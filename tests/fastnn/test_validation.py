@@ -220,7 +220,7 @@ def test_finite_reads_a_memory_map_in_blocks(tmp_path, monkeypatch):
         (lambda: Dropout(1.0), ValueError, "rate must be a finite number of at least 0 and below 1; got 1."),
         (lambda: Scale(float("inf")), ValueError, "scale must be a finite number; got inf."),
         (lambda: Huber(0.0), ValueError, "delta must be above 0; got 0."),
-        (lambda: SquaredError(reduction="max"), ValueError, "reduction must be one of 'mean', 'sum'; got 'max'."),
+        (lambda: SquaredError(reduction="max"), ValueError, "reduction must be one of 'mean', 'sum', 'weighted_mean'; got 'max'."),
         (lambda: Dense(0), ValueError, "units must be an integer of at least 1; got 0."),
         (lambda: Dense(3, "rleu"), ValueError, "got 'rleu'. Did you mean 'relu'?"),
         (lambda: Dense(3, None), TypeError, "activation must be one of 'identity'"),

@@ -181,6 +181,7 @@ PLANS = [
     ("a scale of infinity", "ValueError: scale must be finite", lambda c: Objective(0, scale=np.inf)),
     ("a complex shift", "TypeError: shift must be a number", lambda c: Objective(0, shift=1j)),
     ("delta 0", "ValueError: delta must be above 0", lambda c: Objective(kernels.HUBER, delta=0.0)),
+    ("weighted_mean as text", "TypeError: weighted_mean must be True or False", lambda c: Objective(0, weighted_mean="mean")),
     ("mean_rows as text", "TypeError: mean_rows must be True or False", lambda c: Objective(0, mean_rows="mean")),
     ("the panel of float16", "ValueError: dtype must be", lambda c: kernels.panel_width("float16")),
     ("the panel of nothing", "ValueError: dtype must be", lambda c: kernels.panel_width("no such dtype")),

@@ -165,11 +165,14 @@ def test_weight_of_a_row_counts_it_as_often(case):
     if loss == kernels.CROSS_ENTROPY and not labels:
         y /= y.sum(1, keepdims=True)
     weights = np.random.default_rng(5).integers(0, 3, 40)
-    objective, rows = kernels.Objective(loss, mean_rows=False), np.repeat(np.arange(40), weights)
-    actual = kernels.FullBatch(plan, X, y, objective, weights=weights.astype(float))(parameters)
-    expected = kernels.FullBatch(plan, X[rows], y[rows], objective)(parameters)
-    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12)
-    assert_close(actual[1], expected[1])
+    rows = np.repeat(np.arange(40), weights)
+    for objective in (kernels.Objective(loss, mean_rows=False), kernels.Objective(loss, weighted_mean=True)):
+        actual = kernels.FullBatch(plan, X, y, objective, weights=weights.astype(float))(parameters)
+        expected = kernels.FullBatch(plan, X[rows], y[rows], objective)(parameters)
+        np.testing.assert_allclose(actual[0], expected[0], rtol=1e-12)
+        assert_close(actual[1], expected[1])
+        judged = kernels.evaluate(plan, parameters, X, y, objective, weights=weights.astype(float))[0]
+        np.testing.assert_allclose(judged, expected[0], rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[5]])
