@@ -18,6 +18,7 @@ from kernels.records import aligned_zeros
 
 from . import checkpoints, trainers, training, validation
 from .custom import Activation
+from .exchange import Exchange
 from .initializers import Initializer
 from .layers import BETWEEN, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
 from .losses import CustomLoss, Loss, loss_for
@@ -31,7 +32,7 @@ from .validation import Array
 kernels.on_compile(announce_compilation)
 
 
-class Sequential:
+class Sequential(Exchange):
     """A network of layers, one after the other, that is trained by gradient descent.
 
     Parameters
