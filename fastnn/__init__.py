@@ -10,7 +10,7 @@ from .custom import Activation  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .gradients import check_gradient  # noqa: E402
 from .initializers import Initializer  # noqa: E402
-from .layers import Dense, Dropout, LayerNorm, Scale, Standardize  # noqa: E402
+from .layers import BatchNorm, Dense, Dropout, LayerNorm, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Activation",
+    "BatchNorm",
     "Constant",
     "Cosine",
     "Dense",

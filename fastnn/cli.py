@@ -15,7 +15,7 @@ import numpy as np
 import kernels
 
 from . import __version__, validation
-from .layers import Dense, Dropout, Layer, LayerNorm, Scale, Standardize
+from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize
 from .losses import loss_for
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
@@ -436,7 +436,8 @@ def _warmup(options: argparse.Namespace) -> int:
     for dtype in ("float32", "float64"):
         for units, activation, y in targets:
             X = np.zeros((4, 3))
-            network = Sequential([Dense(4, "relu"), LayerNorm(), Dropout(0.5), Dense(units, activation, l2=1.0)], n_features=3, dtype=dtype)
+            layers: list[Layer] = [Dense(4, "relu"), LayerNorm(), BatchNorm(), Dropout(0.5)]
+            network = Sequential([*layers, Dense(units, activation, l2=1.0)], n_features=3, dtype=dtype)
             network.fit(X, y, batch_size=3, verbose=0)  # not all rows at once, which are not shuffled
             network.evaluate(X, y)
             network.loss_and_gradient(X, y)

@@ -356,9 +356,85 @@ class LayerNorm:
         return given(f"{name}, gain,", gain, (n_in,), dtype), given(f"{name}, bias,", bias, (n_in,), dtype)
 
 
-Layer = Scale | Standardize | Dense | Dropout | LayerNorm
-KINDS: dict[str, type] = {"scale": Scale, "standardize": Standardize, "dense": Dense, "dropout": Dropout, "norm": LayerNorm}
-BETWEEN = (LayerNorm,)  # what stands between dense layers and keeps the width; the plan takes its `record`
+@dataclass(frozen=True)
+class BatchNorm:
+    """Give every column mean 0 and variance 1, then scale and shift it: `(X - mean) / sqrt(var + eps) * gain + bias`.
+
+    A step of a fit takes mean and variance of its minibatch, the variance divided by the number of rows, and moves the running
+    ones towards them: `running += momentum * (batch - running)`, that variance divided by one less. `predict` and all else
+    (`evaluate`, `loss_and_gradient`, L-BFGS and conjugate gradient) take the running ones as they are. A fit needs minibatches
+    of two rows; a single one at the end of an epoch becomes the bias and leaves the running ones. The layer may stand before,
+    between and after the others, but not between a `Dropout` and its `Dense`.
+
+    Parameters
+    ----------
+    eps : float
+        Above 0, also in float32.
+    momentum : float
+        From 0 to 1: the share of the minibatch, as PyTorch counts it. Keras calls what is left of 1 so.
+    trainable : bool
+        Whether a fit changes the layer. Where not, it takes the running mean and variance in a fit too, and leaves them.
+    initializer : sequence of arrays, optional
+        How it starts: `(gain, bias, mean, variance)`, one number for each column. Left out, ones, zeros, zeros and ones.
+
+    References
+    ----------
+    Ioffe, Szegedy, Batch normalization: accelerating deep network training by reducing internal covariate shift, ICML 2015.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Sequential
+    >>> net = Sequential([BatchNorm(momentum=1), Dense(1)], n_features=1, dtype="float64")
+    >>> loss = net.train_on_batch([[1], [3]], [0, 0])
+    >>> net.weights[0][2:]
+    (array([2.]), array([2.]))
+    """
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+    trainable: bool = True
+    initializer: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.positive, "eps")
+        validation.survives("eps", self.eps, np.dtype(np.float32))
+        validation.normalize(self, validation.number, "momentum", low=0.0)
+        if self.momentum > 1:
+            raise ValueError(f"momentum must be at most 1; got {self.momentum:g}.")
+        validation.normalize(self, validation.flag, "trainable")
+        if self.initializer is not None:
+            validation.parts("initializer", self.initializer, self.shapes(0))
+
+    def flops(self, n_in: int) -> int:
+        """Return the floating-point operations of a prediction with one row."""
+        return 3 * n_in
+
+    def record(self, n: int) -> kernels.BatchNorm:
+        """Return the layer of n columns as the kernels know it."""
+        return kernels.BatchNorm(n, self.eps, self.momentum, (self.trainable, self.trainable))
+
+    def shapes(self, n_in: int) -> dict[str, tuple[int, ...]]:
+        """Return the names and shapes of its arrays."""
+        return dict.fromkeys(("gain", "bias", "mean", "variance"), (n_in,))
+
+    def start(self, n_in: int, seed: int, index: int, dtype: np.dtype[Any]) -> list[Array]:
+        """Return gain, bias, mean and variance that the BatchNorm of an index starts with."""
+        ones, zeros = np.ones(n_in), np.zeros(n_in)
+        arrays = (ones, zeros, zeros, ones) if self.initializer is None else self.initializer
+        name = f"initializer of BatchNorm {index}"
+        return [given(f"{name}, {part},", A, (n_in,), dtype) for part, A in zip(self.shapes(n_in), arrays)]
+
+
+Layer = Scale | Standardize | Dense | Dropout | LayerNorm | BatchNorm
+KINDS: dict[str, type] = {
+    "scale": Scale,
+    "standardize": Standardize,
+    "dense": Dense,
+    "dropout": Dropout,
+    "norm": LayerNorm,
+    "batchnorm": BatchNorm,
+}
+BETWEEN = (LayerNorm, BatchNorm)  # what stands between dense layers and keeps the width; the plan takes its `record`
 KIND_NAMES = [kind.__name__ for kind in KINDS.values()]
 
 

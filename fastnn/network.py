@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import pickle
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from . import checkpoints, trainers, training, validation
 from .custom import Activation
 from .exchange import Exchange
 from .initializers import Initializer
-from .layers import BETWEEN, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
+from .layers import BETWEEN, BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
 from .losses import CustomLoss, Loss, loss_for
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
@@ -37,7 +38,7 @@ class Sequential(Exchange):
 
     Parameters
     ----------
-    layers : list of Scale, Standardize, Dense, Dropout and LayerNorm
+    layers : list of Scale, Standardize, Dense, Dropout, LayerNorm and BatchNorm
         In the order in which the data goes through them.
     n_features : int
         The number of inputs.
@@ -96,6 +97,7 @@ class Sequential(Exchange):
             n_in = next(iter(placed.layer.shapes.values()))[0]
             self.plan.set_arrays(self._parameters, placed, layer.start(n_in, self.seed, placed.index, self.dtype))
         self.layers = tuple(_without_arrays(layer) for layer in checked)
+        self._check_variances(self._parameters)
         self.loss = loss_for(None, self.last_activation)
 
     def __repr__(self) -> str:
@@ -124,21 +126,21 @@ class Sequential(Exchange):
         return tuple(layer for layer in self.layers if isinstance(layer, Dense))
 
     @property
-    def _with_arrays(self) -> list[tuple[Dense | LayerNorm, Any]]:
+    def _with_arrays(self) -> list[tuple[Dense | LayerNorm | BatchNorm, Any]]:
         """The layers that have parameters, each as the plan places it."""
         ours = [layer for layer in self.layers if isinstance(layer, (Dense, *BETWEEN))]
         return list(zip(ours, (placed for placed in self.plan.layers if placed.ranges), strict=True))
 
     @property
     def last_activation(self) -> str:
-        """The name of the last layer's activation; "identity" where a LayerNorm follows it."""
+        """The name of the last layer's activation; "identity" where a normalization follows it."""
         last = self.layers[-2] if self._of_targets else self.layers[-1]
         return str(last.activation) if isinstance(last, Dense) else "identity"
 
     @property
     def n_parameters(self) -> int:
-        """The number of weights, biases and gains."""
-        return sum(A.size for pair in self.weights for A in pair if A is not None)
+        """The number of weights, biases and gains, and of running means and variances."""
+        return sum(A.size for arrays in self.weights for A in arrays if A is not None)
 
     @property
     def flops_per_row(self) -> float:
@@ -178,29 +180,31 @@ class Sequential(Exchange):
         for i, layer in enumerate(self.dense):
             if not layer.bias:
                 self.plan.weight_panels(new, i)[1][:] = 0
+        self._check_variances(new)
         self._parameters[:] = new
 
     @property
-    def weights(self) -> list[tuple[Array, Array | None]]:
-        """Copies of the parameters: a list of pairs, one for each layer that has some, in their order.
+    def weights(self) -> list[tuple[Any, ...]]:
+        """Copies of the parameters: a list of tuples of arrays, one for each layer that has some, in their order.
 
         Of a `Dense` layer it is `(W, b)` of shapes (n_in, n_out) and (n_out,), b None where there is none; of a `LayerNorm`
-        `(gain, bias)`, both of shape (n_in,).
+        `(gain, bias)`, of a `BatchNorm` `(gain, bias, mean, variance)`, the running ones, all of shape (n_in,).
         """
-        pairs = []
+        found: list[tuple[Any, ...]] = []
         for layer, placed in self._with_arrays:
-            first, second = self.plan.arrays(self._parameters, placed)
-            pairs.append((first, None if isinstance(layer, Dense) and not layer.bias else second))
-        return pairs
+            arrays = tuple(self.plan.arrays(self._parameters, placed))
+            found.append((arrays[0], None) if isinstance(layer, Dense) and not layer.bias else arrays)
+        return found
 
     def set_weights(self, weights: Any) -> None:
-        """Set weights and biases, and the gains and biases of `LayerNorm` layers.
+        """Set what `weights` returns.
 
         Parameters
         ----------
-        weights : list of (W, b)
-            Arrays of shapes (n_in, n_out) and (n_out,), one pair for each dense layer; b is None for a layer without a bias.
-            For each `LayerNorm` between them, at its place, a pair (gain, bias) of shapes (n_in,). Finite in the network's dtype.
+        weights : list of tuple of array
+            For each dense layer (W, b) of shapes (n_in, n_out) and (n_out,), b None for a layer without a bias; for each
+            `LayerNorm` between them, at its place, (gain, bias), for each `BatchNorm` (gain, bias, mean, variance), all of
+            shape (n_in,), the variance at least 0. Finite in the network's dtype.
 
         Examples
         --------
@@ -209,23 +213,24 @@ class Sequential(Exchange):
         >>> net.predict([[1, 0]])
         array([[5.]], dtype=float32)
         """
-        pairs, layers = list(weights), self._with_arrays
-        if len(pairs) != len(layers):
-            norms = len(layers) - self.plan.n_layers
-            also = f" and (gain, bias) for each of {norms} LayerNorms" if norms else ""
-            raise ValueError(f"weights must have a pair (W, b) for each of {self.plan.n_layers} dense layers{also}; got {len(pairs)}.")
-        checked = []
-        for i, (pair, (layer, placed)) in enumerate(zip(pairs, layers)):
+        given, layers = list(weights), self._with_arrays
+        if len(given) != len(layers):
+            names = {type(layer): ", ".join(placed.layer.shapes) for layer, placed in layers}
+            counts = Counter(type(layer) for layer, _ in layers)
+            others = [f" and ({names[kind]}) for each of {counts[kind]} {kind.__name__}s" for kind in BETWEEN if counts[kind]]
+            raise ValueError(f"weights must have a pair (W, b) for each of {counts[Dense]} dense layers{''.join(others)}; got {len(given)}.")
+        new = self._parameters.copy()
+        for i, (some, (layer, placed)) in enumerate(zip(given, layers)):
             shapes = placed.layer.shapes
-            first, second = validation.pair(f"weights[{i}]", pair, f"({', '.join(shapes)})")
+            arrays = validation.parts(f"weights[{i}]", some, shapes)
             if isinstance(layer, Dense) and not layer.bias:
-                if second is not None and np.any(second):
-                    raise ValueError(f"weights[{i}][1] must be None for a layer without a bias; got {validation.shown(second)}.")
-                second = np.zeros(layer.units)
-            named = zip((f"weights[{i}][0]", f"weights[{i}][1]"), (first, second), shapes.values())
-            checked.append([validation.in_dtype(name, validation.flat(name, A, shape), self.dtype) for name, A, shape in named])
-        for (_, placed), arrays in zip(layers, checked):
-            self.plan.set_arrays(self._parameters, placed, arrays)
+                if arrays[1] is not None and np.any(arrays[1]):
+                    raise ValueError(f"weights[{i}][1] must be None for a layer without a bias; got {validation.shown(arrays[1])}.")
+                arrays = arrays[0], np.zeros(layer.units)
+            named = [(f"weights[{i}][{k}]", A, shape) for k, (A, shape) in enumerate(zip(arrays, shapes.values()))]
+            self.plan.set_arrays(new, placed, [validation.in_dtype(name, validation.flat(name, A, shape), self.dtype) for name, A, shape in named])
+        self._check_variances(new)
+        self._parameters[:] = new
 
     def set_trainable(self, index: int, trainable: bool | Literal["weights", "bias"]) -> None:
         """Say what of a dense layer the next fits change.
@@ -250,6 +255,14 @@ class Sequential(Exchange):
         layers[chosen] = dataclasses.replace(layers[chosen], trainable=trainable)
         self.layers = tuple(layers)
         self.plan, self._stepper = self._plan(), None
+
+    def _check_variances(self, parameters: Array) -> None:
+        """Raise unless every running variance of flat parameters is at least 0."""
+        for layer, placed in self._with_arrays:
+            if isinstance(layer, BatchNorm):
+                least = self.plan.arrays(parameters, placed)[3].min()
+                if least < 0:
+                    raise ValueError(f"variance of BatchNorm {placed.index} must be at least 0; got {least:g}.")
 
     @property
     def penalty(self) -> float:
@@ -662,7 +675,7 @@ def _dropouts(layers: tuple[Layer, ...]) -> tuple[float, ...]:
     return tuple(one.rate if isinstance(one, Dropout) else 0.0 for one, layer in zip(before, layers) if isinstance(layer, Dense))
 
 
-def _others(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[int, kernels.LayerNorm], ...]:
+def _others(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[int, Any], ...]:
     """Return the layers between the dense ones as a plan takes them."""
     found, place = [], 0
     for layer in layers:

@@ -11,7 +11,7 @@ import numpy as np
 import kernels
 
 from . import validation
-from .layers import Layer
+from .layers import BatchNorm, Layer
 from .losses import Loss
 from .optimizers import Optimizer
 from .validation import Array
@@ -82,6 +82,7 @@ def fit_seed(network: Network) -> int:
 def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> kernels.Trainer:
     """Return what trains the parameters in place, with a gradient, a state and a workspace of its own."""
     _check_trainable(network)
+    _check_batch_size(network, batch_size)
     for name in ("eps", "clip_norm", "clip_value"):
         value = getattr(optimizer, name, None)
         if value is not None:
@@ -111,8 +112,19 @@ def _check_trainable(network: Network) -> None:
         raise ValueError(f"layers must have something that is trainable; got {list(network.layers)}.")
 
 
+def _check_batch_size(network: Network, batch_size: int) -> None:
+    if batch_size == 1 and batch_normalized(network):
+        raise ValueError("batch_size must be at least 2 with BatchNorm, whose variance is that of the minibatch's rows; got 1.")
+
+
+def batch_normalized(network: Network) -> bool:
+    """Return whether a fit normalizes by the statistics of the minibatch."""
+    return any(isinstance(layer, BatchNorm) and layer.trainable for layer in network.layers)
+
+
 def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
     """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
+    _check_batch_size(network, batch_size)
     clips, old = (optimizer.clip_norm, optimizer.clip_value), network._stepper
     settings = (loss, optimizer.rule, optimizer.hyper(), clips, n_threads)
     if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:

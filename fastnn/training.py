@@ -216,6 +216,8 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
             raise ValueError(f"callbacks must not have on_batch_end for {name}, which has no minibatches; got {validation.shown(one)}.")
     if any(network.plan.dropouts):
         warnings.warn(f"{name} minimizes the loss without dropout: the Dropout layers have no effect in this fit.", stacklevel=4)
+    if trainers.batch_normalized(network):
+        warnings.warn(f"{name} takes the running mean and variance of the BatchNorm layers as they are, and leaves them.", stacklevel=4)
 
 
 def held_out(network: Network, loss: Loss, validation_data: Any) -> dict[str, tuple[Array, Array]]:

@@ -381,6 +381,13 @@ def pair(name: str, value: Any, parts: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
+def parts(name: str, value: Any, names: Collection[str]) -> tuple[Any, ...]:
+    """Return `value` as a tuple of what `names` says."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(names):
+        raise TypeError(f"{name} must be {'a pair ' if len(names) == 2 else ''}({', '.join(names)}); got {shown(value)}.")
+    return tuple(value)
+
+
 def flat(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     """Return `value` as an array of real numbers of the given shape."""
     A = array(name, value)

@@ -7,6 +7,7 @@ from . import activations, elementary, losses, optimizers, random, scalar
 from ._factory import Activation, Loss, Rule, custom_activation, custom_loss, custom_rule
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
+from .batchnorm import BatchNorm
 from .elementary import *
 from .gather import gather
 from .hardware import cpu_info, fma_peak
@@ -24,6 +25,7 @@ from .training import FullBatch, Trainer, loss_and_gradient
 
 __all__ = [
     "Activation",
+    "BatchNorm",
     "FullBatch",
     "LayerNorm",
     "Loss",

@@ -58,6 +58,14 @@ def number(name: str, value: Any) -> float:
     return converted
 
 
+def above_zero(name: str, value: Any) -> float:
+    """Return a number as Python's float that is above 0 and finite, also in float32."""
+    converted = number(name, value)
+    if not converted <= float(np.finfo(np.float32).max) or np.float32(converted) <= 0:
+        raise ValueError(f"{name} must be above 0 and finite, also in float32; got {converted}.")
+    return converted
+
+
 def bound(plan: Plan, name: str, value: Any) -> float:
     """Return a finite number that is above 0 in the plan's dtype as Python's float, or for None infinity."""
     if value is None:

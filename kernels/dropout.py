@@ -71,7 +71,9 @@ class Dropout:
     seed: int
 
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
-        """Add it to the phase that writes X, or for the inputs a phase; the way back is an operation on the gradient."""
+        """In a fit add it to the phase that writes X, or for the inputs a phase; the way back is an operation on the gradient."""
+        if not at.fitting:
+            return X, lambda d: d
         settings = {"jump": program.jump, "threshold": self.threshold, "layer": self.layer, "seed": self.seed}
         if X.epilogue is None:
             record = DROPOUT.new(**settings, drop=task_address(drop, program.dtype), n=X.n)

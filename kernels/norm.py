@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import ClassVar
 
-import numpy as np
-
 from . import _door
 from ._bits import like
 from ._jit import helper, task
@@ -249,9 +247,7 @@ class LayerNorm:
     trained: tuple[bool, bool] = (True, True)
 
     def __post_init__(self) -> None:
-        n, eps, trained = _door.whole("n", self.n, 1), _door.number("eps", self.eps), _door.flags("trained", self.trained, 2)
-        if not eps <= float(np.finfo(np.float32).max) or np.float32(eps) <= 0:
-            raise ValueError(f"eps must be above 0 and finite, also in float32; got {eps}.")
+        n, eps, trained = _door.whole("n", self.n, 1), _door.above_zero("eps", self.eps), _door.flags("trained", self.trained, 2)
         for name, value in (("n", n), ("eps", eps), ("trained", trained)):
             object.__setattr__(self, name, value)
 

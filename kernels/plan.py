@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from . import _door
 from ._factory import Activation
 from .activations import IDENTITY
+from .batchnorm import BatchNorm
 from .dense import Dense
 from .dropout import Dropout
 from .norm import LayerNorm
@@ -24,9 +25,10 @@ __all__ = ["CHUNK_BYTES", "Array", "Placed", "Plan"]
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
 # Kinds of layers that stand between the dense ones and keep their n columns. Each is a frozen dataclass with `shapes`, the names and
-# shapes of its parameters, `trained`, one truth value for each of them, `penalties`, `flops_per_row`, and `emit`.
-OTHERS = (LayerNorm,)
-Layer = Dense | Dropout | LayerNorm
+# shapes of its parameters, `trained`, a truth value for each of those that training may change, which come first, `penalties`,
+# `flops_per_row`, and `emit`.
+OTHERS = (LayerNorm, BatchNorm)
+Layer = Dense | Dropout | LayerNorm | BatchNorm
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Placed:
 
     Attributes
     ----------
-    layer : Dense, Dropout or LayerNorm
+    layer : Dense, Dropout, LayerNorm or BatchNorm
     index : int
         Which of its kind it is.
     ranges : tuple of (int, int)
@@ -85,7 +87,7 @@ class Plan:
     penalties : tuple of (float, float, float, float)
         (l1, l2, bias_l1, bias_l2) of each layer; empty: none. l1 * sum(abs(W)) + l2 * sum(W**2), and so for the bias, is
         added to the loss of every minibatch.
-    others : tuple of (int, LayerNorm)
+    others : tuple of (int, LayerNorm or BatchNorm)
         A place and the layer there, in the order of the data: place i is the input of dense layer i, before its dropout;
         i = n_layers is the end, which takes the outputs of a last layer without softmax or log-softmax.
 
@@ -102,7 +104,7 @@ class Plan:
     seed: int = 0
     trained: tuple[tuple[bool, bool], ...] = ()
     penalties: tuple[tuple[float, float, float, float], ...] = ()
-    others: tuple[tuple[int, LayerNorm], ...] = ()
+    others: tuple[tuple[int, LayerNorm | BatchNorm], ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in _door.plan_fields(self, OTHERS).items():

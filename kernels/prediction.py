@@ -206,7 +206,7 @@ def evaluate(
     _door.check_evaluation(plan, parameters, X, y, objective, n_threads, weights)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     rows, total = min(BLOCK, len(X)), 0.0
-    program = emit_step(plan, parameters, rows, objective.sum_over_rows(len(X)), dropout=False, n_threads=n_threads)
+    program = emit_step(plan, parameters, rows, objective.sum_over_rows(len(X)), fitting=False, n_threads=n_threads)
     minibatches = Minibatches(program, plan, 1)
     factors = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
     now = program.now[0]

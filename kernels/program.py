@@ -91,6 +91,8 @@ class Memory:
         The address of the gradient of each, 0 where it is not trained.
     training : bool
         Whether there will be a way back.
+    fitting : bool
+        Whether it is a step of a fit: with what only a fit has, such as dropout and the statistics of a minibatch.
     update : (int, int) or None
         Addresses of a task and of its record, where who writes a gradient updates the parameters at once.
     """
@@ -99,6 +101,7 @@ class Memory:
     parameters: tuple[int, ...]
     gradient: tuple[int, ...]
     training: bool = False
+    fitting: bool = False
     update: tuple[int, int] | None = None
 
 

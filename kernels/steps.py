@@ -12,7 +12,6 @@ from ._tile import PANEL_BYTES, pointer, width_of, zero_of
 from .activations import IDENTITY
 from .clip import NO_CLIP, Clip
 from .dense import Dense, elements
-from .dropout import Dropout
 from .objective import Objective, fuses
 from .panels import panels
 from .penalties import emit_penalties
@@ -72,19 +71,17 @@ def output(tag, t, worker, record, now):
                 out[j] = row[j]
 
 
-def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, dropout: bool = False) -> list[tuple[Placed, Memory]]:
+def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, fitting: bool = False) -> list[tuple[Placed, Memory]]:
     """Return the layers and their memory; with `plain` the last one without its activation."""
     start, itemsize = address(parameters), parameters.itemsize
     layers = []
     for placed in plan.layers:
         layer = placed.layer
-        if isinstance(layer, Dropout) and not dropout:
-            continue
         where = [first * itemsize for first, _ in placed.ranges]
         slopes = [0] * len(where)
         if gradient is not None:
             slopes = [address(gradient) + at if trained else 0 for at, trained in zip(where, layer.trained)]
-        memory = Memory(placed.index, tuple(start + at for at in where), tuple(slopes), gradient is not None)
+        memory = Memory(placed.index, tuple(start + at for at in where), tuple(slopes), gradient is not None, fitting)
         layers.append((placed, memory))
     if plain and isinstance(layer, Dense):
         layers[-1] = replace(placed, layer=replace(layer, activation=IDENTITY)), memory
@@ -106,16 +103,18 @@ def emit_step(
     gradient: Array | None = None,
     updater: Updater | None = None,
     clip: Clip = NO_CLIP,
-    dropout: bool = True,
+    fitting: bool = True,
     n_threads: int = 1,
 ) -> Program:
     """Return the program of a training step; without an updater that of a gradient, without a gradient that of a loss.
+
+    With `fitting` it has what only a fit has: dropout, and the statistics of the minibatch instead of the running ones.
 
     Its marks: place, forward, loss, backward, update, close; losses and gradients of rows placed by other means are from forward to
     backward, and to update. With a clip every update comes after the whole way back, all of which the norm needs.
     """
     program = Program(plan.dtype, rows, n_threads)
-    layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), dropout)
+    layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), fitting)
     clips = clip != NO_CLIP
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
     by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
@@ -166,7 +165,8 @@ def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_th
     X = Value(0, plan.widths[0], "X")
     for placed, memory in _layers(plan, parameters, None, logits):
         A, _ = placed.layer.emit(program, X, memory)
-        program.release(X.where)
+        if A.where != X.where:
+            program.release(X.where)
         X = A
     program.mark("output")
     program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")

@@ -293,7 +293,7 @@ class FullBatch:
         self.part = self.gradient if self.blocks == 1 else aligned_zeros(plan.parameters_size, plan.dtype)
         self.rates, self.losses = np.zeros(self.blocks), np.zeros(self.blocks)
         total = objective.sum_over_rows(len(X))
-        self.program = emit_step(plan, self.parameters, rows, total, gradient=self.part, dropout=False, n_threads=n_threads)
+        self.program = emit_step(plan, self.parameters, rows, total, gradient=self.part, fitting=False, n_threads=n_threads)
         self.minibatches = Minibatches(self.program, plan, self.blocks)
         self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
         with share(n_threads) as team:

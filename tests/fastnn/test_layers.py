@@ -23,8 +23,8 @@ def test_layers_are_plain_settings():
     [
         ([], ValueError, "layers must have at least one Dense layer; got []."),
         ([Scale(2.0)], ValueError, "layers must have at least one Dense layer"),
-        (Dense(3), TypeError, "layers must be a list of Scale, Standardize, Dense, Dropout and LayerNorm; got a Dense."),
-        ([Dense(3), "relu"], TypeError, "layers[1] must be a Scale, Standardize, Dense, Dropout or LayerNorm; got 'relu'."),
+        (Dense(3), TypeError, "layers must be a list of Scale, Standardize, Dense, Dropout, LayerNorm and BatchNorm; got a Dense."),
+        ([Dense(3), "relu"], TypeError, "layers[1] must be a Scale, Standardize, Dense, Dropout, LayerNorm or BatchNorm; got 'relu'."),
         ([Dense(3), Scale(2.0), Dense(1)], ValueError, "layers[1] must not be a Scale: only the first layer can be"),
         ([Dense(3), Dropout(0.5)], ValueError, "layers[1] must be followed by a Dense layer, whose inputs it drops; got None."),
         ([Dropout(0.1), Dropout(0.5), Dense(2)], ValueError, "layers[0] must be followed by a Dense layer"),
