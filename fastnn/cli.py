@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import time
@@ -15,12 +16,14 @@ import numpy as np
 import kernels
 
 from . import __version__, validation
+from .callbacks import EarlyStopping
+from .initializers import INITIALIZERS
 from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize
 from .losses import loss_for
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
+from .reports import class_report
 from .schedules import Cosine, LearningRate, Linear, OneCycle
-from .tables import is_table
 
 if TYPE_CHECKING:
     from .problems import Problem
@@ -37,9 +40,12 @@ READ_BY = {
     "header": (".csv",),
     "ignore": (".csv",),
     "task": (".csv", ".npz"),
+    "test": (".csv", ".npz"),
     "test_split": (".csv", ".npz"),
+    "format": (".csv", ".npz"),
 }
-STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout")  # which optimizers over all rows at once do without
+STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout", "weight_decay")  # which optimizers over all rows at once do without
+FORMATS = ("csv", "npz")
 CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
 INTERRUPTED = 130
 TEST_SPLIT = 0.2
@@ -103,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--header", action=argparse.BooleanOptionalAction, default=None, help="whether the CSV file begins with names (default: as the one trained on)"
     )
+    _add_format(predict)
     predict.add_argument("--out", metavar="FILE", help="write the lines to a file")
     predict.add_argument("--threads", type=int, help="number of threads (default: all CPUs)")
     predict.set_defaults(command=_predict)
@@ -111,6 +118,10 @@ def parser() -> argparse.ArgumentParser:
     warmup = commands.add_parser("warmup", help="compile all kernels into the cache")
     warmup.set_defaults(command=_warmup)
     return parser
+
+
+def _add_format(parser: Any) -> None:
+    parser.add_argument("--format", choices=FORMATS, help="of a file whose name does not end as usual")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -125,6 +136,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(command=_train)
     data = parser.add_argument_group("data")
+    _add_format(data)
     data.add_argument("--data-dir", metavar="FOLDER", help="folder with mnist/ and fashion_mnist/ (default: FASTNN_DATA_DIR, else they are downloaded)")
     data.add_argument("--target", metavar="COLUMN", help="target of a CSV file: name, or number counted from 0 (default: the last)")
     data.add_argument("--header", action=argparse.BooleanOptionalAction, default=None, help="whether a CSV file begins with names (default: found out)")
@@ -141,11 +153,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="give numbers mean 0 and deviation 1; the network that is saved does it itself (default: yes; images are divided by their largest value)",
     )
+    data.add_argument("--test", metavar="FILE", help="rows to test on, in a file like the one to train on")
     data.add_argument(
         "--test-split",
         type=float,
         metavar="SHARE",
-        help=f"share of a file's rows to test on, unless it is an npz file with X_test and y_test (default: {TEST_SPLIT:g})",
+        help=f"share of a file's rows to test on, unless --test or an npz file with X_test and y_test gives them (default: {TEST_SPLIT:g})",
     )
     data.add_argument(
         "--validation-split", type=float, default=0.0, metavar="SHARE", help="share of the training rows held out for validation (default: %(default)s)"
@@ -155,6 +168,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--layers", type=_sizes, metavar="N,N,...", help=f"units of the hidden layers, 'none' for no hidden layer {recipe}")
     network.add_argument("--activation", default="relu", help="of the hidden layers (default: %(default)s)")
     network.add_argument("--dropout", type=float, metavar="RATE", help=f"after each hidden layer {recipe}")
+    network.add_argument("--initializer", help=f"of the weights: {', '.join(INITIALIZERS)} (default: follows the activation)")
     network.add_argument("--dtype", default="float32", help="float32 or float64 (default: %(default)s)")
     training = parser.add_argument_group("training")
     training.add_argument("--loss", help="default: cross_entropy for classes, squared_error for numbers")
@@ -164,6 +178,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--epochs", type=int, help=recipe)
     training.add_argument("--batch-size", type=_batch_size, metavar="N", help=f"rows of a minibatch, 'all' for all of them {recipe}")
     training.add_argument("--l2", type=float, default=0.0, metavar="FACTOR", help="add FACTOR * sum of the squared weights to the loss (default: %(default)s)")
+    training.add_argument("--weight-decay", type=float, metavar="FACTOR", help="of the optimizer (default: its own)")
+    training.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after N epochs without a better loss of the validation rows; the best epoch is kept. It needs --validation-split",
+    )
     training.add_argument("--balanced", action="store_true", help="give every class the same share of the loss")
     training.add_argument("--seed", type=int, default=0, help="of weights, shuffling and dropout (default: %(default)s)")
     training.add_argument("--threads", type=int, help="the result does not depend on it (default: all CPUs)")
@@ -199,12 +220,15 @@ def _batch_size(text: str) -> int | str:
 
 def _train(options: argparse.Namespace) -> int:
     """Train, test, and write what was asked for; everything that can be refused is refused before the training."""
-    from .problems import check_range, load_problem, split
+    from .problems import Reading, check_range, load_problem, split
 
     _check_files(options)
     _check_source(options)
+    if options.test:
+        _must_be_left_out(options, "test_split", "--test, whose rows are the test")
     target, test_split = options.target or "-1", TEST_SPLIT if options.test_split is None else options.test_split
-    problem = load_problem(options.source, options.data_dir, target, options.header, options.ignore or (), options.task, test_split)
+    table = Reading(target, options.header, tuple(options.ignore or ()), options.format)
+    problem = load_problem(options.source, options.data_dir, table, options.task, test_split, options.test)
     _fill_in(options, problem)
     rows, held_out = split(problem.y, options.validation_split, "validation_split")
     data = (problem.X[rows], problem.y[rows]) if len(held_out) else (problem.X, problem.y)
@@ -219,7 +243,7 @@ def _train(options: argparse.Namespace) -> int:
     history = _fit(options, problem, network, data, (problem.X[held_out], problem.y[held_out]) if len(held_out) else None)
     network.metadata = {"classes": problem.classes, "columns": problem.columns}
     if len(problem.X_test):
-        print(_score(network.evaluate(problem.X_test, _targets(options, problem, problem.y_test), n_threads=options.threads)), flush=True)
+        _test(options, problem, network)
     if options.save:
         network.save(options.save)
     if options.plot and history.epochs:
@@ -231,11 +255,23 @@ def _train(options: argparse.Namespace) -> int:
 
 def _check_source(options: argparse.Namespace) -> None:
     """Raise for an option that the source does not read."""
-    kind = ".csv" if is_table(options.source) else os.path.splitext(options.source)[1].lower() or options.source
+    from .problems import Reading
+
+    reading = Reading(format=options.format)
+    kind = ".csv" if reading.is_table(options.source) else ".npz" if reading.is_npz(options.source) else options.source
     if kind in (".csv", ".npz", "digits", "mnist", "fashion-mnist"):
         for name, kinds in READ_BY.items():
             if kind not in kinds:
                 _must_be_left_out(options, name, f"{options.source}, it is for {' and '.join(kinds)}")
+
+
+def _test(options: argparse.Namespace, problem: Problem, network: Sequential) -> None:
+    """Print how good the network is on the test rows."""
+    y = _targets(options, problem, problem.y_test)
+    if problem.classes and not options.quiet:
+        outputs = network.predict(problem.X_test, n_threads=options.threads)
+        print(f"\n{class_report(problem.classes, y, outputs)}\n")
+    print(_score(network.evaluate(problem.X_test, y, n_threads=options.threads)), flush=True)
 
 
 def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> None:
@@ -264,6 +300,10 @@ def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
         for name in STEP_OPTIONS:
             _must_be_left_out(options, name, f"{options.optimizer}, which takes all rows at once")
         options.dropout = 0.0
+    if options.patience is not None:
+        validation.integer("patience", options.patience, 1)
+        if options.validation_split == 0:
+            raise ValueError("patience must be left out without rows to judge on; got it without --validation-split.")
     if options.learning_rate is None:
         options.learning_rate = LEARNING_RATES.get(options.optimizer, recipe.learning_rate)
     for name in ("layers", "dropout", "schedule", "epochs", "batch_size"):
@@ -272,6 +312,8 @@ def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
     validation.number("learning_rate", options.learning_rate, 0.0)
     validation.number("dropout", options.dropout, 0.0, 1.0)
     validation.number("l2", options.l2, 0.0)
+    if options.weight_decay is not None:
+        validation.number("weight_decay", options.weight_decay, 0.0)
 
 
 def _takes_all_rows(options: argparse.Namespace) -> bool:
@@ -295,14 +337,15 @@ def _network(options: argparse.Namespace, problem: Problem, X: Array, y: Array) 
         layers.append(Scale(problem.scale))
     elif options.standardize:
         layers.append(Standardize.of(X))
+    dense = functools.partial(Dense, initializer=options.initializer, l2=options.l2)
     for units in options.layers:
-        layers += [Dense(units, options.activation, l2=options.l2)] + [Dropout(options.dropout)] * (options.dropout > 0)
+        layers += [dense(units, options.activation)] + [Dropout(options.dropout)] * (options.dropout > 0)
     if _is_binary(options, problem):
-        layers.append(Dense(1, "sigmoid", l2=options.l2))
+        layers.append(dense(1, "sigmoid"))
     elif problem.classes is not None:
-        layers.append(Dense(len(problem.classes), "softmax", l2=options.l2))
+        layers.append(dense(len(problem.classes), "softmax"))
     else:
-        layers.append(Dense(problem.y.shape[1], l2=options.l2))
+        layers.append(dense(problem.y.shape[1]))
         layers += [Standardize.of(y, targets=True)] * options.standardize
     return Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
 
@@ -313,7 +356,8 @@ def _optimizer(options: argparse.Namespace) -> Optimizer | FullBatchOptimizer:
     if isinstance(optimizer, FullBatchOptimizer):
         return optimizer
     learning_rate: LearningRate = SCHEDULES[validation.choice("schedule", options.schedule, SCHEDULES)](options.learning_rate)
-    return replace(optimizer, learning_rate=learning_rate)
+    decay = {} if options.weight_decay is None else {"weight_decay": options.weight_decay}
+    return replace(optimizer, learning_rate=learning_rate, **decay)
 
 
 def _fit(
@@ -335,6 +379,7 @@ def _fit(
         validation_data=None if held_out is None else (held_out[0], _targets(options, problem, held_out[1])),
         n_threads=options.threads,
         verbose=int(not options.quiet),
+        callbacks=[] if options.patience is None else [EarlyStopping(patience=options.patience)],
     )
     if history.interrupted:
         print(f"interrupted after {len(history.epochs)} of {options.epochs} epochs", file=sys.stderr)
@@ -397,12 +442,13 @@ def _one_line(name: str) -> str:
 def _features(options: argparse.Namespace, network: Sequential) -> Array:
     """Return the rows of the file, of a table those columns that the network was trained on."""
     from .datasets import load_csv, load_npz
-    from .problems import flat_rows
+    from .problems import Reading, flat_rows
 
-    if options.file.lower().endswith(".npz"):
+    reading = Reading(format=options.format)
+    if reading.is_npz(options.file):
         return flat_rows(load_npz(options.file)["X"])
-    if not is_table(options.file):
-        raise ValueError(f"file must end in .npz, .csv, .tsv or .txt (the last three also with .gz); got {options.file!r}.")
+    if not reading.is_table(options.file):
+        raise ValueError(f"file must end in .npz, .csv, .tsv or .txt (the last three also with .gz); got {options.file!r}. Or say --format csv.")
     return load_csv(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
 
 

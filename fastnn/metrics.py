@@ -1,12 +1,18 @@
-"""What a prediction is judged by. Every function takes targets and outputs and returns a float.
+"""What a prediction is judged by. Every function takes targets and outputs and returns a float; `METRICS` names them.
 
 Targets and outputs have shape (n_rows, n_outputs), labels (n_rows,). Targets and outputs of one column may come without it,
-as (n_rows,); any other difference in shape is refused. Everything is calculated in float64.
+as (n_rows,); any other difference in shape is refused. Outputs of classes are probabilities: one column for each class, or
+one for each of several labels that a row may have. Everything is calculated in float64.
 
 Raises ValueError where the shapes do not belong together or there is no row, TypeError where something is not numbers.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +20,28 @@ from . import validation
 from .losses import CrossEntropy, Loss
 from .validation import Array
 
-UPWARDS = ("accuracy", "r2")  # what is better when it is larger
-METRICS = ("accuracy", "mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "max_error", "r2")
+
+class _Decisions(NamedTuple):
+    """One question for every row: the class that is right, the one decided for (-1 after NaN), a score for each class."""
+
+    labels: Array
+    decided: Array
+    scores: Array
+
+
+def _decisions(y: Array, outputs: Array) -> list[_Decisions]:
+    """Return what is decided for each row: one class of several, or for each column yes or no, at 0.5."""
+    y, outputs = (validation.not_empty(name, np.atleast_1d(validation.array(name, A))) for name, A in (("y", y), ("outputs", outputs)))
+    if outputs.ndim == 2 and outputs.shape[1] > 1 and y.shape in ((len(outputs),), (len(outputs), 1)):
+        n_classes = outputs.shape[1]
+        validation.finite("y", y)
+        validation.inside("y", y, 0, n_classes - 1, f"hold labels from 0 to {n_classes - 1}, one for each output")
+        decided = np.where(np.isnan(outputs).any(axis=1), -1, outputs.argmax(axis=1))
+        return [_Decisions(y.reshape(-1).astype(np.int64), decided, outputs.astype(np.float64))]
+    y, outputs = (A.reshape(len(A), -1) for A in _alike(y, outputs))
+    decided = np.where(np.isnan(outputs), -1, outputs >= 0.5)
+    labels = (y >= 0.5).astype(np.int64)
+    return [_Decisions(labels[:, j], decided[:, j], np.stack([1 - outputs[:, j], outputs[:, j]], axis=1)) for j in range(y.shape[1])]
 
 
 def accuracy(y: Array, outputs: Array) -> float:
@@ -36,13 +62,141 @@ def accuracy(y: Array, outputs: Array) -> float:
     >>> accuracy(np.array([[0.0], [1.0]]), np.array([[0.4], [0.7]]))
     1.0
     """
-    y, outputs = (validation.not_empty(name, np.atleast_1d(validation.array(name, A))) for name, A in (("y", y), ("outputs", outputs)))
-    if outputs.ndim == 2 and outputs.shape[1] > 1 and y.shape in ((len(outputs),), (len(outputs), 1)):
-        right = (outputs.argmax(axis=1) == y.reshape(-1)) & ~np.isnan(outputs).any(axis=1)
-    else:
-        y, outputs = _alike(y, outputs)
-        right = ((outputs >= 0.5) == (y >= 0.5)) & ~np.isnan(outputs)
-    return float(np.mean(right))
+    return float(np.mean([one.decided == one.labels for one in _decisions(y, outputs)]))
+
+
+def confusion_matrix(y: Array, outputs: Array) -> Array:
+    """Return how many rows of each class, one to a row of the matrix, were decided to be of each class; rows with NaN are left out.
+
+    Raises
+    ------
+    ValueError
+        If a row has several labels.
+
+    Examples
+    --------
+    >>> confusion_matrix(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]))
+    array([[1, 0],
+           [1, 1]])
+    """
+    found = _decisions(y, outputs)
+    if len(found) > 1:
+        raise ValueError(f"y must hold one label a row for a confusion matrix; got {len(found)} columns.")
+    return _confusion(found[0])
+
+
+def _confusion(one: _Decisions) -> Array:
+    n, known = one.scores.shape[1], one.decided >= 0
+    return np.bincount(one.labels[known] * n + one.decided[known], minlength=n * n).reshape(n, n)
+
+
+def balanced_accuracy(y: Array, outputs: Array) -> float:
+    """Return the mean over the classes of the share of their rows that is decided right; over several labels the mean of it.
+
+    Examples
+    --------
+    >>> balanced_accuracy(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]))
+    0.75
+    """
+    return float(np.mean([_mean_recall(one) for one in _decisions(y, outputs)]))
+
+
+def _mean_recall(one: _Decisions) -> Any:
+    there = np.bincount(one.labels, minlength=one.scores.shape[1])
+    right = np.diag(_confusion(one))
+    return np.mean(right[there > 0] / there[there > 0])
+
+
+def f1(y: Array, outputs: Array, macro: bool = False) -> float:
+    """Return `2 * precision * recall / (precision + recall)` of class 1 of two; of more classes or labels the mean over all.
+
+    Parameters
+    ----------
+    y, outputs : ndarray
+        See `accuracy`.
+    macro : bool
+        Whether it is the mean over both classes also where there are two. Classes neither there nor decided for do not count.
+
+    Examples
+    --------
+    >>> f1(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]))
+    0.6666666666666666
+    """
+    return float(np.mean([_f1(one, macro) for one in _decisions(y, outputs)]))
+
+
+def _f1(one: _Decisions, macro: bool) -> Any:
+    n, confusion = one.scores.shape[1], _confusion(one)
+    counts = np.bincount(one.labels, minlength=n) + confusion.sum(axis=0)
+    each = 2 * np.diag(confusion) / np.maximum(counts, 1)
+    return np.mean(each[counts > 0]) if macro or n > 2 else each[1]
+
+
+def roc_auc(y: Array, outputs: Array) -> float:
+    """Return the probability that a row of a class has a larger output for it than a row of another one, ties half.
+
+    It is the area under the ROC curve of class 1 of two, otherwise the mean of those of all classes or labels, each against the
+    rest. A class that no row or every row has does not count; NaN where no class does, or outputs are NaN.
+
+    References
+    ----------
+    Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27, 2006.
+
+    Examples
+    --------
+    >>> roc_auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
+    0.75
+    """
+    areas = []
+    for one in _decisions(y, outputs):
+        n = one.scores.shape[1]
+        areas += [_area(one.labels == k, one.scores[:, k]) for k in (range(n) if n > 2 else [1])]
+    found = [area for area in areas if area is not None]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _area(positive: Array, scores: Array) -> float | None:
+    """Return the area under the ROC curve from the sum of ranks, ties at their middle; None where one side is empty."""
+    n, m = int(positive.sum()), int(len(positive) - positive.sum())
+    if n == 0 or m == 0:
+        return None
+    if np.isnan(scores).any():
+        return float("nan")
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return float((ranks[place][positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def log_loss(y: Array, outputs: Array) -> float:
+    """Return `-mean(log(p))`, p the probability that the outputs give to what is right, at least the eps of their dtype.
+
+    Examples
+    --------
+    >>> round(log_loss(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])), 6)
+    0.164252
+    """
+    dtype = np.asarray(outputs).dtype
+    eps = float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
+    found = _decisions(y, outputs)
+    right = [np.take_along_axis(one.scores, one.labels[:, None], axis=1) for one in found]
+    return float(-np.mean(np.log(np.clip(right, eps, 1 - eps))))
+
+
+def top_k_accuracy(y: Array, outputs: Array, k: int = 2) -> float:
+    """Return the share of rows whose class is among the `k` with the largest outputs; of equal ones the first count as larger.
+
+    Examples
+    --------
+    >>> top_k_accuracy(np.array([2, 0]), np.array([[0.5, 0.1, 0.4], [0.2, 0.5, 0.3]]))
+    0.5
+    """
+    validation.integer("k", k, 1)
+    found = []
+    for labels, decided, scores in _decisions(y, outputs):
+        own, columns = np.take_along_axis(scores, labels[:, None], axis=1), np.arange(scores.shape[1])
+        before = np.sum((scores > own) | ((scores == own) & (columns < labels[:, None])), axis=1)
+        found.append((before < k) & (decided >= 0))
+    return float(np.mean(found))
 
 
 def mean_absolute_error(y: Array, outputs: Array) -> float:
@@ -65,6 +219,41 @@ def mean_squared_error(y: Array, outputs: Array) -> float:
     4.5
     """
     return float(np.mean(_difference(y, outputs) ** 2))
+
+
+def root_mean_squared_error(y: Array, outputs: Array) -> float:
+    """Return `sqrt(mean((outputs - y)**2))`.
+
+    Examples
+    --------
+    >>> root_mean_squared_error(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
+    1.0
+    """
+    return float(np.sqrt(mean_squared_error(y, outputs)))
+
+
+def mean_absolute_percentage_error(y: Array, outputs: Array) -> float:
+    """Return `mean(abs(outputs - y) / abs(y))`, a share and not percents; targets of 0 count as float64's eps.
+
+    Examples
+    --------
+    >>> mean_absolute_percentage_error(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
+    0.75
+    """
+    y, outputs = _alike(y, outputs)
+    return float(np.mean(np.abs(outputs - y) / np.maximum(np.abs(y), np.finfo(np.float64).eps)))
+
+
+def quantile_loss(y: Array, outputs: Array, q: float = 0.5) -> float:
+    """Return `mean(max(q * (y - outputs), (q - 1) * (y - outputs)))`, least where a share q of the targets lies below the outputs.
+
+    Examples
+    --------
+    >>> quantile_loss(np.array([1.0, 2.0]), np.array([0.0, 4.0]), q=0.9)
+    0.55
+    """
+    q, difference = validation.number("q", q, 0.0, 1.0), _difference(y, outputs)
+    return float(np.mean(np.maximum(-q * difference, (1 - q) * difference)))
 
 
 def max_error(y: Array, outputs: Array) -> float:
@@ -111,21 +300,145 @@ def _difference(y: Array, outputs: Array) -> Array:
     return outputs - y
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A function that judges outputs, and what is known of it.
+
+    Parameters
+    ----------
+    function : callable (y, outputs) -> float
+        y are the checked targets: labels (n_rows,) for classes, else (n_rows, n_outputs). Outputs are those of `predict`;
+        of classes they are probabilities.
+    upwards : bool, optional
+        Whether a larger value is better. Left out, a callback that needs to know must be told.
+    classes : bool, optional
+        Whether it is for classes, or not; left out, for both.
+    """
+
+    function: Callable[[Array, Array], float]
+    upwards: bool | None = None
+    classes: bool | None = None
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, True, True),
+    "balanced_accuracy": Metric(balanced_accuracy, True, True),
+    "f1": Metric(f1, True, True),
+    "f1_macro": Metric(functools.partial(f1, macro=True), True, True),
+    "roc_auc": Metric(roc_auc, True, True),
+    "log_loss": Metric(log_loss, False, True),
+    "top_2_accuracy": Metric(functools.partial(top_k_accuracy, k=2), True, True),
+    "top_3_accuracy": Metric(functools.partial(top_k_accuracy, k=3), True, True),
+    "top_5_accuracy": Metric(functools.partial(top_k_accuracy, k=5), True, True),
+    "mean_absolute_error": Metric(mean_absolute_error, False, False),
+    "mean_squared_error": Metric(mean_squared_error, False, False),
+    "root_mean_squared_error": Metric(root_mean_squared_error, False, False),
+    "mean_absolute_percentage_error": Metric(mean_absolute_percentage_error, False, False),
+    "max_error": Metric(max_error, False, False),
+    "quantile_loss": Metric(quantile_loss, False, False),
+    "r2": Metric(r2, True, False),
+    "mae": Metric(mean_absolute_error, False, False),
+    "mse": Metric(mean_squared_error, False, False),
+    "rmse": Metric(root_mean_squared_error, False, False),
+    "mape": Metric(mean_absolute_percentage_error, False, False),
+}
+DEFAULTS = {
+    True: ("accuracy",),
+    False: ("mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "max_error", "r2"),
+}
+
+
+def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
+    """Return the metrics that are meant, by the names that they get in the logs.
+
+    Parameters
+    ----------
+    metrics : str, function, Metric, a sequence or a dict of them, or None
+        Names in `METRICS`, or functions (y, outputs) -> float, which are called by their own name, or by the key of a dict.
+        None: what belongs to the task of the loss.
+    loss : Loss
+        Of the fit.
+
+    Examples
+    --------
+    >>> from fastnn.losses import SquaredError
+    >>> list(checked_metrics(["rmse", "r2"], SquaredError()))
+    ['rmse', 'r2']
+    >>> checked_metrics("accuracy", SquaredError())
+    Traceback (most recent call last):
+    ValueError: metrics must fit the loss, 'squared_error'; got 'accuracy', which is for classes.
+    """
+    if metrics is None:
+        metrics = DEFAULTS[loss.classification]
+    if isinstance(metrics, (str, Metric)) or callable(metrics) or not isinstance(metrics, Iterable):
+        metrics = [metrics]
+    pairs = metrics.items() if isinstance(metrics, Mapping) else [(_name(one), one) for one in metrics]
+    found: dict[str, Metric] = {}
+    for name, one in pairs:
+        if name in found or name == "loss":
+            raise ValueError(f"metrics must have different names, none of them 'loss'; got {name!r}. Name functions by a dict.")
+        found[name] = _metric(one, loss)
+    return found
+
+
+def _name(metric: Any) -> str:
+    """Return what a metric is called in the logs."""
+    function = metric.function if isinstance(metric, Metric) else metric
+    function = getattr(function, "func", function)  # of a partial
+    return metric if isinstance(metric, str) else str(getattr(function, "__name__", type(function).__name__))
+
+
+def _metric(one: Any, loss: Loss) -> Metric:
+    """Return a metric that fits a loss."""
+    metric = METRICS[validation.choice("metrics", one, METRICS)] if isinstance(one, str) else one
+    if callable(metric):
+        metric = Metric(metric)
+    if not isinstance(metric, Metric):
+        raise TypeError(f"metrics must be names or functions (y, outputs) -> float; got {validation.shown(one)}.")
+    if metric.classes is not None and metric.classes != loss.classification:
+        kind = "classes" if metric.classes else "numbers"
+        raise ValueError(f"metrics must fit the loss, {loss.name!r}; got {one!r}, which is for {kind}.")
+    return metric
+
+
+def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array) -> dict[str, float]:
+    """Return what the metrics give for checked targets and the outputs of a network.
+
+    Rows of probabilities become labels, the logarithms of probabilities (log_softmax) become probabilities.
+    """
+    if isinstance(loss, CrossEntropy):
+        y = y if y.ndim == 1 else y.argmax(axis=1)
+        if outputs.max() <= 0:
+            outputs = np.exp(outputs)
+    return {name: float(metric.function(y, outputs)) for name, metric in metrics.items()}
+
+
+def quantity(name: str) -> str:
+    """Return what an entry of the logs measures, without the name of the set; the name itself where it is not in `METRICS`.
+
+    Examples
+    --------
+    >>> quantity("val_balanced_accuracy"), quantity("test_loss"), quantity("val_regret")
+    ('balanced_accuracy', 'loss', 'val_regret')
+    """
+    known = [one for one in ("loss", *METRICS) if name == one or name.endswith(f"_{one}")]
+    return max(known, key=len, default=name)
+
+
+def improves_upwards(name: str) -> bool:
+    """Return whether an entry of the logs is better when it is larger; what is not known improves downwards."""
+    known = METRICS.get(quantity(name))
+    return bool(known and known.upwards)
+
+
+UPWARDS = tuple(name for name, metric in METRICS.items() if metric.upwards)
+
+
 def metric_names(loss: Loss) -> tuple[str, ...]:
     """Return the names of what `metrics_for` gives."""
-    return METRICS[:1] if loss.classification else METRICS[1:]
+    return DEFAULTS[loss.classification]
 
 
 def metrics_for(loss: Loss, y: Array, outputs: Array) -> dict[str, float]:
     """Return what belongs to the task of a loss: the accuracy, or mean absolute and squared error and R2."""
-    if isinstance(loss, CrossEntropy):
-        return {"accuracy": accuracy(y if y.ndim == 1 else y.argmax(axis=1), outputs)}
-    if loss.classification:
-        return {"accuracy": accuracy(y, outputs)}
-    return {
-        "mean_absolute_error": mean_absolute_error(y, outputs),
-        "mean_squared_error": mean_squared_error(y, outputs),
-        "root_mean_squared_error": mean_squared_error(y, outputs) ** 0.5,
-        "max_error": max_error(y, outputs),
-        "r2": r2(y, outputs),
-    }
+    return values(checked_metrics(None, loss), loss, y, outputs)

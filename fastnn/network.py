@@ -23,6 +23,7 @@ from .exchange import Exchange
 from .initializers import Initializer
 from .layers import BETWEEN, BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
 from .losses import CustomLoss, Loss, loss_for
+from .metrics import checked_metrics, values
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
 from .summary import Summary, describe
@@ -334,6 +335,7 @@ class Sequential(Exchange):
         n_threads: int | None = None,
         sample_weight: Any = None,
         class_weight: Any = None,
+        metrics: Any = None,
     ) -> dict[str, float]:
         """Return the loss and the metrics for some data: accuracy, or mean absolute and squared error and R2.
 
@@ -349,12 +351,23 @@ class Sequential(Exchange):
             At most; None: all that this process may use.
         sample_weight, class_weight : optional
             As for `fit`: of the loss; in the metrics every row counts once.
+        metrics : str, function, Metric, a sequence or a dict of them, optional
+            Names in `fastnn.metrics.METRICS`, or functions (y, outputs) -> float. Left out, what belongs to the task.
+
+        Examples
+        --------
+        >>> net = Sequential([Dense(1)], n_features=1)
+        >>> net.set_weights([([[2.0]], [0.0])])
+        >>> net.evaluate([[1.0], [2.0]], [2.0, 8.0], metrics=["rmse", "quantile_loss"])
+        {'loss': 8.0, 'rmse': 2.8284271247461903, 'quantile_loss': 1.0}
         """
         chosen, threads = self._loss(loss), validation.threads(n_threads)
+        judges = checked_metrics(metrics, chosen)
         X, y = self.check_data(chosen, X, y)
         validation.usable("X", X, *self.scaling, self.dtype)
         weights = training.row_weights(chosen, y, self.n_outputs, sample_weight, class_weight)
-        return training.judge(self, chosen, X, y, threads, weights)
+        value, outputs = self.loss_and_outputs(chosen, X, y, threads, weights)
+        return {"loss": value, **values(judges, chosen, y, outputs)}
 
     def loss_and_gradient(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> tuple[float, Array]:
         """Return the loss of all rows together, and its gradient in the order of `parameters`.

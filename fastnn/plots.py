@@ -12,7 +12,7 @@ import numpy as np
 
 from . import validation
 from .checkpoints import replace
-from .metrics import METRICS
+from .metrics import quantity
 from .training import History
 from .validation import Array
 
@@ -59,10 +59,10 @@ def save_curves(history: History | Mapping[str, Sequence[float]], path: str | os
     if not panels:
         raise ValueError("history must hold at least one finished epoch; got none.")
     figure = figure_class(figsize=(6.4, 3.2 * len(panels)), layout="constrained")
-    for panel, (quantity, curves) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items()):
+    for panel, (measured, curves) in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels.items()):
         for label, curve in curves.items():
             panel.plot(range(1, len(curve) + 1), curve, marker="." if len(curve) < 50 else "", label=label)
-        panel.set_ylabel(quantity.replace("_", " "))
+        panel.set_ylabel(measured.replace("_", " "))
         panel.legend()
         panel.grid(alpha=0.3)
     panel.set_xlabel("epoch")
@@ -73,10 +73,10 @@ def _curves(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Sequen
     """Return the curves by quantity, then by label: the name of the judged set is what stands before that of the quantity."""
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for name, curve in values.items():
-        quantity = next((one for one in ("loss", *METRICS) if name == one or name.endswith(f"_{one}")), name.removeprefix("val_"))
-        judged = name.removesuffix(quantity).removesuffix("_")
+        measured = quantity(name).removeprefix("val_")
+        judged = name.removesuffix(measured).removesuffix("_")
         if len(curve):
-            panels.setdefault(quantity, {})[{"": "training", "val": "validation"}.get(judged, judged)] = curve
+            panels.setdefault(measured, {})[{"": "training", "val": "validation"}.get(judged, judged)] = curve
     return panels
 
 

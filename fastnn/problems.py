@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,14 +77,33 @@ class Problem:
     scale: float = 1.0
 
 
+class Reading(NamedTuple):
+    """How to read a file: see `fastnn.datasets.load_csv`; `format` is "csv" or "npz" where its name does not say so."""
+
+    target: str = "-1"
+    header: bool | None = None
+    ignore: Sequence[str] = ()
+    format: str | None = None
+
+    def is_table(self, path: str) -> bool:
+        """Whether a file is to be read as a table."""
+        return self.format == "csv" or (self.format is None and is_table(path))
+
+    def is_npz(self, path: str) -> bool:
+        """Whether a file is to be read as arrays."""
+        return self.format == "npz" or (self.format is None and path.lower().endswith(".npz"))
+
+
+AS_FOUND = Reading()
+
+
 def load_problem(
     source: str,
     data_dir: str | None = None,
-    target: str = "-1",
-    header: bool | None = None,
-    ignore: Sequence[str] = (),
+    reading: Reading = AS_FOUND,
     task: str | None = None,
     test_split: float = 0.2,
+    test: str | None = None,
 ) -> Problem:
     """Return the problem in a known data set or in a file.
 
@@ -94,12 +113,14 @@ def load_problem(
         A name in `LOADERS`, or the path of an npz or CSV file.
     data_dir : path, optional
         Folder of the downloaded data sets.
-    target, header, ignore
-        How to read a CSV file: see `fastnn.datasets.load_csv`.
+    reading : Reading
+        How to read a file.
     task : {"classification", "regression"}, optional
         Default: see `encode_targets`.
     test_split : float
         Share of the rows to hold out for the test where a file has no test part.
+    test : path, optional
+        A file with the rows to test on.
 
     Returns
     -------
@@ -109,15 +130,23 @@ def load_problem(
         X, y, X_test, y_test = LOADERS[source](data_dir)
         classes = tuple(str(label) for label in range(10))
         return Problem(X, y.astype(np.int64), X_test, y_test.astype(np.int64), classes, None, RECIPES[source], 1 / LARGEST_PIXEL[source])
-    if is_table(source):
-        table = datasets.load_csv(source, target, header, ignore)
-        problem = _problem_of_arrays(source, {"X": table.X, "y": table.y}, task, test_split)
+    if reading.is_table(source):
+        table = datasets.load_csv(source, reading.target, reading.header, reading.ignore)
+        arrays: dict[str, Any] = {"X": table.X, "y": table.y}
+        if test is not None:
+            test_table = datasets.load_csv(test, reading.target, reading.header, columns=table.columns)
+            arrays |= {"X_test": test_table.X, "y_test": test_table.y}
+        problem = _problem_of_arrays(source, arrays, task, test_split)
         problem.columns = table.columns
         return problem
-    if source.lower().endswith(".npz"):
-        return _problem_of_arrays(source, datasets.load_npz(source), task, test_split)
+    if reading.is_npz(source):
+        arrays = datasets.load_npz(source)
+        if test is not None:
+            rows = datasets.load_npz(test)
+            arrays |= {f"{name}_test": rows[name] for name in ("X", "y") if name in rows}
+        return _problem_of_arrays(source, arrays, task, test_split)
     endings = ".npz, .csv, .tsv or .txt (the last three also with .gz)"
-    raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in {endings}; got {source!r}.")
+    raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in {endings}; got {source!r}. Files with other names need --format.")
 
 
 def _problem_of_arrays(source: str, arrays: dict[str, Any], task: str | None, test_split: float) -> Problem:

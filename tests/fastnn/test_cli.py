@@ -60,9 +60,76 @@ def test_train_digits_prints_lines_for_epochs_the_throughput_and_the_accuracy(ca
     lines = out.splitlines()
     assert (status, lines[0]) == (0, "digits: 1,442 training and 355 test rows of 64 features, 10 classes")
     assert [bool(re.search(rf"{epoch}/3 .*loss.* val_accuracy", lines[epoch + 1])) for epoch in (1, 2, 3)] == [True] * 3
-    assert re.fullmatch(r"trained \d+\.\d\d s: [\d,]+ samples/s, [\d.]+ GFLOP/s", lines[-2])
+    assert re.fullmatch(r"trained \d+\.\d\d s: [\d,]+ samples/s, [\d.]+ GFLOP/s", lines[5])
     assert re.fullmatch(r"test accuracy 0\.\d{4}", lines[-1])
     assert float(lines[-1].split()[-1]) > 0.9
+
+
+def test_train_reports_the_classes(capsys, flowers):
+    status, out, err = run(capsys, "train", flowers, "--ignore", "number", "--epochs", 20)
+    *_, matrix, table, accuracy = out.strip().replace("\ntest", "\n\ntest").split("\n\n")[-4:]
+    assert [line.split() for line in matrix.splitlines()[1:]] == [["iris", "8", "0", "0"], ["rose", "0", "8", "0"], ["tulip", "0", "0", "8"]]
+    assert [line.split()[1:] for line in table.splitlines()[1:4]] == [["1.000", "1.000", "1.000", "8"]] * 3
+    assert table.splitlines()[4].split() == ["mean", "1.000", "1.000", "1.000"]
+
+
+def test_train_reports_two_classes_with_one_output(capsys, tmp_path):
+    X = np.linspace(-3, 5, 200).reshape(200, 1)
+    np.savez(tmp_path / "data.npz", X=X, y=X[:, 0] > 1)
+    options = ["--epochs", 3, "--loss", "binary_cross_entropy", "--validation-split", 0.2]
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", *options)
+    assert status == 0
+    assert re.search(r"\nFalse +\d+ +\d+\nTrue +\d+ +\d+\n", out)
+
+
+def test_train_stops_early_and_keeps_the_best_epoch(capsys, flowers):
+    options = ["--ignore", "number", "--validation-split", 0.2, "--patience", 2, "--epochs", 500, "--learning-rate", 0.05]
+    status, out, err = run(capsys, "train", flowers, *options)
+    assert status == 0
+    assert 3 <= out.count("val_loss") < 500
+    status, out, err = run(capsys, "train", flowers, "--patience", 2)
+    assert (status, err) == (1, "fastnn: patience must be left out without rows to judge on; got it without --validation-split.\n")
+
+
+def test_weight_decay_and_initializer_reach_the_network(capsys, flowers, tmp_path):
+    def trained(*options):
+        status, out, err = run(capsys, "train", flowers, "--ignore", "number", *QUICK, "--save", tmp_path / "model", *options)
+        assert (status, err) == (0, "")
+        return fastnn.Sequential.load(tmp_path / "model")
+
+    plain, decayed, other = trained(), trained("--weight-decay", 0.5), trained("--initializer", "glorot_normal")
+    assert np.linalg.norm(decayed.parameters) < np.linalg.norm(plain.parameters)
+    assert not np.array_equal(other.parameters, plain.parameters)
+    status, out, err = run(capsys, "train", flowers, "--initializer", "he")
+    assert (status, out) == (1, "")
+    assert "initializer must be one of" in err
+
+
+def test_test_rows_may_come_from_a_file(capsys, flowers, tmp_path):
+    test, other = tmp_path / "test.csv", tmp_path / "rows.data"
+    names, *lines = flowers.read_text().splitlines()
+    test.write_text("\n".join([names, *lines[:30]]))
+    other.write_text("\n".join([names, *lines[30:]]))
+    options = ["--ignore", "number", "--epochs", 20, "--format", "csv", "--save", tmp_path / "model"]
+    status, out, err = run(capsys, "train", other, "--test", test, *options)
+    assert (status, out.splitlines()[0]) == (0, f"{other}: 90 training and 30 test rows of 2 features, 3 classes")
+    assert out.endswith("test accuracy 1.0000\n")
+    status, out, err = run(capsys, "predict", tmp_path / "model", other, "--format", "csv")
+    assert (status, out.split()) == (0, ["iris", "rose", "tulip"] * 30)
+    status, out, err = run(capsys, "predict", tmp_path / "model", other)
+    assert (status, out, err[-19:]) == (1, "", "Or say --format csv.\n"[-19:])
+    for options, message in ((["--test-split", 0.5], "test_split must be left out for --test"), (["--target", "size"], "target must be a column of")):
+        status, out, err = run(capsys, "train", other, "--test", test, "--format", "csv", *options)
+        assert (status, out) == (1, "")
+        assert message in err
+
+
+def test_test_arrays_may_come_from_a_file(capsys, tmp_path):
+    X = np.linspace(-3, 5, 200).reshape(200, 1)
+    np.savez(tmp_path / "rows.npz", X=X, y=X[:, 0] > 1)
+    np.savez(tmp_path / "test.npz", X=X[::7], y=X[::7, 0] > 1)
+    status, out, err = run(capsys, "train", tmp_path / "rows.npz", "--test", tmp_path / "test.npz", "--epochs", 1)
+    assert (status, out.splitlines()[0]) == (0, f"{tmp_path / 'rows.npz'}: 200 training and 29 test rows of 1 features, 2 classes")
 
 
 def test_train_is_repeatable_and_quiet(capsys):
@@ -208,7 +275,7 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--save", "nowhere/model"], "save must name a file in a folder that exists and can be written; got 'nowhere/model'"),
         (["--plot", "curves.xyz"], "plot must end in one of .*; got 'curves.xyz'"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
-        (["--test", "0.5"], "unrecognized arguments: --test$"),
+        (["--tes", "0.5"], "unrecognized arguments: --tes$"),
         (["--epoch", "1"], "unrecognized arguments: --epoch$"),
         (["--target", "y"], "target must be left out for digits, it is for .csv; got 'y'"),
         (["--test-split", "0.5"], "test_split must be left out for digits, it is for .csv and .npz; got 0.5"),

@@ -1,9 +1,32 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from fastnn import Dense, Sequential
 from fastnn.losses import BinaryCrossEntropy, CrossEntropy, SquaredError
-from fastnn.metrics import accuracy, max_error, mean_absolute_error, mean_squared_error, metric_names, metrics_for, r2
+from fastnn.metrics import (
+    METRICS,
+    Metric,
+    accuracy,
+    balanced_accuracy,
+    checked_metrics,
+    confusion_matrix,
+    f1,
+    improves_upwards,
+    log_loss,
+    max_error,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    metric_names,
+    metrics_for,
+    quantile_loss,
+    r2,
+    roc_auc,
+    top_k_accuracy,
+    values,
+)
 
 rng = np.random.default_rng(0)
 
@@ -128,3 +151,129 @@ def test_names_of_metrics_are_known_before_they_are_calculated():
     y, outputs = np.array([[0.0], [1.0]]), np.array([[0.2], [0.7]])
     for loss in (BinaryCrossEntropy(), SquaredError()):
         assert tuple(metrics_for(loss, y, outputs)) == metric_names(loss)
+
+
+# Every metric against scikit-learn.
+
+N_CLASSES = 4
+LABELS = rng.integers(0, N_CLASSES, 60)
+SCORES = rng.integers(1, 9, (60, N_CLASSES)) / 8  # with ties
+PROBABILITIES = SCORES / SCORES.sum(axis=1, keepdims=True)
+YES, SURE = rng.integers(0, 2, 50), rng.integers(0, 11, 50) / 10
+NUMBERS, PREDICTED = rng.normal(size=(2, 50))
+
+
+def sklearn_value(name):
+    metrics = pytest.importorskip("sklearn.metrics")
+    decided, yes = PROBABILITIES.argmax(axis=1), (SURE >= 0.5).astype(int)
+    return {
+        "accuracy": lambda: (metrics.accuracy_score(LABELS, decided), metrics.accuracy_score(YES, yes)),
+        "balanced_accuracy": lambda: (metrics.balanced_accuracy_score(LABELS, decided), metrics.balanced_accuracy_score(YES, yes)),
+        "f1": lambda: (metrics.f1_score(LABELS, decided, average="macro"), metrics.f1_score(YES, yes)),
+        "f1_macro": lambda: (metrics.f1_score(LABELS, decided, average="macro"), metrics.f1_score(YES, yes, average="macro")),
+        "roc_auc": lambda: (metrics.roc_auc_score(LABELS, PROBABILITIES, multi_class="ovr"), metrics.roc_auc_score(YES, SURE)),
+        "log_loss": lambda: (metrics.log_loss(LABELS, PROBABILITIES), metrics.log_loss(YES, SURE)),
+        "top_2_accuracy": lambda: (metrics.top_k_accuracy_score(LABELS, DISTINCT, k=2), 1.0),
+        "top_3_accuracy": lambda: (metrics.top_k_accuracy_score(LABELS, DISTINCT, k=3), 1.0),
+        "top_5_accuracy": lambda: (1.0, 1.0),
+        "mean_absolute_error": lambda: (metrics.mean_absolute_error(NUMBERS, PREDICTED),) * 2,
+        "mean_squared_error": lambda: (metrics.mean_squared_error(NUMBERS, PREDICTED),) * 2,
+        "root_mean_squared_error": lambda: (metrics.mean_squared_error(NUMBERS, PREDICTED) ** 0.5,) * 2,
+        "mean_absolute_percentage_error": lambda: (metrics.mean_absolute_percentage_error(NUMBERS, PREDICTED),) * 2,
+        "max_error": lambda: (metrics.max_error(NUMBERS, PREDICTED),) * 2,
+        "quantile_loss": lambda: (metrics.mean_pinball_loss(NUMBERS, PREDICTED),) * 2,
+        "r2": lambda: (metrics.r2_score(NUMBERS, PREDICTED),) * 2,
+    }[name]()
+
+
+DISTINCT = PROBABILITIES + np.arange(N_CLASSES)[::-1] * 1e-9  # of equal ones the first is the larger one
+SHORT = {"mae": "mean_absolute_error", "mse": "mean_squared_error", "rmse": "root_mean_squared_error", "mape": "mean_absolute_percentage_error"}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_has_the_value_of_scikit_learn(name):
+    expected = sklearn_value(SHORT.get(name, name))
+    metric = METRICS[name]
+    if metric.classes:
+        actual = metric.function(LABELS, PROBABILITIES), metric.function(YES, SURE)
+        assert metric.function(YES[:, None].astype(float), SURE[:, None]) == actual[1]
+    else:
+        actual = metric.function(NUMBERS, PREDICTED), metric.function(NUMBERS[:, None], PREDICTED[:, None])
+    assert actual == pytest.approx(expected, rel=1e-13)
+
+
+def test_metrics_with_settings_match_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    assert quantile_loss(NUMBERS, PREDICTED, q=0.9) == pytest.approx(metrics.mean_pinball_loss(NUMBERS, PREDICTED, alpha=0.9), rel=1e-13)
+    np.testing.assert_array_equal(confusion_matrix(LABELS, PROBABILITIES), metrics.confusion_matrix(LABELS, PROBABILITIES.argmax(axis=1)))
+    several, sure = np.stack([YES, YES[::-1]], axis=1), np.stack([SURE, SURE**2], axis=1)
+    assert f1(several, sure) == pytest.approx(metrics.f1_score(several, sure >= 0.5, average="macro"), rel=1e-13)
+    assert roc_auc(several, sure) == pytest.approx(metrics.roc_auc_score(several, sure), rel=1e-13)
+    single = PROBABILITIES.astype(np.float32)
+    single[0] = np.eye(N_CLASSES)[LABELS[0] - 1]  # a class with probability 0 is there
+    assert log_loss(LABELS, single) == pytest.approx(metrics.log_loss(LABELS, single), rel=1e-6)
+    assert mean_absolute_percentage_error([0.0, 1.0], [1.0, 1.0]) == metrics.mean_absolute_percentage_error([0.0, 1.0], [1.0, 1.0])
+
+
+def test_a_class_that_is_not_there_does_not_count():
+    labels, outputs = np.array([0, 0, 2]), np.array([[0.8, 0.1, 0.1], [0.6, 0.2, 0.2], [0.5, 0.1, 0.4]])
+    assert balanced_accuracy(labels, outputs) == 0.5
+    assert f1(labels, outputs) == pytest.approx(0.4)  # of class 0 4/5, of class 2 0
+    assert roc_auc(labels, outputs) == 1.0
+    assert np.isnan(roc_auc(np.zeros(3), outputs[:, 0]))
+
+
+def test_metrics_of_rows_with_nan():
+    labels, outputs = np.array([0, 1]), np.array([[np.nan, 0.0], [0.1, 0.9]])
+    assert (balanced_accuracy(labels, outputs), top_k_accuracy(labels, outputs, k=2)) == (0.5, 0.5)
+    assert np.isnan(log_loss(labels, outputs))
+    assert np.isnan(roc_auc(labels, np.array([0.5, np.nan])))
+
+
+@pytest.mark.parametrize("metric", [accuracy, balanced_accuracy, f1, roc_auc, log_loss, top_k_accuracy, confusion_matrix])
+def test_labels_without_an_output_are_refused(metric):
+    with pytest.raises(ValueError, match="^y must hold labels from 0 to 2, one for each output; got 3 in row 1"):
+        metric(np.array([0, 3]), np.full((2, 3), 1 / 3))
+
+
+def regret(y, outputs):
+    return 7.0
+
+
+@pytest.mark.parametrize(
+    ("metrics", "names"),
+    [
+        (None, ["accuracy"]),
+        ("roc_auc", ["roc_auc"]),
+        (["f1", regret], ["f1", "regret"]),
+        ({"mine": regret, "auc": "roc_auc"}, ["mine", "auc"]),
+        ((partial(top_k_accuracy, k=4), Metric(regret, upwards=False)), ["top_k_accuracy", "regret"]),
+    ],
+)
+def test_metrics_are_names_and_functions(metrics, names):
+    checked = checked_metrics(metrics, CrossEntropy())
+    assert list(checked) == names
+    assert list(values(checked, CrossEntropy(), np.array([0, 1]), np.eye(2))) == names
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ("acuracy", "metrics must be one of .*; got 'acuracy'. Did you mean 'accuracy'"),
+        (["accuracy", "accuracy"], "metrics must have different names"),
+        ({"loss": regret}, "metrics must have different names, none of them 'loss'"),
+        ("rmse", "metrics must fit the loss, 'cross_entropy'; got 'rmse', which is for numbers"),
+        ([3], "metrics must be names or functions"),
+        (3, "metrics must be names or functions"),
+    ],
+)
+def test_other_metrics_are_refused(metrics, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        checked_metrics(metrics, CrossEntropy())
+
+
+def test_the_direction_of_a_metric_is_known_by_its_name():
+    upwards = ("accuracy", "test_balanced_accuracy", "val_r2", "a_b_roc_auc", "val_top_3_accuracy")
+    assert [improves_upwards(name) for name in upwards] == [True] * len(upwards)
+    downwards = ("loss", "val_loss", "val_log_loss", "val_rmse", "val_mean_squared_error", "val_regret")
+    assert [improves_upwards(name) for name in downwards] == [False] * len(downwards)
