@@ -327,6 +327,35 @@ class Sequential(Exchange):
             validation.unusable(X, error.row, scale, shift, self.dtype)
         return outputs if logits else self._in_units(outputs)
 
+    def compiled(self) -> kernels.CompiledNetwork:
+        """Return the network for code that Numba compiles: an argument of `@njit` functions, which call its methods.
+
+        `model.predict(x, out)` writes the outputs for a row, or some, to an array; `model.parameters` is this network's flat vector.
+        The object follows the network's parameters: a later fit, or a change of `model.parameters` in place, is seen by both. The
+        layers are those of now. See `kernels.CompiledNetwork`; any number of threads may call one object at once.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from numba import njit
+        >>> from fastnn import Scale
+        >>> net = Sequential([Scale(0.5), Dense(2, "softmax")], n_features=3)
+        >>> @njit
+        ... def largest(model, X):
+        ...     out = np.empty(model.n_outputs)
+        ...     total = 0.0
+        ...     for i in range(len(X)):
+        ...         model.predict(X[i], out)
+        ...         total += out.max()
+        ...     return total
+        >>> X = np.ones((5, 3))
+        >>> bool(np.isclose(largest(net.compiled(), X), 5 * net.predict(X)[0].max()))
+        True
+        """
+        scale, shift = self.scaling
+        mean, std = (None, None) if self._of_targets is None else (np.broadcast_to(part, self.n_outputs) for part in self._of_targets.statistics)
+        return kernels.CompiledNetwork(self.plan, self._parameters, scale=scale, shift=shift, mean=mean, std=std)
+
     def evaluate(
         self,
         X: Any,

@@ -8,6 +8,7 @@ from ._factory import Activation, Loss, Rule, custom_activation, custom_loss, cu
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
 from .batchnorm import BatchNorm
+from .compiled import CompiledNetwork
 from .elementary import *
 from .gather import gather
 from .hardware import cpu_info, fma_peak
@@ -26,6 +27,7 @@ from .training import FullBatch, Trainer, loss_and_gradient
 __all__ = [
     "Activation",
     "BatchNorm",
+    "CompiledNetwork",
     "FullBatch",
     "LayerNorm",
     "Loss",

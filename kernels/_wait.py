@@ -33,6 +33,16 @@ def fetch_add(typingctx: Any, where: Any, value: Any) -> Any:
 
 
 @intrinsic
+def exchange(typingctx: Any, where: Any, value: Any) -> Any:
+    """Write an atomic word and return what it was."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.atomic_rmw("xchg", builder.inttoptr(args[0], I64.as_pointer()), args[1], "acq_rel")
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
 def load(typingctx: Any, where: Any) -> Any:
     """Return an atomic word; what its writer wrote before it is seen after it."""
 

@@ -161,6 +161,7 @@ def emit_step(
 def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int = 1) -> Program:
     """Return the program of a prediction: forward, output; softmax is applied to its output by others."""
     program = Program(plan.dtype, rows, n_threads)
+    program.jump = program.width if rows == 1 else program.jump  # a row alone is a plain vector
     program.mark("forward")
     X = Value(0, plan.widths[0], "X")
     for placed, memory in _layers(plan, parameters, None, logits):
