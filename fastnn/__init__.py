@@ -9,13 +9,14 @@ from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
 from .custom import Activation  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .gradients import check_gradient  # noqa: E402
+from .history import History  # noqa: E402
 from .initializers import Initializer  # noqa: E402
 from .layers import BatchNorm, Dense, Dropout, LayerNorm, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
 from .schedules import Constant, Cosine, Exponential, InverseTime, Linear, OneCycle, Step  # noqa: E402
-from .training import DivergedError, History  # noqa: E402
+from .training import DivergedError  # noqa: E402
 
 __version__ = "0.1.0"
 

@@ -1,13 +1,13 @@
 """Where minibatches come from: one small protocol, and its form for arrays.
 
-The loop asks a source for an epoch in chunks. A chunk is arrays and the rows of them to take, in order; the compiled
-call gathers them. So arrays are never copied as a whole, and a source of another kind (a generator, a file) hands out
-what it has read, with the rows in any order it likes.
+The loop asks a source for one chunk of an epoch after the other. A chunk is arrays and the rows of them to take, in
+order; the compiled call gathers them. So arrays are never copied as a whole, and a source of another kind (a generator, a
+file) hands out what it has read, with the rows in any order it likes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -37,8 +37,12 @@ class Source(Protocol):
     def n_batches(self, epoch: int) -> int:
         """Return the number of minibatches of an epoch."""
 
-    def chunks(self, epoch: int, size: int) -> Iterator[Chunk]:
-        """Yield an epoch in chunks of at most `size` minibatches; only the last minibatch may be short."""
+    def chunk(self, epoch: int, batch: int, size: int) -> Chunk | None:
+        """Return at most `size` minibatches of an epoch, from number `batch` on; None where there are no more.
+
+        Only the last minibatch of an epoch may be short. They are asked for in their order; a fit that goes on in the
+        middle of an epoch asks first for what comes next.
+        """
 
 
 class ArraySource:
@@ -58,6 +62,8 @@ class ArraySource:
         For `shuffle=True`.
     weights : ndarray, optional
         What the loss of each row is multiplied by.
+    epoch : int
+        The first one that will be asked for.
 
     Attributes
     ----------
@@ -67,16 +73,16 @@ class ArraySource:
     Examples
     --------
     >>> source = ArraySource(np.zeros((5, 2)), np.zeros(5), batch_size=2, shuffle=[4, 3, 2, 1, 0], seed=0)
-    >>> [chunk.order.tolist() for chunk in source.chunks(epoch=0, size=2)]
-    [[4, 3, 2, 1], [0]]
+    >>> source.chunk(epoch=0, batch=1, size=2).order
+    array([2, 1, 0])
     """
 
-    def __init__(self, X: Array, y: Array, batch_size: int | None, shuffle: Any, seed: int, weights: NDArray[np.float64] | None = None) -> None:
+    def __init__(self, X: Array, y: Array, batch_size: int | None, shuffle: Any, seed: int, weights: NDArray[np.float64] | None = None, epoch: int = 0) -> None:
         self.X, self.y, self.weights = X, y, weights
         self.full_batch = isinstance(shuffle, (bool, np.bool_)) and (batch_size is None or batch_size >= len(X))
         self._orders = orders(False if self.full_batch else shuffle, len(X), seed)
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
-        largest = max(len(X), len(self.order(0)))
+        largest = max(len(X), len(self.order(epoch)))
         self.batch_size = largest if batch_size is None else min(batch_size, largest)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
@@ -89,11 +95,10 @@ class ArraySource:
         """Return the number of minibatches of an epoch."""
         return -(-len(self.order(epoch)) // self.batch_size)
 
-    def chunks(self, epoch: int, size: int) -> Iterator[Chunk]:
-        """Yield an epoch in chunks of at most `size` minibatches."""
-        order, rows = self.order(epoch), size * self.batch_size
-        for start in range(0, len(order), rows):
-            yield Chunk(self.X, self.y, order[start : start + rows], self.weights)
+    def chunk(self, epoch: int, batch: int, size: int) -> Chunk | None:
+        """Return at most `size` minibatches of an epoch, from number `batch` on; None where there are no more."""
+        rows = self.order(epoch)[batch * self.batch_size : (batch + size) * self.batch_size]
+        return Chunk(self.X, self.y, rows, self.weights) if len(rows) else None
 
 
 def orders(shuffle: Any, n_rows: int, seed: int) -> Callable[[int], NDArray[np.int64]]:
@@ -114,3 +119,27 @@ def permutation(seed: int, epoch: int, n_rows: int) -> NDArray[np.int64]:
     order = np.empty(n_rows, dtype=np.int64)
     kernels.permutation(seed, epoch, order)
     return order
+
+
+def split(y: Array, share: float, name: str) -> tuple[Array, Array]:
+    """Return the rows to train on and those to hold out, always the same ones for the same targets.
+
+    The rows are put in a random order, then sorted by their first target; every so many-th is held out. So both parts
+    hold all classes, or small and large targets, in equal shares.
+
+    Examples
+    --------
+    >>> rows, held_out = split(np.repeat([0, 1], 10), 0.2, "test_split")
+    >>> len(rows), (held_out < 10).tolist()
+    (16, [True, True, False, False])
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f"{name} must be a share from 0 to below 1; got {share:g}.")
+    n_held_out = round(share * len(y))
+    if n_held_out == len(y):
+        raise ValueError(f"{name} must leave rows to train on; got {share:g} of {len(y)} rows.")
+    order = np.arange(len(y), dtype=np.int64)
+    kernels.permutation(0, 0, order)
+    order = order[np.argsort(y.reshape(len(y), -1)[order, 0], kind="stable")]
+    held_out = order[((np.arange(n_held_out) + 0.5) * len(y) / max(1, n_held_out)).astype(np.int64)]
+    return np.setdiff1d(order, held_out), held_out

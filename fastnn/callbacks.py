@@ -1,13 +1,22 @@
-"""Who watches a fit: objects with one or more of four methods, called by the training loop.
+"""Who watches a fit: objects with one or more of these methods, called by the training loop.
 
 - `on_fit_begin(network)`
-- `on_batch_end(step, loss)`; where somebody has it, every minibatch is a call of its own, which is slower
-- `on_epoch_end(epoch, logs)`: epochs count from 1, `logs` is a dict with "loss", "val_loss", ... and "seconds"; return
-  True (a bool, also one of NumPy) or "stop" to end the fit
+- `on_epoch_begin(epoch)`: epochs count from 1
+- `on_rates(step, rates)`: the learning rates of the next steps, the first of which is number `step`, counted from 0; they may
+  be changed in place
+- `on_batch_begin(step)` and `on_batch_end(step, loss)`: where somebody has one, every minibatch is a call of its own, which
+  is slower
+- `on_chunk_end(step)`: `step` steps were taken; after each compiled call, of some 20 ms or one minibatch
+- `on_epoch_trained(epoch)`: all minibatches of an epoch were used, before it is judged on the validation data
+- `on_epoch_end(epoch, logs)`: `logs` is a dict with "loss", "val_loss", ... and "seconds"
 - `on_fit_end()`, whatever ends the fit: Ctrl-C, a loss that is not finite, another callback that raises
 
-A callback with an attribute `every` sees only the epochs that it divides, and the last one. Between them the full batches
-of a small network are many to a compiled call.
+To end the fit, `on_epoch_end`, `on_batch_end` and `on_chunk_end` return True (a bool, also one of NumPy) or "stop"; the latter
+two end it in the middle of an epoch, which then is not judged.
+
+A callback with an attribute `every` sees only the epochs that it divides, and the last one; one with an attribute `every_steps` only
+the minibatches whose number, counted from 1, it divides (`on_batch_begin`: the first after each of them). Between them many
+minibatches, and full batches of a small network, are one compiled call.
 """
 
 from __future__ import annotations
@@ -23,7 +32,9 @@ from . import validation
 from .metrics import UPWARDS
 from .validation import Array
 
-METHODS = ("on_fit_begin", "on_batch_end", "on_epoch_end", "on_fit_end")
+OF_STEPS = ("on_rates", "on_batch_begin", "on_batch_end")
+OF_EPOCHS = ("on_epoch_begin", "on_epoch_trained", "on_epoch_end")
+METHODS = ("on_fit_begin", *OF_STEPS, *OF_EPOCHS, "on_chunk_end", "on_fit_end")
 
 
 class EarlyStopping:
@@ -113,7 +124,7 @@ class StopWhen:
 
 
 class TimeLimit:
-    """Stop after the first epoch that ends later than `seconds` after the fit began.
+    """Stop when `seconds` are over since the fit began, within 0.2 s or one minibatch, also in the middle of an epoch.
 
     Parameters
     ----------
@@ -128,7 +139,7 @@ class TimeLimit:
         """Start the clock."""
         self._start = time.monotonic()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
+    def on_chunk_end(self, step: int) -> bool:
         """Return True when the time is over."""
         return time.monotonic() - self._start > self.seconds
 
@@ -140,6 +151,7 @@ def check_callbacks(callbacks: Any) -> list[Any]:
         if isinstance(one, type) or not any(callable(getattr(one, method, None)) for method in METHODS):
             raise TypeError(f"callbacks must be objects with one of the methods {', '.join(METHODS)}; got {validation.shown(one)}.")
         _every(one)
+        _steps(one)
     return found
 
 
@@ -153,6 +165,11 @@ def check_monitors(callbacks: list[Any], names: list[str]) -> None:
 def _every(callback: Any) -> int:
     """Return how many epochs lie between two that a callback sees."""
     return validation.integer("every of a callback", getattr(callback, "every", 1), 1)
+
+
+def _steps(callback: Any) -> int:
+    """Return how many minibatches lie between two that a callback sees."""
+    return validation.integer("every_steps of a callback", getattr(callback, "every_steps", 1), 1)
 
 
 def begin_fit(callbacks: list[Any], network: Any, begun: list[Any]) -> None:
@@ -169,15 +186,38 @@ def end_fit(begun: list[Any]) -> None:
             ends.callback(call, [one], "on_fit_end")
 
 
-def end_epoch(callbacks: list[Any], epoch: int, last: bool, logs: dict[str, float]) -> bool:
-    """Call `on_epoch_end` of those who want to see this epoch; return whether one of them asks to stop."""
-    return call([one for one in callbacks if last or epoch % _every(one) == 0], "on_epoch_end", epoch, logs)
+def begin_epoch(callbacks: list[Any], epoch: int) -> None:
+    """Call `on_epoch_begin` of those who want to see this epoch, or the end of those that begin here."""
+    call([one for one in callbacks if (epoch - 1) % _every(one) == 0], "on_epoch_begin", epoch)
+
+
+def end_epoch(callbacks: list[Any], method: str, epoch: int, last: bool, *logs: dict[str, float]) -> bool:
+    """Call a method of those who want to see the end of this epoch; return whether one of them asks to stop."""
+    return call([one for one in callbacks if last or epoch % _every(one) == 0], method, epoch, *logs)
+
+
+def begin_batch(callbacks: list[Any], step: int) -> None:
+    """Call `on_batch_begin` of those who want to see the minibatches from this one, counted from 0, on."""
+    call([one for one in callbacks if step % _steps(one) == 0], "on_batch_begin", step)
+
+
+def end_batch(callbacks: list[Any], step: int, loss: float) -> bool:
+    """Call `on_batch_end` of those who want to see this minibatch, counted from 0; return whether one of them asks to stop."""
+    return call([one for one in callbacks if (step + 1) % _steps(one) == 0], "on_batch_end", step, loss)
 
 
 def unseen(callbacks: list[Any], epoch: int) -> int:
     """Return how many epochs after `epoch` go by until somebody wants to see one."""
-    every = [_every(one) for one in callbacks if hasattr(one, "on_epoch_end")]
-    return min((one - epoch % one for one in every), default=1 << 30)
+    return min((_every(one) - epoch % _every(one) for one in callbacks if _has(one, OF_EPOCHS)), default=1 << 30)
+
+
+def unseen_steps(callbacks: list[Any], step: int) -> int:
+    """Return how many minibatches after the first `step` go by until somebody wants to see one."""
+    return min((_steps(one) - step % _steps(one) for one in callbacks if _has(one, OF_STEPS[1:])), default=1 << 30)
+
+
+def _has(callback: Any, methods: tuple[str, ...]) -> bool:
+    return any(hasattr(callback, method) for method in methods)
 
 
 def call(callbacks: list[Any], method: str, *args: Any) -> bool:

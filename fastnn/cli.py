@@ -16,6 +16,7 @@ import numpy as np
 import kernels
 
 from . import __version__, validation
+from .batches import split
 from .callbacks import EarlyStopping
 from .initializers import INITIALIZERS
 from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize
@@ -26,8 +27,8 @@ from .reports import class_report
 from .schedules import Cosine, LearningRate, Linear, OneCycle
 
 if TYPE_CHECKING:
+    from .history import History
     from .problems import Problem
-    from .training import History
     from .validation import Array
 
 SCHEDULES: dict[str, Any] = {"constant": float, "linear": Linear, "cosine": Cosine, "one_cycle": OneCycle}
@@ -220,7 +221,7 @@ def _batch_size(text: str) -> int | str:
 
 def _train(options: argparse.Namespace) -> int:
     """Train, test, and write what was asked for; everything that can be refused is refused before the training."""
-    from .problems import Reading, check_range, load_problem, split
+    from .problems import Reading, check_range, load_problem
 
     _check_files(options)
     _check_source(options)

@@ -20,15 +20,16 @@ from kernels.records import aligned_zeros
 from . import checkpoints, trainers, training, validation
 from .custom import Activation
 from .exchange import Exchange
+from .history import History
 from .initializers import Initializer
 from .layers import BETWEEN, BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
 from .losses import CustomLoss, Loss, loss_for
 from .metrics import checked_metrics, values
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
+from .state import State
 from .summary import Summary, describe
 from .trainers import Stepper
-from .training import History
 from .validation import Array
 
 kernels.on_compile(announce_compilation)
@@ -94,6 +95,7 @@ class Sequential(Exchange):
         self.plan = self._plan()
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
+        self._state: State | None = None
         for layer, placed in self._with_arrays:
             n_in = next(iter(placed.layer.shapes.values()))[0]
             self.plan.set_arrays(self._parameters, placed, layer.start(n_in, self.seed, placed.index, self.dtype))
@@ -105,9 +107,9 @@ class Sequential(Exchange):
         return f"Sequential([{', '.join(map(repr, self.layers))}], n_features={self.n_features}, dtype={self.dtype.name!r}, seed={self.seed})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy consists of: everything but the state of `train_on_batch`."""
+        """Return what a copy consists of: everything but the state of a training."""
         state = {name: value for name, value in self.__dict__.items() if name != "_predictor"}
-        return {**state, "_parameters": self._parameters.copy(), "metadata": dict(self.metadata), "_stepper": None}
+        return {**state, "_parameters": self._parameters.copy(), "metadata": dict(self.metadata), "_stepper": None, "_state": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -255,7 +257,7 @@ class Sequential(Exchange):
         chosen = places[validation.integer("index", index, 0, len(places) - 1)]  # a place: one object may stand for several layers
         layers[chosen] = dataclasses.replace(layers[chosen], trainable=trainable)
         self.layers = tuple(layers)
-        self.plan, self._stepper = self._plan(), None
+        self.plan, self._stepper, self._state = self._plan(), None, None
 
     def _check_variances(self, parameters: Array) -> None:
         """Raise unless every running variance of flat parameters is at least 0."""
@@ -456,6 +458,9 @@ class Sequential(Exchange):
         callbacks: Any = (),
         sample_weight: Any = None,
         class_weight: Any = None,
+        validation_split: float | None = None,
+        time_limit: float | None = None,
+        continue_fit: bool = False,
     ) -> History:
         """Train the network, from the parameters that it has.
 
@@ -489,12 +494,22 @@ class Sequential(Exchange):
             Whether to show a line for each epoch, and a bar on a terminal.
         callbacks : list
             Objects that watch, see `fastnn.callbacks`. With L-BFGS and conjugate gradient, which know no minibatches and no
-            dropout, none with `on_batch_end`.
+            dropout, none that watches them.
         sample_weight : array of shape (n_rows,), optional
             At least 0, not all 0: what the loss of each row is multiplied by. A mean still divides by the number of rows, but
             the reduction "weighted_mean" of a loss by the sum of their weights.
         class_weight : dict of label to weight or "balanced", optional
             The same by class; "balanced" gives every class the same share: n_rows / (n_classes * rows of the class).
+        validation_split : float, optional
+            Hold out this share of the rows, above 0 and below 1, in place of `validation_data`: always the same ones for the
+            same targets, of all classes, or of small and large targets, alike. The rows are copied.
+        time_limit : float, optional
+            Seconds after which the fit ends, within 0.2 s or one minibatch, also in the middle of an epoch.
+        continue_fit : bool
+            Whether to go on where the last fit ended, in the middle of an epoch too: with the moments of its optimizer, its
+            step, schedule and seed, and its history. With the same settings 2 and 2 epochs equal 4 to the bit, where a
+            schedule has an `n_steps` of its own; one that spans the fit spans the first. Loss and optimizer, left out, are
+            those of the last fit.
 
         Returns
         -------
@@ -515,7 +530,23 @@ class Sequential(Exchange):
         try:
             with self._remembering_names(X):
                 return training.fit(
-                    self, X, y, loss, optimizer, epochs, batch_size, validation_data, shuffle, n_threads, verbose, callbacks, sample_weight, class_weight
+                    self,
+                    X,
+                    y,
+                    loss=loss,
+                    optimizer=optimizer,
+                    epochs=epochs,
+                    batch_size=batch_size,
+                    validation_data=validation_data,
+                    validation_split=validation_split,
+                    shuffle=shuffle,
+                    n_threads=n_threads,
+                    verbose=verbose,
+                    watchers=callbacks,
+                    sample_weight=sample_weight,
+                    class_weight=class_weight,
+                    time_limit=time_limit,
+                    continue_fit=continue_fit,
                 )
         except BaseException:
             if self.n_fits == n_fits:  # it did not begin, so it has learned no mean and deviation either
@@ -616,7 +647,7 @@ class Sequential(Exchange):
         """
         size, threads = validation.integer("batch_size", batch_size, 1), validation.threads(n_threads)
         copy: Sequential = pickle.loads(pickle.dumps(self))
-        return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads).program
+        return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads, self.seed).program
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from . import validation
 from .checkpoints import replace
+from .history import History
 from .metrics import quantity
-from .training import History
 from .validation import Array
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-import kernels
-
 from . import datasets, validation
+from .batches import split
 from .tables import is_table
 from .validation import Array
 
@@ -243,28 +242,3 @@ def _are_labels(y: Array) -> bool:
         return False
     n = len(np.unique(y))
     return n <= 2 or n <= min(MOST_CLASSES, len(y) / ROWS_PER_CLASS)
-
-
-def split(y: Array, share: float, name: str) -> tuple[Array, Array]:
-    """Return the rows to train on and those to hold out, always the same ones for the same targets.
-
-    The rows are put in a random order, then sorted by their first target; every so many-th is held out. So both parts
-    hold all classes, or small and large targets, in equal shares.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rows, held_out = split(np.repeat([0, 1], 10), 0.2, "test_split")
-    >>> len(rows), (held_out < 10).tolist()
-    (16, [True, True, False, False])
-    """
-    if not 0 <= share < 1:
-        raise ValueError(f"{name} must be a share from 0 to below 1; got {share:g}.")
-    n_held_out = round(share * len(y))
-    if n_held_out == len(y):
-        raise ValueError(f"{name} must leave rows to train on; got {share:g} of {len(y)} rows.")
-    order = np.arange(len(y), dtype=np.int64)
-    kernels.permutation(0, 0, order)
-    order = order[np.argsort(y.reshape(len(y), -1)[order, 0], kind="stable")]
-    held_out = order[((np.arange(n_held_out) + 0.5) * len(y) / max(1, n_held_out)).astype(np.int64)]
-    return np.setdiff1d(order, held_out), held_out

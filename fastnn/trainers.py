@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from . import validation
 from .layers import BatchNorm, Layer
 from .losses import Loss
 from .optimizers import Optimizer
+from .state import State
 from .validation import Array
 
 
@@ -27,6 +29,7 @@ class Network(Protocol):
     plan: kernels.Plan
     n_fits: int
     _stepper: Stepper | None
+    _state: State | None
 
     @property
     def n_outputs(self) -> int:
@@ -79,7 +82,7 @@ def fit_seed(network: Network) -> int:
     return network.seed + (network.n_fits << 32)
 
 
-def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, full_batch: bool = False) -> kernels.Trainer:
+def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, seed: int, full_batch: bool = False) -> kernels.Trainer:
     """Return what trains the parameters in place, with a gradient, a state and a workspace of its own."""
     _check_trainable(network)
     _check_batch_size(network, batch_size)
@@ -88,7 +91,7 @@ def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optim
         if value is not None:
             validation.survives(name, value, network.dtype)
     return kernels.Trainer(
-        dataclasses.replace(network.plan, seed=fit_seed(network)),
+        dataclasses.replace(network.plan, seed=seed),
         network.parameters,
         batch_size,
         objective(network, loss),
@@ -99,6 +102,32 @@ def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optim
         clip_norm=optimizer.clip_norm,
         clip_value=optimizer.clip_value,
     )
+
+
+def continued(network: Network) -> State:
+    """Return where the last fit of a network ended."""
+    if network._state is None:
+        raise ValueError("continue_fit must be False for a network without a fit before, of single steps and finite numbers; got True.")
+    return network._state
+
+
+def go_on(last: State, trainer: kernels.Trainer, optimizer: Optimizer, batch_size: int) -> State:
+    """Return the state of a fit that goes on where the last one ended; the trainer gets its buffers."""
+    before = last.optimizer
+    if before is None or _of_buffers(optimizer) != _of_buffers(before) or last.buffers.shape != trainer.state.shape:
+        raise ValueError(f"optimizer must be that of the fit to continue, its learning_rate aside, {before}; got {optimizer}.")
+    if last.batch and last.batch_size != batch_size:
+        raise ValueError(f"batch_size must be {last.batch_size} in the middle of an epoch; got {batch_size}.")
+    trainer.state[:] = last.buffers
+    history = copy.deepcopy(last.history)
+    history.interrupted = False
+    changed = {"optimizer": optimizer, "buffers": trainer.state, "batch_size": batch_size, "history": history, "stopped": False}
+    return dataclasses.replace(last, losses=list(last.losses), **changed)
+
+
+def _of_buffers(optimizer: Optimizer) -> Any:
+    """Return the settings that give the buffers of an optimizer their meaning."""
+    return dataclasses.replace(optimizer, learning_rate=0.0)
 
 
 def full_batch(network: Network, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> kernels.FullBatch:
@@ -129,7 +158,7 @@ def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer,
     settings = (loss, optimizer.rule, optimizer.hyper(), clips, n_threads)
     if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
         return old
-    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads), settings)
+    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network)), settings)
     if old is not None and old.settings[:-1] == settings[:-1]:
         new.trainer.state[:], new.step = old.trainer.state, old.step
     network.loss, network._stepper = loss, new

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from array import array
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,13 +17,16 @@ from numpy.typing import NDArray
 import kernels
 
 from . import callbacks, trainers, validation
-from .batches import ArraySource, Chunk, Source
+from .batches import ArraySource, Chunk, Source, split
+from .history import History
+from .interrupts import Interrupts
 from .losses import Loss, loss_for
 from .metrics import metric_names, metrics_for
 from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
 from .schedules import LearningRate, rates, spanning
+from .state import State
 from .trainers import Network
 from .validation import Array
 
@@ -41,89 +43,9 @@ class DivergedError(ValueError):
     history: History | None = None
 
 
-class History:
-    """What a fit was like.
-
-    It is stored in 24 bytes an epoch; the lists are made when they are asked for.
-
-    Attributes
-    ----------
-    history : dict of str to list of float
-        A value for each epoch of "loss" and, with validation data, of "val_loss", "val_accuracy", ...
-    epochs : list of int
-        The epochs that were finished, counted from 1.
-    seconds : list of float
-        How long the training of each took, validation left out.
-    interrupted : bool
-        Whether Ctrl-C ended the fit.
-    message : str
-        Why L-BFGS or conjugate gradient ended, in SciPy's words.
-
-    Examples
-    --------
-    >>> History({"loss": [0.5, 0.25]}, [1, 2], [0.1, 0.1])
-    epoch      loss  seconds
-        1       0.5     0.10
-        2      0.25     0.10
-    """
-
-    def __init__(
-        self,
-        history: Mapping[str, Iterable[float]] | None = None,
-        epochs: Iterable[int] = (),
-        seconds: Iterable[float] = (),
-        interrupted: bool = False,
-        message: str = "",
-    ) -> None:
-        self._values = {name: array("d", values) for name, values in (history or {}).items()}
-        self._epochs, self._seconds = array("q", epochs), array("d", seconds)
-        self.interrupted, self.message = interrupted, message
-
-    @property
-    def history(self) -> dict[str, list[float]]:
-        """The values of every quantity by its name."""
-        return {name: values.tolist() for name, values in self._values.items()}
-
-    @property
-    def epochs(self) -> list[int]:
-        """The epochs that were finished."""
-        return self._epochs.tolist()
-
-    @property
-    def seconds(self) -> list[float]:
-        """How long each epoch took."""
-        return self._seconds.tolist()
-
-    def add(self, losses: Iterable[float], logs: dict[str, float], seconds: float) -> int:
-        """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch."""
-        stored, first = self._values.setdefault("loss", array("d")), len(self._epochs) + 1
-        stored.extend(losses)
-        self._epochs.extend(range(first, len(stored) + 1))
-        self._seconds.extend(array("d", [seconds]) * (len(stored) + 1 - first))
-        for name, value in logs.items():
-            if name != "loss":
-                self._values.setdefault(name, array("d")).append(value)
-        return len(stored)
-
-    def __getitem__(self, name: str) -> list[float]:
-        return self._values[validation.choice("name", name, self._values)].tolist()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, History) and self.__dict__ == other.__dict__
-
-    def __repr__(self) -> str:
-        names = list(self._values)
-        widths = [max(8, len(name)) for name in names]
-        lines = ["  ".join(["epoch", *(name.rjust(width) for name, width in zip(names, widths)), "seconds"])]
-        for i, (epoch, seconds) in enumerate(zip(self._epochs, self._seconds)):
-            cells = [f"{self._values[name][i]:.4g}".rjust(width) for name, width in zip(names, widths)]
-            lines.append("  ".join([f"{epoch:5d}", *cells, f"{seconds:7.2f}"]))
-        return "\n".join(lines + ["interrupted"] * self.interrupted)
-
-
 @dataclass
 class Run:
-    """A fit under way: what every kind of it needs."""
+    """A fit under way: what it works with, and the state that it changes."""
 
     network: Network
     loss: Loss
@@ -132,78 +54,118 @@ class Run:
     watchers: list[Any]
     progress: Progress
     threads: int
-    history: History = field(default_factory=History)
-    n_done: int = 0
+    state: State
+    interrupts: Interrupts
+    pausing: bool = False
 
     def log_names(self) -> list[str]:
         """Return what the logs of an epoch hold."""
         judged = ("loss", *metric_names(self.loss))
         return ["loss", *(f"{name}_{key}" for name in self.held_out for key in judged), "seconds"]
 
-    def end_epoch(self, losses: list[float], seconds: float, every: bool = True) -> bool:
-        """Judge, note and show what the last epochs gave; return whether somebody asks to stop."""
-        logs = {"loss": losses[-1]}
+    def call(self, method: str, *args: Any) -> bool:
+        """Call a method of every callback that has it; return whether one of them asks to stop."""
+        return callbacks.call(self.watchers, method, *args)
+
+    def end_epoch(self, losses: list[float], seconds: float, every: bool = True) -> None:
+        """Judge, note and show what the last epochs gave, and ask whether to stop."""
+        state, logs = self.state, {"loss": losses[-1]}
+        epoch = state.epoch + len(losses)
+        with self.interrupts.held():
+            callbacks.end_epoch(self.watchers, "on_epoch_trained", epoch, epoch == self.epochs)
         for name, data in self.held_out.items():
             logs |= {f"{name}_{key}": value for key, value in judge(self.network, self.loss, *data, self.threads).items()}
-        epoch = self.n_done = self.history.add(losses, logs, seconds)
-        logs["seconds"] = seconds
-        self.progress.end_epoch(epoch, logs, every)
-        return callbacks.end_epoch(self.watchers, epoch, epoch == self.epochs, logs)
+        with self.interrupts.held():
+            state.end_epoch(losses, logs, seconds)
+            logs["seconds"] = seconds
+            self.progress.end_epoch(epoch, logs, every)
+            state.stopped = callbacks.end_epoch(self.watchers, "on_epoch_end", epoch, epoch == self.epochs, logs)
 
 
 @dataclass
 class Steps:
-    """Where a fit of minibatches stands: what its steps need, and how many were taken."""
+    """What the steps of a fit of minibatches need."""
 
     trainer: kernels.Trainer
     source: Source
     learning_rate: LearningRate
     mean_rows: bool
-    step: int = 0
 
 
 def fit(
     network: Network,
     X: Any,
     y: Any,
+    *,
     loss: str | Loss | None,
     optimizer: str | Optimizer | FullBatchOptimizer | None,
     epochs: int,
     batch_size: int | None,
     validation_data: Any,
+    validation_split: float | None,
     shuffle: Any,
     n_threads: int | None,
     verbose: int,
     watchers: Any,
     sample_weight: Any,
     class_weight: Any,
+    time_limit: float | None,
+    continue_fit: bool,
 ) -> History:
     """Train `network`; see `Sequential.fit`. Everything is checked before the first step."""
-    loss, optimizer = loss_for(loss, network.last_activation), optimizer_for(optimizer)
+    last = trainers.continued(network) if validation.flag("continue_fit", continue_fit) else None
+    loss = loss_for(network.loss if last and loss is None else loss, network.last_activation)
+    optimizer = optimizer_for(last.optimizer if last and optimizer is None else optimizer)
     epochs = validation.integer("epochs", epochs, 1)
     batch_size = None if batch_size is None else validation.integer("batch_size", batch_size, 1)
     verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, (bool, np.bool_)) else verbose, 0, 1)
     watchers, threads = callbacks.check_callbacks(watchers), validation.threads(n_threads)
+    watchers += [] if time_limit is None else [callbacks.TimeLimit(validation.positive("time_limit", time_limit))]
+    if validation_split is not None:
+        if validation_data is not None:
+            raise ValueError("validation_split must be left out where validation_data is given; got both.")
+        if not isinstance(shuffle, (bool, np.bool_)):
+            raise ValueError(f"shuffle must be True or False with validation_split, which takes rows away; got {validation.shown(shuffle)}.")
+        X, y, sample_weight, validation_data = split_off(network, loss, X, y, sample_weight, validation_split)
     X, y = network.training_data(loss, X, y, learn=True)
     validation.usable("X", X, *network.scaling, network.dtype)
     weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
-    run = Run(network, loss, epochs, held_out(network, loss, validation_data), watchers, Progress(verbose, epochs, network.flops_per_row), threads)
-    callbacks.check_monitors(watchers, run.log_names())
+    judged = held_out(network, loss, validation_data)
+    progress = Progress(verbose, epochs, network.flops_per_row)
     if isinstance(optimizer, FullBatchOptimizer):
         check_full_batch(network, optimizer, shuffle, watchers)
         function = trainers.full_batch(network, loss, X, y, weights, threads)
+        run = Run(network, loss, epochs, judged, watchers, progress, threads, State(0, 0), Interrupts())
+        callbacks.check_monitors(watchers, run.log_names())
         begin(network, loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
-    source = ArraySource(X, y, batch_size, shuffle, trainers.fit_seed(network), weights)
-    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.full_batch)
-    learning_rate = spanning(optimizer.learning_rate, epochs * source.n_batches(0))
-    begin(network, loss)
-    return _watch(run, lambda: _epochs(run, Steps(trainer, source, learning_rate, loss.reduction != "sum")))
+    seed, epoch = (last.seed, last.epoch) if last else (trainers.fit_seed(network), 0)
+    source = ArraySource(X, y, batch_size, shuffle, seed, weights, epoch)
+    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, seed, source.full_batch)
+    if last:
+        state = trainers.go_on(last, trainer, optimizer, source.batch_size)
+    else:
+        state = State(seed, epochs * source.n_batches(0), optimizer, trainer.state, batch_size=source.batch_size)
+    run = Run(network, loss, epoch + epochs, judged, watchers, progress, threads, state, Interrupts())
+    callbacks.check_monitors(watchers, run.log_names())
+    steps = Steps(trainer, source, spanning(optimizer.learning_rate, state.n_steps), loss.reduction != "sum")
+    begin(network, loss, 0 if last else 1)
+    return _watch(run, lambda: _epochs(run, steps), trainer.settle)
 
 
-def begin(network: Network, loss: Loss) -> None:
+def begin(network: Network, loss: Loss, fits: int = 1) -> None:
     """Note that a fit begins."""
-    network.loss, network.n_fits = loss, network.n_fits + 1
+    network.loss, network.n_fits = loss, network.n_fits + fits
+
+
+def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, share: float) -> tuple[Any, ...]:
+    """Return what to train on, as X, y and sample_weight, and what to judge: copies of the rows of checked data."""
+    X, y = network.check_data(loss, X, y)
+    weights = None if sample_weight is None else validation.row_weights("sample_weight", sample_weight, len(y))
+    rows, others = split(y, validation.number("validation_split", share, 0.0, 1.0), "validation_split")
+    if not len(others):
+        raise ValueError(f"validation_split must hold out at least one row; got {share:g} of {len(y)} rows.")
+    return X[rows], y[rows], None if weights is None else weights[rows], (X[others], y[others])
 
 
 def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any]) -> None:
@@ -212,8 +174,9 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
     if not isinstance(shuffle, (bool, np.bool_)):
         raise ValueError(f"shuffle must be True or False for {name}, which takes all rows together; got {validation.shown(shuffle)}.")
     for one in watchers:
-        if hasattr(one, "on_batch_end"):
-            raise ValueError(f"callbacks must not have on_batch_end for {name}, which has no minibatches; got {validation.shown(one)}.")
+        for method in callbacks.OF_STEPS:
+            if hasattr(one, method):
+                raise ValueError(f"callbacks must not have {method} for {name}, which has no minibatches; got {validation.shown(one)}.")
     if any(network.plan.dropouts):
         warnings.warn(f"{name} minimizes the loss without dropout: the Dropout layers have no effect in this fit.", stacklevel=4)
     if trainers.batch_normalized(network):
@@ -246,98 +209,125 @@ def row_weights(loss: Loss, y: Array, n_outputs: int, sample_weight: Any, class_
     return weights
 
 
-def _watch(run: Run, work: Callable[[], None]) -> History:
+def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lambda: True) -> History:
     """Do the work of a fit until it is done, somebody asks to stop, or Ctrl-C; whatever ends it, those who have begun to watch hear of it."""
     begun: list[Any] = []
+    network, state, history = run.network, run.state, run.state.history
+    network._state, whole = None, True
     try:
-        callbacks.begin_fit(run.watchers, run.network, begun)
-        work()
+        with run.interrupts:
+            callbacks.begin_fit(run.watchers, network, begun)
+            work()
     except KeyboardInterrupt:
-        run.history.interrupted = True
+        history.interrupted, whole = True, settled()
     except DivergedError as error:
-        error.history = run.history
+        error.history, whole = history, False
         raise
     finally:
+        if whole and run.interrupts.whole and state.optimizer:
+            network._state = state
         run.progress.close()
         callbacks.end_fit(begun)
-    return run.history
+    return history
 
 
 def _epochs(run: Run, steps: Steps) -> None:
-    """Train epoch after epoch; full batches that nobody looks at are many to a compiled call."""
-    epoch, watched = 0, any(hasattr(one, "on_batch_end") for one in run.watchers)
-    while epoch < run.epochs:
-        together = 1
-        if steps.source.full_batch and not watched and not run.held_out:
-            together = min(steps.trainer.chunk, run.epochs - epoch, callbacks.unseen(run.watchers, epoch))
-        start = time.perf_counter()
-        run.progress.begin_epoch(epoch + 1, steps.source.n_batches(epoch))
-        losses = _full_batches(run, steps, epoch, together) if together > 1 else [_epoch(run, steps, epoch, watched)]
-        seconds = (time.perf_counter() - start) / together
-        epoch += together
-        settle(steps.trainer, f"the last update of epoch {epoch}")
-        if run.end_epoch(losses, seconds, every=together == 1):
+    """Train epoch after epoch, until a callback asks to stop."""
+    state = run.state
+    while state.epoch < run.epochs and not (state.stopped or run.pausing):
+        run.progress.begin_epoch(state.epoch + 1, steps.source.n_batches(state.epoch))
+        with run.interrupts.held():
+            callbacks.begin_epoch(run.watchers, state.epoch + 1)
+        together = _together(run, steps)
+        if together > 1:
+            _full_batches(run, steps, together)
+        else:
+            _epoch(run, steps)
+
+
+def _together(run: Run, steps: Steps) -> int:
+    """Return how many epochs of a full batch are one compiled call: those that nobody looks at."""
+    state = run.state
+    if not steps.source.full_batch or run.held_out or state.batch:
+        return 1
+    unseen = callbacks.unseen(run.watchers, state.epoch), callbacks.unseen_steps(run.watchers, state.step)
+    return min(steps.trainer.chunk, run.epochs - state.epoch, *unseen)
+
+
+def _full_batches(run: Run, steps: Steps, together: int) -> None:
+    """Train some epochs of a full batch in one compiled call."""
+    start, epoch, chunk = time.perf_counter(), run.state.epoch, steps.source.chunk(run.state.epoch, 0, 1)
+    assert chunk is not None
+    with run.interrupts.held():  # the epochs of a call are noted together
+        losses = _train(run, steps, chunk, together, lambda done: f"epoch {epoch + done + 1}")
+        settle(steps.trainer, f"the last update of epoch {epoch + together}")
+        run.end_epoch(losses.tolist(), (time.perf_counter() - start) / together, every=False)
+
+
+def _epoch(run: Run, steps: Steps) -> None:
+    """Train what is left of an epoch, and judge it unless a callback asks to stop before its end."""
+    start, state, source = time.perf_counter(), run.state, steps.source
+    n_batches = source.n_batches(state.epoch)
+    while True:
+        size = min(steps.trainer.buffered, callbacks.unseen_steps(run.watchers, state.step))
+        chunk = source.chunk(state.epoch, state.batch, size)
+        if chunk is None:
             break
-
-
-def _full_batches(run: Run, steps: Steps, epoch: int, together: int) -> list[float]:
-    """Train some epochs of a full batch in one compiled call; return their losses."""
-    chunk = next(steps.source.chunks(epoch, 1))
-    losses: list[float] = _train(run, steps, chunk, together, lambda done: f"epoch {epoch + done + 1}").tolist()
-    return losses
-
-
-def _epoch(run: Run, steps: Steps, epoch: int, watched: bool) -> float:
-    """Train one epoch; return its loss, the mean or the sum of the minibatches' as the loss is reduced over rows."""
-    losses: list[NDArray[np.float64]] = []
-    before = rows = 0
-    for chunk in steps.source.chunks(epoch, 1 if watched else steps.trainer.buffered):
-        losses.append(_train(run, steps, chunk, 1, lambda done: f"epoch {epoch + 1}, batch {before + done + 1}"))  # noqa: B023  called at once
-        before += len(losses[-1])
-        rows += len(chunk.order)
-        if watched:
-            callbacks.call(run.watchers, "on_batch_end", steps.step - 1, float(losses[-1][-1]))
-    every = np.concatenate(losses)
-    if len(every) == 1:  # its weight, multiplied and divided by, would change the last bit
-        return float(every[0])
-    if not steps.mean_rows:
-        return float(every.sum())
-    sizes = np.full(len(every), steps.source.batch_size)
-    sizes[-1] = rows - steps.source.batch_size * (len(every) - 1)
-    return float((every * sizes).sum() / rows)
+        _train(run, steps, chunk, 1, lambda done: f"epoch {state.epoch + 1}, batch {state.batch + done + 1}")
+        if run.pausing and state.batch != n_batches:
+            return
+    settle(steps.trainer, f"the last update of epoch {state.epoch + 1}")
+    run.end_epoch([state.epoch_loss(steps.mean_rows)], time.perf_counter() - start)
 
 
 def _train(run: Run, steps: Steps, chunk: Chunk, repeats: int, where: Callable[[int], str]) -> NDArray[np.float64]:
     """Take the steps of a chunk in one compiled call; return their losses."""
-    n_steps = -(-len(chunk.order) // steps.source.batch_size) * repeats
-    some = rates(steps.learning_rate, steps.step, n_steps)
-    losses: NDArray[np.float64] = steps.trainer.train(chunk.X, chunk.y, chunk.order, steps.step, some, chunk.weights, repeats)
-    if len(losses) < n_steps or steps.trainer.bad_row >= 0:
-        raise_diverged(steps.trainer, chunk.X, where(len(losses)))
-    steps.step += n_steps
-    run.progress.advance(len(chunk.order) * repeats, n_steps, float(losses[-1]))
+    state, trainer, batch_size = run.state, steps.trainer, steps.source.batch_size
+    sizes = np.full(-(-len(chunk.order) // batch_size), batch_size)
+    sizes[-1] = len(chunk.order) - batch_size * (len(sizes) - 1)
+    n_steps = len(sizes) * repeats
+    some = rates(steps.learning_rate, state.step, n_steps)
+    run.call("on_rates", state.step, some)
+    with run.interrupts.held():
+        callbacks.begin_batch(run.watchers, state.step)
+        losses: NDArray[np.float64] = trainer.train(chunk.X, chunk.y, chunk.order, state.step, some, chunk.weights, repeats)
+        if len(losses) < n_steps or trainer.bad_row >= 0:
+            raise_diverged(trainer, chunk.X, where(len(losses)))
+        state.step += n_steps
+        if repeats == 1:
+            state.add(losses, sizes, steps.mean_rows)
+        run.progress.advance(len(chunk.order) * repeats, n_steps, float(losses[-1]))
+        stop = callbacks.end_batch(run.watchers, state.step - 1, float(losses[-1]))
+    run.pausing = run.call("on_chunk_end", state.step) or stop
     return losses
 
 
 def _minimize(run: Run, function: kernels.FullBatch, optimizer: FullBatchOptimizer, n_rows: int) -> None:
     """Let SciPy minimize the loss of all rows; each of its iterations is an epoch, whose parameters the network gets."""
-    parameters, start = run.network.parameters, time.perf_counter()
+    state, parameters, start = run.state, run.network.parameters, time.perf_counter()
     if not np.isfinite(function(parameters)[0]):
         raise DivergedError("loss must be finite; got NaN or infinity with the first parameters: scale X.")
+
+    def begin_epoch() -> None:
+        run.progress.begin_epoch(state.epoch + 1, 1)
+        callbacks.begin_epoch(run.watchers, state.epoch + 1)
 
     def watch(x: Array, loss: float) -> bool:
         nonlocal start
         if not np.isfinite(loss):
-            raise DivergedError(f"loss must be finite; got NaN or infinity in epoch {run.n_done + 1}. The network keeps the parameters before it.")
+            raise DivergedError(f"loss must be finite; got NaN or infinity in epoch {state.epoch + 1}. The network keeps the parameters before it.")
         parameters[:] = x
         run.progress.advance(n_rows, 1, loss)
-        stop = run.end_epoch([loss], time.perf_counter() - start, every=False)
+        run.end_epoch([loss], time.perf_counter() - start, every=False)
+        state.step += 1
+        stop = run.call("on_chunk_end", state.step) or state.stopped
         start = time.perf_counter()
-        run.progress.begin_epoch(run.n_done + 1, 1)
+        if not stop:
+            begin_epoch()
         return stop
 
-    run.progress.begin_epoch(1, 1)
-    run.history.message = minimize(function, parameters, optimizer, run.epochs, watch)
+    begin_epoch()
+    state.history.message = minimize(function, parameters, optimizer, run.epochs, watch)
 
 
 def settle(trainer: kernels.Trainer, where: str) -> None:

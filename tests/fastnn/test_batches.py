@@ -8,7 +8,10 @@ y = np.arange(7)
 
 
 def rows_of(source, epoch, size=2):
-    return [chunk.order.tolist() for chunk in source.chunks(epoch, size)]
+    """Return the rows of every chunk of an epoch."""
+    chunks = [source.chunk(epoch, batch, size) for batch in range(0, source.n_batches(epoch), size)]
+    assert source.chunk(epoch, source.n_batches(epoch), size) is None
+    return [chunk.order.tolist() for chunk in chunks]
 
 
 def test_rows_come_as_they_lie_without_shuffling():
@@ -58,6 +61,6 @@ def test_a_function_is_asked_once_for_each_epoch():
 
 
 def test_arrays_are_handed_on_without_a_copy():
-    chunk = next(ArraySource(X, y, 2, True, 0).chunks(0, 1))
+    chunk = ArraySource(X, y, 2, True, 0).chunk(0, 0, 1)
     assert chunk.X is X
     assert chunk.y is y

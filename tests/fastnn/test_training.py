@@ -31,7 +31,7 @@ from fastnn import (
     StopWhen,
     TimeLimit,
 )
-from fastnn.training import History
+from fastnn.history import History
 
 rng = np.random.default_rng(4)
 X = rng.normal(size=(50, 4))

@@ -1,0 +1,88 @@
+"""What a fit was like: the values of every epoch, and how it ended."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+
+from . import validation
+
+
+class History:
+    """What a fit was like.
+
+    It is stored in 24 bytes an epoch; the lists are made when they are asked for.
+
+    Attributes
+    ----------
+    history : dict of str to list of float
+        A value for each epoch of "loss" and, with validation data, of "val_loss", "val_accuracy", ...
+    epochs : list of int
+        The epochs that were finished, counted from 1.
+    seconds : list of float
+        How long the training of each took, validation left out.
+    interrupted : bool
+        Whether Ctrl-C ended the fit.
+    message : str
+        Why L-BFGS or conjugate gradient ended, in SciPy's words.
+
+    Examples
+    --------
+    >>> History({"loss": [0.5, 0.25]}, [1, 2], [0.1, 0.1])
+    epoch      loss  seconds
+        1       0.5     0.10
+        2      0.25     0.10
+    """
+
+    def __init__(
+        self,
+        history: Mapping[str, Iterable[float]] | None = None,
+        epochs: Iterable[int] = (),
+        seconds: Iterable[float] = (),
+        interrupted: bool = False,
+        message: str = "",
+    ) -> None:
+        self._values = {name: array("d", values) for name, values in (history or {}).items()}
+        self._epochs, self._seconds = array("q", epochs), array("d", seconds)
+        self.interrupted, self.message = interrupted, message
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The values of every quantity by its name."""
+        return {name: values.tolist() for name, values in self._values.items()}
+
+    @property
+    def epochs(self) -> list[int]:
+        """The epochs that were finished."""
+        return self._epochs.tolist()
+
+    @property
+    def seconds(self) -> list[float]:
+        """How long each epoch took."""
+        return self._seconds.tolist()
+
+    def add(self, losses: Iterable[float], logs: dict[str, float], seconds: float) -> int:
+        """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch."""
+        stored, first = self._values.setdefault("loss", array("d")), len(self._epochs) + 1
+        stored.extend(losses)
+        self._epochs.extend(range(first, len(stored) + 1))
+        self._seconds.extend(array("d", [seconds]) * (len(stored) + 1 - first))
+        for name, value in logs.items():
+            if name != "loss":
+                self._values.setdefault(name, array("d")).append(value)
+        return len(stored)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._values[validation.choice("name", name, self._values)].tolist()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, History) and self.__dict__ == other.__dict__
+
+    def __repr__(self) -> str:
+        names = list(self._values)
+        widths = [max(8, len(name)) for name in names]
+        lines = ["  ".join(["epoch", *(name.rjust(width) for name, width in zip(names, widths)), "seconds"])]
+        for i, (epoch, seconds) in enumerate(zip(self._epochs, self._seconds)):
+            cells = [f"{self._values[name][i]:.4g}".rjust(width) for name, width in zip(names, widths)]
+            lines.append("  ".join([f"{epoch:5d}", *cells, f"{seconds:7.2f}"]))
+        return "\n".join(lines + ["interrupted"] * self.interrupted)

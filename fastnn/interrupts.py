@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM while a fit runs: heard at once, but never in the middle of a step."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+
+class Interrupts:
+    """Raise KeyboardInterrupt for a signal, at the end of the block where it comes within one that is `held`.
+
+    So whoever catches it finds everything that belongs together changed, or nothing. A second signal is not held up any
+    more. Only the main thread hears signals, and Ctrl-C only where it means KeyboardInterrupt.
+
+    Parameters
+    ----------
+    terminate : bool
+        Whether to catch SIGTERM too, unless it is ignored.
+
+    Attributes
+    ----------
+    caught : int
+        The number of the last signal, 0 before there was one.
+    whole : bool
+        Whether no held block was left in its middle.
+    """
+
+    def __init__(self, terminate: bool = False) -> None:
+        self.terminate, self.whole = terminate, True
+        self._handlers: dict[int, Any] = {}
+        self.caught, self._held, self._waiting = 0, False, False
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._hear)
+            if self.terminate and signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
+                self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._hear)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.caught = number
+        if self._held and not self._waiting:
+            self._waiting = True
+        else:
+            self._waiting = False
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let a signal wait until the end of the block, or of the one around it."""
+        if self._held:
+            yield
+            return
+        self._held, self.whole = True, False
+        try:
+            yield
+            self.whole = True
+        finally:
+            self._held = False
+        if self._waiting:
+            self._waiting = False
+            raise KeyboardInterrupt
