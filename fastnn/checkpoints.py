@@ -1,26 +1,17 @@
-"""Networks in files: safetensors with the weights as plain arrays, and the settings as JSON beside them.
-
-A file is written under another name, flushed to the disk and renamed, so there is always a whole one. A SHA-256 over
-settings and weights is in it: a damaged file is refused, with one sentence.
-"""
+"""Networks in files: safetensors with the weights as plain arrays, and the settings as JSON beside them; `files` says how they are written."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import json
 import os
-import shutil
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
-from . import layers, validation
+from . import files, layers, validation
 from .custom import Activation
+from .files import Damaged
 from .losses import LOSSES, CustomLoss, Loss
 from .validation import Array
 
@@ -28,6 +19,7 @@ T = TypeVar("T")
 
 FORMAT = 2  # 2: layers that standardize, factors for each feature
 KINDS = layers.KINDS
+MAX_SAID = 300  # characters of an error, which may show what a file holds
 
 
 def layer_settings(layer: Any) -> dict[str, Any]:
@@ -77,45 +69,14 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[s
     ------
     OSError
         If the file cannot be written; the old one is intact.
+    TypeError, ValueError
+        If the metadata is not what JSON can hold, or so much that it would be refused as hostile when it is read.
     """
-    from safetensors.numpy import save
-
     try:
         text = json.dumps({"format": FORMAT, **settings})
     except (TypeError, ValueError) as error:
         raise TypeError(f"metadata must hold what JSON can; got {validation.shown(settings['metadata'])}: {error}.") from None
-    arrays = {name: np.ascontiguousarray(A) for name, A in arrays.items()}
-    replace(path, save(arrays, metadata={"fastnn": text, "sha256": checksum(text, arrays)}))
-
-
-def replace(path: str | os.PathLike[str], data: bytes) -> None:
-    """Put `data` into the file `path` by a rename, after it has reached the disk."""
-    target = os.path.realpath(os.fspath(path))
-    folder, base = os.path.split(target)
-    name = os.path.join(folder, f".{base}.{uuid.uuid4().hex}.part")
-    try:
-        with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(OSError):  # there may be no file to replace
-            shutil.copymode(target, name)
-        os.replace(name, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: str) -> None:
-    """Let the rename reach the disk, where the system can."""
-    with contextlib.suppress(OSError, AttributeError):
-        entry = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(entry)
-        finally:
-            os.close(entry)
+    files.write(path, text, arrays)
 
 
 def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any]], T], custom: Mapping[str, Any]) -> T:
@@ -128,16 +89,17 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
     ValueError
         If it is damaged, not a network, or of a newer format.
     """
-    with open(path, "rb") as file:
-        data = file.read()
     try:
-        settings, arrays = _parse(data)
+        settings, arrays = files.read(path)
+        _check_format(settings)
         settings["loss"] = read_loss(settings["loss"], custom)
         return build(settings, _with_arrays(read_layers(settings, custom), settings, arrays))
     except _Unknown as error:
         raise ValueError(f"custom must have {error}, which {os.fspath(path)} names; got {list(custom) or None}. Files hold no code.") from None
     except _Newer as error:
         raise ValueError(f"{os.fspath(path)} must be a network of format {FORMAT} or older; got format {error}. Update fastnn.") from None
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
         raise ValueError(f"{os.fspath(path)} must be an intact network saved by fastnn; got a file with {_what(error)}.") from None
 
@@ -150,30 +112,17 @@ class _Unknown(Exception):
     """Says which function of the user's is not given."""
 
 
-class _Damaged(Exception):
-    """Says what is wrong with the content of a file."""
-
-
 def _what(error: Exception) -> str:
-    return str(error) if isinstance(error, _Damaged) else f"unreadable content ({type(error).__name__}: {error})".replace("\n", " ")
+    said = str(error).replace("\n", " ")
+    said = said if len(said) <= MAX_SAID else f"{said[:MAX_SAID]}..."
+    return said if isinstance(error, Damaged) else f"unreadable content ({type(error).__name__}: {said})"
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Take a file apart; whatever is wrong raises."""
-    from safetensors.numpy import load
-
-    arrays = load(data)
-    metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-    if "fastnn" not in metadata:
-        raise _Damaged("no settings of a network")
-    settings = json.loads(metadata["fastnn"])
+def _check_format(settings: dict[str, Any]) -> None:
     if isinstance(settings["format"], int) and settings["format"] > FORMAT:
-        raise _Newer(settings["format"])
+        raise _Newer(validation.shown(settings["format"]))
     if settings["format"] not in range(1, FORMAT + 1):
-        raise _Damaged("an unknown format")
-    if metadata.get("sha256") != checksum(metadata["fastnn"], arrays):
-        raise _Damaged("a wrong checksum")
-    return settings, arrays
+        raise Damaged("an unknown format")
 
 
 def _with_arrays(found: list[Any], settings: dict[str, Any], arrays: dict[str, Array]) -> list[Any]:
@@ -185,9 +134,9 @@ def _with_arrays(found: list[Any], settings: dict[str, Any], arrays: dict[str, A
             shapes |= {prefixes[position] + name: shape for name, shape in layer.shapes(n_in).items()}
         n_in = getattr(layer, "units", n_in)
     if sorted(arrays) != sorted(shapes):
-        raise _Damaged("other arrays than its settings name")
+        raise Damaged("other arrays than its settings name")
     if any(arrays[name].shape != shape or arrays[name].dtype != dtype for name, shape in shapes.items()):
-        raise _Damaged("arrays of other shapes than its settings say")
+        raise Damaged("arrays of other shapes than its settings say")
     for position, prefix in prefixes.items():
         own = tuple(arrays[prefix + name] for name in found[position].shapes(0))
         found[position] = dataclasses.replace(found[position], initializer=own if len(own) > 1 else own[0])
@@ -204,7 +153,7 @@ def read_loss(saved: dict[str, Any], custom: Mapping[str, Any]) -> Loss:
 def _own(name: str, kind: type, custom: Mapping[str, Any]) -> Any:
     """Return a function of the user's by its name."""
     if not isinstance(custom.get(name), kind):
-        raise _Unknown(f"the {kind.__name__} {name!r}")
+        raise _Unknown(f"the {kind.__name__} {validation.shown(name)}")
     return dataclasses.replace(custom[name], name=name)
 
 
@@ -217,13 +166,3 @@ def read_layers(settings: dict[str, Any], custom: Mapping[str, Any]) -> list[Any
             values["activation"] = dataclasses.replace(_own(own["custom"], Activation, custom), parameters=own["parameters"])
         found.append(KINDS[saved["kind"]](**values))
     return found
-
-
-def checksum(settings: str, arrays: dict[str, Array]) -> str:
-    """Return the SHA-256 of the settings and of name, dtype, shape and content of every array."""
-    digest = hashlib.sha256(settings.encode())
-    for name in sorted(arrays):
-        A = np.ascontiguousarray(arrays[name])
-        digest.update(f"\n{name} {A.dtype.str} {A.shape}\n".encode())
-        digest.update(A.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

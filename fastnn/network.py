@@ -735,8 +735,10 @@ class Sequential(Exchange):
     @classmethod
     def _from_settings(cls, settings: dict[str, Any], layers: list[Layer]) -> Sequential:
         network = cls(layers, settings["n_features"], settings["dtype"], settings["seed"])
-        network.n_fits, network.metadata = settings["n_fits"], settings["metadata"]
+        network.n_fits, network.metadata = validation.integer("n_fits", settings["n_fits"], 0), settings["metadata"]
         names = settings.get("feature_names")  # files had none at first
+        if names is not None and (not isinstance(names, list) or len(names) != network.n_features):
+            raise ValueError(f"feature_names must have a name for each of {network.n_features} features.")
         network.feature_names = None if names is None else tuple(map(str, names))
         network.loss = loss_for(settings["loss"], network.last_activation)
         return network

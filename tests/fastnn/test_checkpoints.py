@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
 
-from fastnn import SGD, CrossEntropy, Dense, DivergedError, Dropout, Huber, Scale, Sequential, checkpoints
+from fastnn import SGD, CrossEntropy, Dense, DivergedError, Dropout, Huber, Scale, Sequential, files
 from tests.numerics import assert_same_bits
 
 rng = np.random.default_rng(5)
@@ -134,7 +134,7 @@ def rewritten(path, change, arrays=None):
     settings = json.loads(metadata["fastnn"])
     change(settings)
     text, arrays = json.dumps(settings), load_file(path) if arrays is None else arrays
-    return save(arrays, metadata={"fastnn": text, "sha256": checkpoints.checksum(text, arrays)})
+    return save(arrays, metadata={"fastnn": text, "sha256": files.checksum(text, arrays)})
 
 
 @pytest.mark.parametrize(
@@ -185,6 +185,24 @@ def test_a_file_of_format_1_loads():
     assert net.loss == Huber(0.5)
     actual, expected = net.predict(np.array(net.metadata["X"], np.uint8)), np.array(net.metadata["outputs"], np.float32)
     assert_same_bits(actual, expected)
+
+
+def test_a_file_of_format_2_loads():
+    path = Path(__file__).parents[1] / "fixtures" / "format_2.safetensors"
+    assert b'\\"format\\": 2' in path.read_bytes()[:2000]
+    net = Sequential.load(path)
+    assert [type(layer).__name__ for layer in net.layers] == ["Standardize", "Dense", "Dropout", "Dense", "LayerNorm", "Dense", "Standardize"]
+    assert (net.loss, net.feature_names) == (Huber(0.5), tuple("abcdé"))
+    assert_same_bits(net.predict(np.array(net.metadata["X"], np.uint8)), np.array(net.metadata["outputs"]))
+
+
+def test_weights_of_a_file_for_a_network_of_another_shape_are_refused_by_name(saved):
+    _, path = saved
+    weights, other = Sequential.load(path).weights, Sequential([Dense(6), Dense(4)], n_features=4)
+    before = other.parameters.copy()
+    with pytest.raises(ValueError, match=r"^weights\[1\]\[0\] must have shape \(6, 4\); got \(6, 3\)\.$"):
+        other.set_weights(weights)
+    assert_same_bits(other.parameters, before)
 
 
 def test_weights_that_are_not_finite_are_refused(saved):

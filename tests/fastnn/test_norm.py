@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import kernels
-from fastnn import SGD, Dense, Dropout, LayerNorm, Scale, Sequential, SquaredError, Standardize, check_gradient, checkpoints
+from fastnn import SGD, Dense, Dropout, LayerNorm, Scale, Sequential, SquaredError, Standardize, check_gradient, files
 from tests.fixtures import make_torch_norm
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
@@ -52,7 +52,7 @@ def test_a_file_whose_arrays_are_others_is_refused(tmp_path):
     arrays["norm.0.gain"] = arrays["norm.0.gain"][:-1].copy()
     words = json.loads(text[8 : 8 + int.from_bytes(text[:8], "little")])["__metadata__"]["fastnn"]
     assert json.loads(words)["format"] == 2
-    save_file(arrays, path, {"fastnn": words, "sha256": checkpoints.checksum(words, arrays)})
+    save_file(arrays, path, {"fastnn": words, "sha256": files.checksum(words, arrays)})
     with pytest.raises(ValueError, match="arrays of other shapes than its settings say"):
         Sequential.load(path)
 
