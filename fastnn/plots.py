@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import validation
-from .checkpoints import replace
+from .files import replace
 from .history import History
 from .metrics import quantity
 from .validation import Array
