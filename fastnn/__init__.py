@@ -5,7 +5,8 @@ from .compatibility import check_kernels
 check_kernels()
 
 from . import losses, optimizers  # noqa: E402
-from .callbacks import EarlyStopping, StopWhen, TimeLimit  # noqa: E402
+from .averages import EMA, SWA  # noqa: E402
+from .callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceOnPlateau, StopWhen, TimeLimit  # noqa: E402
 from .custom import Activation  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .gradients import check_gradient  # noqa: E402
@@ -15,14 +16,18 @@ from .layers import BatchNorm, Dense, Dropout, LayerNorm, Scale, Standardize  # 
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
+from .rate_finder import LearningRateFinder  # noqa: E402
 from .schedules import Constant, Cosine, Exponential, InverseTime, Linear, OneCycle, Step  # noqa: E402
 from .training import DivergedError  # noqa: E402
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EMA",
+    "SWA",
     "Activation",
     "BatchNorm",
+    "CSVLogger",
     "Constant",
     "Cosine",
     "Dense",
@@ -34,8 +39,11 @@ __all__ = [
     "Initializer",
     "InverseTime",
     "LayerNorm",
+    "LearningRateFinder",
     "Linear",
+    "ModelCheckpoint",
     "OneCycle",
+    "ReduceOnPlateau",
     "Scale",
     "Sequential",
     "Standardize",

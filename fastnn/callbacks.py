@@ -17,40 +17,42 @@ two end it in the middle of an epoch, which then is not judged.
 A callback with an attribute `every` sees only the epochs that it divides, and the last one; one with an attribute `every_steps` only
 the minibatches whose number, counted from 1, it divides (`on_batch_begin`: the first after each of them). Between them many
 minibatches, and full batches of a small network, are one compiled call.
+
+What a callback has to remember for a fit that goes on in another process (`fit(..., resume=True)`) it returns from
+`state_dict()`, as a dict of arrays and of what JSON can hold, and takes back in `load_state_dict(state)`, which is called after
+`on_fit_begin`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import math
+import os
 import time
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import validation
-from .metrics import UPWARDS
+from .metrics import improves_upwards
 from .validation import Array
 
-OF_STEPS = ("on_rates", "on_batch_begin", "on_batch_end")
-OF_EPOCHS = ("on_epoch_begin", "on_epoch_trained", "on_epoch_end")
-METHODS = ("on_fit_begin", *OF_STEPS, *OF_EPOCHS, "on_chunk_end", "on_fit_end")
 
-
-class EarlyStopping:
-    """Stop when a quantity has not improved for some epochs, and go back to the parameters of the best one.
+class Monitor:
+    """Know whether a quantity of the logs has improved: what those have that wait for it.
 
     Parameters
     ----------
     monitor : str
-        A key of `logs`, such as "val_loss", or "test_accuracy" of `validation_data={"test": ...}`. Accuracy and R2 improve
-        upwards, everything else downwards.
-    patience : int
-        The number of epochs without improvement that end the fit, at least 1.
+        A key of `logs`, such as "val_loss", or "test_accuracy" of `validation_data={"test": ...}`.
+    mode : {"auto", "min", "max"}
+        Whether it improves downwards or upwards; "auto": upwards for the metrics of `fastnn.metrics` that do, else downwards.
     min_delta : float
         How much better counts as an improvement.
-    restore_best : bool
-        Whether the network gets the parameters of the best epoch when the fit ends, by whatever reason.
 
     Attributes
     ----------
@@ -60,25 +62,64 @@ class EarlyStopping:
         Its epoch, counted from 1.
     """
 
-    def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True) -> None:
-        self.monitor, self.restore_best = monitor, validation.flag("restore_best", restore_best)
-        self.patience = validation.integer("patience", patience, 1)
+    def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0) -> None:
+        self.monitor, self.mode = monitor, validation.choice("mode", mode, ("auto", "min", "max"))
         self.min_delta = validation.number("min_delta", min_delta, 0.0)
         self.best, self.best_epoch = math.nan, 0
 
     def on_fit_begin(self, network: Any) -> None:
         """Forget the fit before."""
         self._network = network
-        self._parameters: Array = np.empty(0)
         self.best, self.best_epoch = math.nan, 0
+
+    def improves(self, epoch: int, logs: dict[str, float]) -> bool:
+        """Return whether this epoch is better than those before, and remember it if it is."""
+        value = logs[validation.choice("monitor", self.monitor, logs)]
+        if self.best_epoch == 0:
+            better = not math.isnan(value)
+        elif self.mode == "max" or (self.mode == "auto" and improves_upwards(self.monitor)):
+            better = value > self.best + self.min_delta
+        else:
+            better = value < self.best - self.min_delta
+        if better:
+            self.best, self.best_epoch = value, epoch
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a fit that is resumed must know."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+
+class EarlyStopping(Monitor):
+    """Stop when a quantity has not improved for some epochs, and go back to the parameters of the best one.
+
+    Parameters
+    ----------
+    monitor, min_delta, mode
+        See `Monitor`.
+    patience : int
+        The number of epochs without improvement that end the fit, at least 1.
+    restore_best : bool
+        Whether the network gets the parameters of the best epoch when the fit ends, by whatever reason.
+    """
+
+    def __init__(self, monitor: str = "val_loss", patience: int = 5, min_delta: float = 0.0, restore_best: bool = True, mode: str = "auto") -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.restore_best, self.patience = validation.flag("restore_best", restore_best), validation.integer("patience", patience, 1)
+
+    def on_fit_begin(self, network: Any) -> None:
+        """Forget the fit before."""
+        super().on_fit_begin(network)
+        self._parameters: Array = np.empty(0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> bool:
         """Return True when the patience is over."""
-        value = logs[validation.choice("monitor", self.monitor, logs)]
-        if self._improves(value):
-            self.best, self.best_epoch = value, epoch
-            if self.restore_best:
-                self._parameters = self._network.parameters.copy()
+        if self.improves(epoch, logs) and self.restore_best:
+            self._parameters = self._network.parameters.copy()
         return epoch - self.best_epoch >= self.patience
 
     def on_fit_end(self) -> None:
@@ -86,11 +127,180 @@ class EarlyStopping:
         if self.restore_best and self.best_epoch:
             self._network.parameters = self._parameters
 
-    def _improves(self, value: float) -> bool:
-        if self.best_epoch == 0:
-            return not math.isnan(value)
-        upwards = self.monitor.rsplit("_", 1)[-1] in UPWARDS  # behind the name of any set
-        return value > self.best + self.min_delta if upwards else value < self.best - self.min_delta
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a fit that is resumed must know."""
+        return {**super().state_dict(), "parameters": self._parameters}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        super().load_state_dict(state)
+        self._parameters = state["parameters"]
+
+
+class ReduceOnPlateau(Monitor):
+    """Multiply the learning rate by `factor` whenever a quantity has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor, min_delta, mode
+        See `Monitor`.
+    factor : float
+        Above 0, below 1.
+    patience : int
+        The number of epochs without improvement that lower the rate, at least 1.
+    cooldown : int
+        How many epochs after that do not count.
+    min_rate : float
+        Below which no rate is brought.
+
+    Attributes
+    ----------
+    scale : float
+        What the learning rates of the optimizer are multiplied by now.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        cooldown: int = 0,
+        min_rate: float = 0.0,
+        mode: str = "auto",
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.factor = validation.number("factor", validation.positive("factor", factor), 0.0, 1.0)
+        self.patience, self.cooldown = validation.integer("patience", patience, 1), validation.integer("cooldown", cooldown, 0)
+        self.min_rate = validation.number("min_rate", min_rate, 0.0)
+        self.scale = 1.0
+
+    def on_fit_begin(self, network: Any) -> None:
+        """Forget the fit before."""
+        super().on_fit_begin(network)
+        self.scale, self._since = 1.0, 0
+
+    def on_rates(self, step: int, rates: Array) -> None:
+        """Lower the rates."""
+        if self.scale < 1.0:
+            rates[:] = np.maximum(rates * self.scale, np.minimum(rates, self.min_rate))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Lower the rates from now on when the patience is over."""
+        if self.improves(epoch, logs):
+            self._since = max(self._since, epoch)
+        elif epoch - self._since >= self.patience:
+            self.scale, self._since = self.scale * self.factor, epoch + self.cooldown
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a fit that is resumed must know."""
+        return {**super().state_dict(), "scale": self.scale, "since": self._since}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.scale, self._since = state["scale"], state["since"]
+
+
+class ModelCheckpoint(Monitor):
+    """Save the network, as `Sequential.save` does, after every epoch that is better than those before.
+
+    What a fit needs to go on is more, see `fit(..., checkpoint=...)`.
+
+    Parameters
+    ----------
+    path : path
+        It may hold fields: "net-{epoch:03d}-{val_loss:.4f}.safetensors".
+    monitor : str, optional
+        See `Monitor`; None: save after every epoch.
+    min_delta, mode
+        See `Monitor`.
+    every : int
+        Only epochs that it divides, and the last one, count.
+
+    Warns
+    -----
+    UserWarning
+        Once, if a file cannot be written: the fit goes on.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], monitor: str | None = "val_loss", mode: str = "auto", min_delta: float = 0.0, every: int = 1) -> None:
+        super().__init__(monitor or "loss", mode, min_delta)
+        self.path, self.always, self.every = os.fspath(path), monitor is None, every
+        self._writing = Writing()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Save the network."""
+        if self.improves(epoch, logs) or self.always:
+            try:
+                path = self.path.format(epoch=epoch, **logs)
+            except (LookupError, ValueError) as error:
+                names = ", ".join(map(repr, ("epoch", *logs)))
+                raise ValueError(f"path must be a file name with fields among {names}; got {self.path!r}: {error}.") from None
+            with self._writing(path):
+                self._network.save(path)
+
+
+class CSVLogger:
+    """Write a line of `logs` into a CSV file after every epoch, names in the first one.
+
+    Parameters
+    ----------
+    path : path
+        Written anew by a fit; by one that is resumed continued.
+    every : int
+        Only epochs that it divides, and the last one, are written.
+
+    Warns
+    -----
+    UserWarning
+        Once, if the file cannot be written: the fit goes on.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
+        self.path, self.every = os.fspath(path), every
+        self._size, self._writing = 0, Writing()
+
+    def on_fit_begin(self, network: Any) -> None:
+        """Begin anew."""
+        self._size = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Write a line."""
+        rows = [("epoch", *logs)] * (self._size == 0) + [(epoch, *(repr(float(value)) for value in logs.values()))]
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        with self._writing(self.path), open(self.path, "r+b" if self._size else "wb") as file:
+            file.truncate(self._size)  # what a run wrote after the checkpoint from which this one goes on
+            file.seek(0, os.SEEK_END)
+            file.write(text.getvalue().encode())
+            file.flush()
+            self._size = file.tell()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a fit that is resumed must know."""
+        return {"size": self._size}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+        self._size = state["size"]
+
+
+class Writing:
+    """Let a fit go on where a file cannot be written, with one warning."""
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    @contextlib.contextmanager
+    def __call__(self, path: str) -> Iterator[None]:
+        """Write in the block."""
+        try:
+            yield
+        except OSError as error:
+            if not self.warned:
+                warnings.warn(f"{path} cannot be written ({error.strerror or error}): the training goes on without it.", stacklevel=2)
+            self.warned = True
 
 
 class StopWhen:
@@ -142,85 +352,3 @@ class TimeLimit:
     def on_chunk_end(self, step: int) -> bool:
         """Return True when the time is over."""
         return time.monotonic() - self._start > self.seconds
-
-
-def check_callbacks(callbacks: Any) -> list[Any]:
-    """Return the callbacks as a list if each has a method that the loop calls."""
-    found = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    for one in found:
-        if isinstance(one, type) or not any(callable(getattr(one, method, None)) for method in METHODS):
-            raise TypeError(f"callbacks must be objects with one of the methods {', '.join(METHODS)}; got {validation.shown(one)}.")
-        _every(one)
-        _steps(one)
-    return found
-
-
-def check_monitors(callbacks: list[Any], names: list[str]) -> None:
-    """Raise where one of the callbacks here waits for a quantity that the logs of a fit, with these names, will not have."""
-    for one in callbacks:
-        if isinstance(one, (EarlyStopping, StopWhen)):
-            validation.choice("monitor", one.monitor, names)
-
-
-def _every(callback: Any) -> int:
-    """Return how many epochs lie between two that a callback sees."""
-    return validation.integer("every of a callback", getattr(callback, "every", 1), 1)
-
-
-def _steps(callback: Any) -> int:
-    """Return how many minibatches lie between two that a callback sees."""
-    return validation.integer("every_steps of a callback", getattr(callback, "every_steps", 1), 1)
-
-
-def begin_fit(callbacks: list[Any], network: Any, begun: list[Any]) -> None:
-    """Call `on_fit_begin` of every callback, and put into `begun` those that have begun."""
-    for one in callbacks:
-        call([one], "on_fit_begin", network)
-        begun.append(one)
-
-
-def end_fit(begun: list[Any]) -> None:
-    """Call `on_fit_end` of every callback in turn, also where one of them raises."""
-    with contextlib.ExitStack() as ends:
-        for one in reversed(begun):  # the stack goes from its top
-            ends.callback(call, [one], "on_fit_end")
-
-
-def begin_epoch(callbacks: list[Any], epoch: int) -> None:
-    """Call `on_epoch_begin` of those who want to see this epoch, or the end of those that begin here."""
-    call([one for one in callbacks if (epoch - 1) % _every(one) == 0], "on_epoch_begin", epoch)
-
-
-def end_epoch(callbacks: list[Any], method: str, epoch: int, last: bool, *logs: dict[str, float]) -> bool:
-    """Call a method of those who want to see the end of this epoch; return whether one of them asks to stop."""
-    return call([one for one in callbacks if last or epoch % _every(one) == 0], method, epoch, *logs)
-
-
-def begin_batch(callbacks: list[Any], step: int) -> None:
-    """Call `on_batch_begin` of those who want to see the minibatches from this one, counted from 0, on."""
-    call([one for one in callbacks if step % _steps(one) == 0], "on_batch_begin", step)
-
-
-def end_batch(callbacks: list[Any], step: int, loss: float) -> bool:
-    """Call `on_batch_end` of those who want to see this minibatch, counted from 0; return whether one of them asks to stop."""
-    return call([one for one in callbacks if (step + 1) % _steps(one) == 0], "on_batch_end", step, loss)
-
-
-def unseen(callbacks: list[Any], epoch: int) -> int:
-    """Return how many epochs after `epoch` go by until somebody wants to see one."""
-    return min((_every(one) - epoch % _every(one) for one in callbacks if _has(one, OF_EPOCHS)), default=1 << 30)
-
-
-def unseen_steps(callbacks: list[Any], step: int) -> int:
-    """Return how many minibatches after the first `step` go by until somebody wants to see one."""
-    return min((_steps(one) - step % _steps(one) for one in callbacks if _has(one, OF_STEPS[1:])), default=1 << 30)
-
-
-def _has(callback: Any, methods: tuple[str, ...]) -> bool:
-    return any(hasattr(callback, method) for method in methods)
-
-
-def call(callbacks: list[Any], method: str, *args: Any) -> bool:
-    """Call a method of every callback that has it; return whether one of them asks to stop."""
-    answers = [getattr(one, method)(*args) for one in callbacks if hasattr(one, method)]
-    return any(bool(answer) if isinstance(answer, (bool, np.bool_)) else isinstance(answer, str) and answer == "stop" for answer in answers)

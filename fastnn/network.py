@@ -303,8 +303,8 @@ class Sequential(Exchange):
 
     # What it does.
 
-    def predict(self, X: Any, logits: bool = False, n_threads: int | None = None) -> Array:
-        """Return the outputs of the last layer.
+    def predict(self, X: Any, logits: bool = False, n_threads: int | None = None, layer: int | None = None) -> Array:
+        """Return the outputs of the last layer, or of one before it.
 
         Parameters
         ----------
@@ -314,6 +314,9 @@ class Sequential(Exchange):
             Whether to leave out the last activation.
         n_threads : int, optional
             At most; None: all that this process may use.
+        layer : int, optional
+            The position in `layers` of the one whose outputs are wanted, a Dense layer or one behind it; negative ones count
+            from the end.
 
         Returns
         -------
@@ -321,6 +324,8 @@ class Sequential(Exchange):
             In the network's dtype; where targets are standardized, float64 in their own units (`logits` leaves that out too).
         """
         X = validation.matrix("X", X, self.n_features, self.feature_names, look=False)
+        if layer is not None:
+            return self._until(layer).predict(X, logits, n_threads)
         threads, (scale, shift) = validation.threads(n_threads), self.scaling
         try:
             outputs = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
@@ -357,6 +362,18 @@ class Sequential(Exchange):
         scale, shift = self.scaling
         mean, std = (None, None) if self._of_targets is None else (np.broadcast_to(part, self.n_outputs) for part in self._of_targets.statistics)
         return kernels.CompiledNetwork(self.plan, self._parameters, scale=scale, shift=shift, mean=mean, std=std)
+
+    def _until(self, layer: int) -> Sequential:
+        """Return the network that ends with a layer; it shares the parameters."""
+        n_layers = len(self.layers)
+        layers = self.layers[: validation.integer("layer", layer, -n_layers, n_layers - 1) % n_layers + 1]
+        while layers and isinstance(layers[-1], Dropout):  # which predictions do without
+            layers = layers[:-1]
+        if not any(isinstance(one, Dense) for one in layers):
+            raise ValueError(f"layer must be the position of a Dense layer or of one behind it; got {layer}, {self.layers[layer]}.")
+        part = Sequential(layers, self.n_features, self.dtype, self.seed)
+        part._parameters = self._parameters[: part.plan.parameters_size]
+        return part
 
     def evaluate(
         self,

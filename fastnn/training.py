@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 import kernels
 
-from . import callbacks, trainers, validation
+from . import trainers, validation, watching
 from .batches import ArraySource, Chunk, Source, split
+from .callbacks import TimeLimit
 from .history import History
 from .interrupts import Interrupts
 from .losses import Loss, loss_for
@@ -65,21 +66,21 @@ class Run:
 
     def call(self, method: str, *args: Any) -> bool:
         """Call a method of every callback that has it; return whether one of them asks to stop."""
-        return callbacks.call(self.watchers, method, *args)
+        return watching.call(self.watchers, method, *args)
 
     def end_epoch(self, losses: list[float], seconds: float, every: bool = True) -> None:
         """Judge, note and show what the last epochs gave, and ask whether to stop."""
         state, logs = self.state, {"loss": losses[-1]}
         epoch = state.epoch + len(losses)
         with self.interrupts.held():
-            callbacks.end_epoch(self.watchers, "on_epoch_trained", epoch, epoch == self.epochs)
+            watching.end_epoch(self.watchers, "on_epoch_trained", epoch, epoch == self.epochs)
         for name, data in self.held_out.items():
             logs |= {f"{name}_{key}": value for key, value in judge(self.network, self.loss, *data, self.threads).items()}
         with self.interrupts.held():
             state.end_epoch(losses, logs, seconds)
             logs["seconds"] = seconds
             self.progress.end_epoch(epoch, logs, every)
-            state.stopped = callbacks.end_epoch(self.watchers, "on_epoch_end", epoch, epoch == self.epochs, logs)
+            state.stopped = watching.end_epoch(self.watchers, "on_epoch_end", epoch, epoch == self.epochs, logs)
 
 
 @dataclass
@@ -119,8 +120,8 @@ def fit(
     epochs = validation.integer("epochs", epochs, 1)
     batch_size = None if batch_size is None else validation.integer("batch_size", batch_size, 1)
     verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, (bool, np.bool_)) else verbose, 0, 1)
-    watchers, threads = callbacks.check_callbacks(watchers), validation.threads(n_threads)
-    watchers += [] if time_limit is None else [callbacks.TimeLimit(validation.positive("time_limit", time_limit))]
+    watchers, threads = watching.check_callbacks(watchers), validation.threads(n_threads)
+    watchers += [] if time_limit is None else [TimeLimit(validation.positive("time_limit", time_limit))]
     if validation_split is not None:
         if validation_data is not None:
             raise ValueError("validation_split must be left out where validation_data is given; got both.")
@@ -136,7 +137,7 @@ def fit(
         check_full_batch(network, optimizer, shuffle, watchers)
         function = trainers.full_batch(network, loss, X, y, weights, threads)
         run = Run(network, loss, epochs, judged, watchers, progress, threads, State(0, 0), Interrupts())
-        callbacks.check_monitors(watchers, run.log_names())
+        watching.check_monitors(watchers, run.log_names())
         begin(network, loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
     seed, epoch = (last.seed, last.epoch) if last else (trainers.fit_seed(network), 0)
@@ -147,7 +148,7 @@ def fit(
     else:
         state = State(seed, epochs * source.n_batches(0), optimizer, trainer.state, batch_size=source.batch_size)
     run = Run(network, loss, epoch + epochs, judged, watchers, progress, threads, state, Interrupts())
-    callbacks.check_monitors(watchers, run.log_names())
+    watching.check_monitors(watchers, run.log_names())
     steps = Steps(trainer, source, spanning(optimizer.learning_rate, state.n_steps), loss.reduction != "sum")
     begin(network, loss, 0 if last else 1)
     return _watch(run, lambda: _epochs(run, steps), trainer.settle)
@@ -174,7 +175,7 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
     if not isinstance(shuffle, (bool, np.bool_)):
         raise ValueError(f"shuffle must be True or False for {name}, which takes all rows together; got {validation.shown(shuffle)}.")
     for one in watchers:
-        for method in callbacks.OF_STEPS:
+        for method in watching.OF_STEPS:
             if hasattr(one, method):
                 raise ValueError(f"callbacks must not have {method} for {name}, which has no minibatches; got {validation.shown(one)}.")
     if any(network.plan.dropouts):
@@ -216,7 +217,7 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
     network._state, whole = None, True
     try:
         with run.interrupts:
-            callbacks.begin_fit(run.watchers, network, begun)
+            watching.begin_fit(run.watchers, network, begun)
             work()
     except KeyboardInterrupt:
         history.interrupted, whole = True, settled()
@@ -227,7 +228,7 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
         if whole and run.interrupts.whole and state.optimizer:
             network._state = state
         run.progress.close()
-        callbacks.end_fit(begun)
+        watching.end_fit(begun)
     return history
 
 
@@ -237,7 +238,7 @@ def _epochs(run: Run, steps: Steps) -> None:
     while state.epoch < run.epochs and not (state.stopped or run.pausing):
         run.progress.begin_epoch(state.epoch + 1, steps.source.n_batches(state.epoch))
         with run.interrupts.held():
-            callbacks.begin_epoch(run.watchers, state.epoch + 1)
+            watching.begin_epoch(run.watchers, state.epoch + 1)
         together = _together(run, steps)
         if together > 1:
             _full_batches(run, steps, together)
@@ -250,7 +251,7 @@ def _together(run: Run, steps: Steps) -> int:
     state = run.state
     if not steps.source.full_batch or run.held_out or state.batch:
         return 1
-    unseen = callbacks.unseen(run.watchers, state.epoch), callbacks.unseen_steps(run.watchers, state.step)
+    unseen = watching.unseen(run.watchers, state.epoch), watching.unseen_steps(run.watchers, state.step)
     return min(steps.trainer.chunk, run.epochs - state.epoch, *unseen)
 
 
@@ -269,7 +270,7 @@ def _epoch(run: Run, steps: Steps) -> None:
     start, state, source = time.perf_counter(), run.state, steps.source
     n_batches = source.n_batches(state.epoch)
     while True:
-        size = min(steps.trainer.buffered, callbacks.unseen_steps(run.watchers, state.step))
+        size = min(steps.trainer.buffered, watching.unseen_steps(run.watchers, state.step))
         chunk = source.chunk(state.epoch, state.batch, size)
         if chunk is None:
             break
@@ -289,7 +290,7 @@ def _train(run: Run, steps: Steps, chunk: Chunk, repeats: int, where: Callable[[
     some = rates(steps.learning_rate, state.step, n_steps)
     run.call("on_rates", state.step, some)
     with run.interrupts.held():
-        callbacks.begin_batch(run.watchers, state.step)
+        watching.begin_batch(run.watchers, state.step)
         losses: NDArray[np.float64] = trainer.train(chunk.X, chunk.y, chunk.order, state.step, some, chunk.weights, repeats)
         if len(losses) < n_steps or trainer.bad_row >= 0:
             raise_diverged(trainer, chunk.X, where(len(losses)))
@@ -297,7 +298,7 @@ def _train(run: Run, steps: Steps, chunk: Chunk, repeats: int, where: Callable[[
         if repeats == 1:
             state.add(losses, sizes, steps.mean_rows)
         run.progress.advance(len(chunk.order) * repeats, n_steps, float(losses[-1]))
-        stop = callbacks.end_batch(run.watchers, state.step - 1, float(losses[-1]))
+        stop = watching.end_batch(run.watchers, state.step - 1, float(losses[-1]))
     run.pausing = run.call("on_chunk_end", state.step) or stop
     return losses
 
@@ -310,7 +311,7 @@ def _minimize(run: Run, function: kernels.FullBatch, optimizer: FullBatchOptimiz
 
     def begin_epoch() -> None:
         run.progress.begin_epoch(state.epoch + 1, 1)
-        callbacks.begin_epoch(run.watchers, state.epoch + 1)
+        watching.begin_epoch(run.watchers, state.epoch + 1)
 
     def watch(x: Array, loss: float) -> bool:
         nonlocal start

@@ -3,7 +3,21 @@ import time
 import numpy as np
 import pytest
 
-from fastnn import LBFGS, SGD, Adam, Dense, Sequential, TimeLimit
+from fastnn import (
+    EMA,
+    LBFGS,
+    SGD,
+    SWA,
+    Adam,
+    CSVLogger,
+    Dense,
+    EarlyStopping,
+    LearningRateFinder,
+    ModelCheckpoint,
+    ReduceOnPlateau,
+    Sequential,
+    TimeLimit,
+)
 
 X = np.random.default_rng(4).normal(size=(50, 4))
 LABELS = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
@@ -164,3 +178,178 @@ def test_refused_settings(settings, message):
     with pytest.raises((TypeError, ValueError), match=f"^{message}$"):
         net.fit(X, LABELS, verbose=0, **settings)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+# What improves.
+
+
+def looked_at(callback, values, name="val_loss"):
+    """Return what a callback answers to the values of some epochs."""
+    callback.on_fit_begin(network())
+    return [callback.on_epoch_end(epoch, {name: value}) for epoch, value in enumerate(values, 1)]
+
+
+@pytest.mark.parametrize(("mode", "best", "epoch"), [("auto", 1.0, 2), ("min", 1.0, 2), ("max", 3.0, 3)])
+def test_the_direction_may_be_given(mode, best, epoch):
+    stopping = EarlyStopping("val_regret", patience=2, mode=mode)
+    looked_at(stopping, [2.0, 1.0, 3.0, np.nan], "val_regret")
+    assert (stopping.best, stopping.best_epoch) == (best, epoch)
+    with pytest.raises(ValueError, match=r"^mode must be one of 'auto', 'min', 'max'; got 'up'\.$"):
+        EarlyStopping(mode="up")
+
+
+def test_reduce_on_plateau_lowers_the_rate():
+    reduce, scales = ReduceOnPlateau(factor=0.5, patience=2, cooldown=1, min_rate=0.02), []
+    reduce.on_fit_begin(None)
+    for epoch, value in enumerate([3, 2, 2, 2, 2, 2, 2, 1, 1, 1], 1):
+        reduce.on_epoch_end(epoch, {"val_loss": value})
+        scales.append(reduce.scale)
+    assert scales == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
+    rates = np.array([1.0, 0.1, 0.01])
+    reduce.on_rates(0, rates)
+    np.testing.assert_array_equal(rates, [0.125, 0.02, 0.01])
+
+
+def test_reduce_on_plateau_is_that_of_a_schedule():
+    one, other = network(), network()
+    one.fit(X, LABELS, optimizer=SGD(0.1), epochs=4, batch_size=50, verbose=0, callbacks=ReduceOnPlateau("loss", 0.5, patience=1, mode="max"))
+    other.fit(X, LABELS, optimizer=SGD(lambda step: 0.1 * 0.5 ** max(0, step - 1)), epochs=4, batch_size=50, verbose=0)
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+# Averages.
+
+
+class Steps:
+    """Copies the parameters after every minibatch and every epoch."""
+
+    def __init__(self):
+        self.batches, self.epochs = [], []
+
+    def on_fit_begin(self, network):
+        self.network = network
+
+    def on_batch_end(self, step, loss):
+        self.batches.append(self.network.parameters.copy())
+
+    def on_epoch_trained(self, epoch):
+        self.epochs.append(self.batches[-1])
+
+
+@pytest.mark.parametrize("every_steps", [1, 3])
+def test_ema_is_the_average_with_shrinking_weights(every_steps):
+    plain, averaged, steps = network(), network(), Steps()
+    plain.fit(X, LABELS, epochs=3, batch_size=16, verbose=0, callbacks=steps)
+    history = averaged.fit(X, LABELS, epochs=3, batch_size=16, validation_data=(X, LABELS), verbose=0, callbacks=EMA(0.9, every_steps))
+    seen = steps.batches[every_steps - 1 :: every_steps]
+    expected = seen[0]
+    for parameters in seen[1:]:
+        expected = 0.9 * expected + 0.1 * parameters
+    np.testing.assert_allclose(averaged.parameters, expected, rtol=1e-12, atol=1e-14)
+    assert history["val_loss"][-1] == averaged.evaluate(X, LABELS)["loss"]
+
+
+def test_ema_is_that_of_pytorch():
+    torch = pytest.importorskip("torch")
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    model, net, steps = torch.nn.Linear(4, 3, dtype=torch.float64), Sequential([Dense(3, "softmax")], 4, "float64"), Steps()
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.7))
+    twin = Sequential([Dense(3, "softmax")], 4, "float64")
+    net.fit(X, LABELS, epochs=2, verbose=0, callbacks=EMA(0.7))
+    twin.fit(X, LABELS, epochs=2, verbose=0, callbacks=steps)
+    for parameters in steps.batches:
+        twin.parameters = parameters
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor(twin.weights[0][0].T.copy()))
+        theirs.update_parameters(model)
+    np.testing.assert_allclose(net.weights[0][0].T, theirs.module.weight.detach().numpy(), rtol=1e-13)
+
+
+def test_swa_is_the_mean_of_epochs():
+    plain, averaged, steps = network(), network(), Steps()
+    plain.fit(X, LABELS, epochs=7, batch_size=16, verbose=0, callbacks=steps)
+    averaged.fit(X, LABELS, epochs=7, batch_size=16, verbose=0, callbacks=SWA(start=3, every=2))
+    np.testing.assert_allclose(averaged.parameters, np.mean([steps.epochs[i - 1] for i in (4, 6)], axis=0), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("average", [EMA(0.5), SWA()])
+def test_the_best_epoch_is_that_of_the_average(average):
+    net, stopping = network(), EarlyStopping(patience=3)
+    settings = {"epochs": 60, "batch_size": 16, "optimizer": Adam(0.3), "validation_data": (X[:9], LABELS[::-1][:9]), "verbose": 0}
+    history = net.fit(X, LABELS, callbacks=[stopping, average], **settings)
+    assert len(history.epochs) == stopping.best_epoch + 3
+    assert net.evaluate(X[:9], LABELS[::-1][:9])["loss"] == min(history["val_loss"])
+
+
+def test_ema_ends_in_the_middle_of_an_epoch():
+    class Stop:
+        def on_batch_end(self, step, loss):
+            return step == 5
+
+    plain, averaged, steps = network(), network(), Steps()
+    plain.fit(X, LABELS, epochs=3, batch_size=16, verbose=0, callbacks=[steps, Stop()])
+    averaged.fit(X, LABELS, epochs=3, batch_size=16, verbose=0, callbacks=[Stop(), EMA(0.0)])
+    np.testing.assert_array_equal(averaged.parameters, steps.batches[5])
+
+
+# Files.
+
+
+def test_csv_logger_writes_what_the_history_has(tmp_path):
+    path = tmp_path / "log.csv"
+    for epochs in (5, 3):
+        history = network().fit(X, LABELS, epochs=epochs, validation_data=(X, LABELS), verbose=0, callbacks=CSVLogger(path))
+    lines = path.read_text().splitlines()
+    assert lines[0] == "epoch,loss,val_loss,val_accuracy,seconds"
+    rows = [[float(cell) for cell in line.split(",")] for line in lines[1:]]
+    assert [row[0] for row in rows] == [1, 2, 3]
+    for column, name in enumerate(("loss", "val_loss", "val_accuracy"), 1):
+        assert [row[column] for row in rows] == history[name]
+
+
+def test_model_checkpoint_saves_the_best(tmp_path):
+    net = network()
+    path = tmp_path / "net-{epoch:02d}-{val_loss:.3f}.safetensors"
+    data = X[:9], LABELS[:9]
+    history = net.fit(X, LABELS, optimizer=Adam(0.5), epochs=30, validation_data=data, verbose=0, callbacks=ModelCheckpoint(path))
+    losses = history["val_loss"]
+    better = [i for i, loss in enumerate(losses, 1) if loss < min(losses[: i - 1], default=np.inf)]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / f"net-{i:02d}-{losses[i - 1]:.3f}.safetensors" for i in better]
+    assert 1 < len(better) < 30
+    best = Sequential.load(tmp_path / f"net-{better[-1]:02d}-{min(losses):.3f}.safetensors")
+    assert best.evaluate(*data)["loss"] == min(losses)
+
+
+def test_model_checkpoint_after_every_epoch(tmp_path):
+    network().fit(X, LABELS, epochs=7, verbose=0, callbacks=ModelCheckpoint(f"{tmp_path}/{{epoch}}", monitor=None, every=3))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "6", "7"]
+    with pytest.raises(ValueError, match=r"^path must be a file name with fields among 'epoch', 'loss', 'seconds'; got '\{val_loss\}': 'val_loss'\.$"):
+        network().fit(X, LABELS, verbose=0, callbacks=ModelCheckpoint("{val_loss}", monitor=None))
+
+
+@pytest.mark.parametrize("make", [CSVLogger, lambda path: ModelCheckpoint(path, monitor=None)])
+def test_a_fit_goes_on_where_a_file_cannot_be_written(make, tmp_path):
+    with pytest.warns(UserWarning, match="cannot be written .*: the training goes on without it") as seen:
+        assert len(network().fit(X, LABELS, epochs=3, verbose=0, callbacks=make(tmp_path / "no" / "file")).epochs) == 3
+    assert len(seen) == 1
+
+
+# The learning rate finder.
+
+
+def test_learning_rate_finder_tries_rates_and_leaves_the_network():
+    finder, net = LearningRateFinder(1e-4, 1e3, n_steps=60), network()
+    before = net.parameters.copy()
+    assert finder.run(net, X, LABELS, optimizer="sgd", batch_size=16) is finder
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.n_fits == 0
+    np.testing.assert_allclose(finder.rates[:3], 1e-4 * 10 ** (7 * np.arange(3) / 59), rtol=1e-12)
+    assert 1e-3 < finder.suggestion < 10 and len(finder.rates) == len(finder.losses) <= 60
+    net.fit(X, LABELS, optimizer="sgd", epochs=90, verbose=0, callbacks=finder)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_learning_rate_finder_survives_a_loss_that_is_not_finite():
+    finder = LearningRateFinder(1e-2, 1e38, n_steps=4).run(Sequential([Dense(1)], 4), X, X[:, 0], optimizer="sgd", batch_size=None)
+    assert 0 < len(finder.rates) < 4 and np.isnan(finder.suggestion)

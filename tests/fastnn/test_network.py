@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fastnn import Adam, Dense, Dropout, Scale, Sequential
+from fastnn import Adam, Dense, Dropout, LayerNorm, Scale, Sequential
 
 rng = np.random.default_rng(2)
 X = rng.normal(size=(37, 5))
@@ -403,3 +403,22 @@ def test_names_of_pandas_are_those_of_its_columns():
     with pytest.raises(ValueError, match=r"got 'y' instead of 'age' in column 0\. Use X\["):
         net.predict(frame[NAMES[::-1]])
     np.testing.assert_array_equal(net.predict(frame[NAMES[::-1]][list(net.feature_names)]), net.predict(frame.to_numpy()))
+
+
+def test_outputs_of_a_hidden_layer():
+    X = np.random.default_rng(0).normal(size=(20, 3)) * 10
+    layers = [Scale(0.1), Dense(5, "tanh"), LayerNorm(), Dropout(0.5), Dense(2, "softmax")]
+    net = Sequential(layers, n_features=3, dtype="float64", seed=3)
+    W, b = net.weights[0]
+    hidden = np.tanh(0.1 * X @ W + b)
+    np.testing.assert_allclose(net.predict(X, layer=1), hidden, rtol=1e-13)
+    centered = hidden - hidden.mean(axis=1, keepdims=True)
+    normalized = centered / np.sqrt((centered**2).mean(axis=1, keepdims=True) + 1e-5)
+    for layer in (2, 3, -2):
+        np.testing.assert_allclose(net.predict(X, layer=layer), normalized, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(net.predict(X, layer=-1), net.predict(X))
+    np.testing.assert_allclose(net.predict(X, layer=1, logits=True), 0.1 * X @ W + b, rtol=1e-13)
+    with pytest.raises(ValueError, match=r"^layer must be the position of a Dense layer or of one behind it; got 0, Scale\(.*\)\.$"):
+        net.predict(X, layer=0)
+    with pytest.raises(ValueError, match=r"^layer must be an integer from -5 to 4; got 5\.$"):
+        net.predict(X, layer=5)

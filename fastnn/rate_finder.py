@@ -1,0 +1,93 @@
+"""How large a learning rate may be: a fit whose rate grows until the loss does."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+from typing import Any
+
+import numpy as np
+
+from . import validation
+from .training import DivergedError
+from .validation import Array
+
+
+class LearningRateFinder:
+    """Let the learning rate grow from `low` to `high`, by the same factor at every minibatch, and watch the loss.
+
+    It ends when the smoothed loss is four times the least one, or at `high`. As a callback of a fit it gives the network its
+    parameters back at the end; `run` works on a copy.
+
+    Parameters
+    ----------
+    low, high : float
+        The first and the last rate.
+    n_steps : int
+        How many minibatches, at least 4.
+    smoothing : float
+        How much of the running mean of the loss stays, from 0, below 1.
+
+    Attributes
+    ----------
+    rates, losses : list of float
+        The rate of every minibatch, and the smoothed loss before its update.
+    suggestion : float
+        The rate where the loss falls most steeply over the logarithm of the rate; NaN before there are four.
+
+    References
+    ----------
+    Smith, Cyclical learning rates for training neural networks, WACV 2017.
+
+    Examples
+    --------
+    >>> from fastnn import Dense, Sequential
+    >>> X = np.linspace(-1, 1, 64).reshape(32, 2)
+    >>> finder = LearningRateFinder().run(Sequential([Dense(1)], n_features=2), X, X.sum(axis=1), optimizer="sgd")
+    >>> finder.low < finder.suggestion < finder.high
+    True
+    """
+
+    def __init__(self, low: float = 1e-6, high: float = 10.0, n_steps: int = 100, smoothing: float = 0.9) -> None:
+        self.low, self.high = validation.positive("low", low), validation.number("high", high, low)
+        self.n_steps = validation.integer("n_steps", n_steps, 4)
+        self.smoothing = validation.number("smoothing", smoothing, 0.0, 1.0)
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+
+    def run(self, network: Any, X: Any, y: Any, **settings: Any) -> LearningRateFinder:
+        """Fit a copy of the network, with the settings of `fit`, and return the finder."""
+        with contextlib.suppress(DivergedError):  # what came before says enough
+            copy.deepcopy(network).fit(X, y, **{"verbose": 0, **settings, "epochs": self.n_steps, "callbacks": self})
+        return self
+
+    @property
+    def suggestion(self) -> float:
+        """The rate where the loss falls most steeply."""
+        if len(self.losses) < 4:
+            return math.nan
+        return self.rates[int(np.argmin(np.gradient(self.losses, np.log(self.rates))))]
+
+    def on_fit_begin(self, network: Any) -> None:
+        """Forget the fit before."""
+        self._network, self._parameters = network, network.parameters.copy()
+        self.rates, self.losses, self._mean = [], [], 0.0
+
+    def on_rates(self, step: int, rates: Array) -> None:
+        """Set the rates."""
+        rates[:] = [self._rate(step + i) for i in range(len(rates))]
+
+    def _rate(self, step: int) -> float:
+        return float(self.low * (self.high / self.low) ** (step / (self.n_steps - 1)))
+
+    def on_batch_end(self, step: int, loss: float) -> bool:
+        """Return True when the loss has grown, or all rates were tried."""
+        self._mean = self.smoothing * self._mean + (1.0 - self.smoothing) * loss
+        self.rates.append(self._rate(step))
+        self.losses.append(self._mean / (1.0 - self.smoothing ** (step + 1)))
+        return step + 1 == self.n_steps or self.losses[-1] > 4.0 * min(self.losses)
+
+    def on_fit_end(self) -> None:
+        """Give the network its parameters back."""
+        self._network.parameters = self._parameters
