@@ -7,6 +7,7 @@ file) hands out what it has read, with the rows in any order it likes.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -29,7 +30,11 @@ class Chunk(NamedTuple):
 
 
 class Source(Protocol):
-    """What the training loop needs of a source of minibatches."""
+    """What the training loop needs of a source of minibatches.
+
+    One that can go on in another process has two methods more: `state_dict()`, which returns a dict for JSON, and
+    `load_state_dict(state)`, called before the first chunk.
+    """
 
     batch_size: int
     full_batch: bool  # whether every minibatch is the same rows in the same order
@@ -78,8 +83,9 @@ class ArraySource:
     """
 
     def __init__(self, X: Array, y: Array, batch_size: int | None, shuffle: Any, seed: int, weights: NDArray[np.float64] | None = None, epoch: int = 0) -> None:
-        self.X, self.y, self.weights = X, y, weights
+        self.X, self.y, self.weights, self.seed = X, y, weights, seed
         self.full_batch = isinstance(shuffle, (bool, np.bool_)) and (batch_size is None or batch_size >= len(X))
+        self._asks = callable(shuffle)
         self._orders = orders(False if self.full_batch else shuffle, len(X), seed)
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
         largest = max(len(X), len(self.order(epoch)))
@@ -99,6 +105,17 @@ class ArraySource:
         """Return at most `size` minibatches of an epoch, from number `batch` on; None where there are no more."""
         rows = self.order(epoch)[batch * self.batch_size : (batch + size) * self.batch_size]
         return Chunk(self.X, self.y, rows, self.weights) if len(rows) else None
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch whose order was asked for last, and a checksum of it where it came from a function."""
+        return {"epoch": self._epoch, "order": zlib.crc32(self._order.data)} if self._asks else {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Ask for the orders of the epochs before, since a function may have a memory; raise where the last one is another."""
+        for epoch in range(state.get("epoch", -1) + 1):
+            self.order(epoch)
+        if state != self.state_dict():
+            raise ValueError(f"shuffle must give the rows that it gave before; got others in epoch {self._epoch + 1}.")
 
 
 def orders(shuffle: Any, n_rows: int, seed: int) -> Callable[[int], NDArray[np.int64]]:

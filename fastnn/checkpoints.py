@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 FORMAT = 2  # 2: layers that standardize, factors for each feature
 KINDS = layers.KINDS
+OF_FIT = "fit."  # how the names of the arrays begin that a checkpoint of a fit has beside those of a network
 MAX_SAID = 300  # characters of an error, which may show what a file holds
 
 
@@ -51,6 +52,11 @@ def named(found: Sequence[Any], weights: Iterable[tuple[Array | None, ...]]) -> 
     for (position, prefix), some in zip(_prefixes(found), weights):
         arrays |= {prefix + name: A for name, A in zip(found[position].shapes(0), some) if A is not None}
     return arrays
+
+
+def listed(found: Sequence[Any], arrays: Mapping[str, Array]) -> list[tuple[Array | None, ...]]:
+    """Return the weights of the layers from arrays that are named as `named` names them."""
+    return [tuple(arrays.get(prefix + name) for name in found[position].shapes(0)) for position, prefix in _prefixes(found)]
 
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[str, Array]) -> None:
@@ -127,6 +133,7 @@ def _check_format(settings: dict[str, Any]) -> None:
 
 def _with_arrays(found: list[Any], settings: dict[str, Any], arrays: dict[str, Array]) -> list[Any]:
     """Return the layers with their arrays, if they are the ones that the settings name."""
+    arrays = {name: A for name, A in arrays.items() if not name.startswith(OF_FIT)}
     n_in, dtype, prefixes = settings["n_features"], validation.real_dtype(settings["dtype"]), dict(_prefixes(found))
     shapes: dict[str, tuple[int, ...]] = {}
     for position, layer in enumerate(found):

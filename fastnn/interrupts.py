@@ -70,3 +70,8 @@ class Interrupts:
         if self._waiting:
             self._waiting = False
             raise KeyboardInterrupt
+
+    def pass_on(self) -> None:
+        """Give a SIGTERM that came to whom it would have come: by default it ends the process."""
+        if self.caught == signal.SIGTERM:
+            signal.raise_signal(signal.SIGTERM)

@@ -478,6 +478,10 @@ class Sequential(Exchange):
         validation_split: float | None = None,
         time_limit: float | None = None,
         continue_fit: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: float = 1,
+        checkpoint_keep: int = 2,
+        resume: bool = False,
     ) -> History:
         """Train the network, from the parameters that it has.
 
@@ -527,6 +531,18 @@ class Sequential(Exchange):
             step, schedule and seed, and its history. With the same settings 2 and 2 epochs equal 4 to the bit, where a
             schedule has an `n_steps` of its own; one that spans the fit spans the first. Loss and optimizer, left out, are
             those of the last fit.
+        checkpoint : path, optional
+            A folder for checkpoints: files that hold all that the rest of the fit depends on, which `load` reads as networks
+            too. SIGTERM and Ctrl-C write one before they end the fit. One that cannot be written is a warning.
+        checkpoint_every : float
+            How many epochs lie between two; 0.1: ten an epoch.
+        checkpoint_keep : int
+            How many are kept. Beside them `best.safetensors` is the best of those at the end of an epoch, by the loss of the
+            first validation set, or else that of the training.
+        resume : bool
+            Whether to go on from the newest checkpoint in the folder, if there is one: with the same data and settings, on
+            any number of threads, the fit ends with the bits of one that was not interrupted. What is another is refused;
+            `epochs` may be more.
 
         Returns
         -------
@@ -564,6 +580,10 @@ class Sequential(Exchange):
                     class_weight=class_weight,
                     time_limit=time_limit,
                     continue_fit=continue_fit,
+                    checkpoint=checkpoint,
+                    checkpoint_every=checkpoint_every,
+                    checkpoint_keep=checkpoint_keep,
+                    resume=resume,
                 )
         except BaseException:
             if self.n_fits == n_fits:  # it did not begin, so it has learned no mean and deviation either
@@ -717,7 +737,12 @@ class Sequential(Exchange):
         >>> bool(np.all(copy.parameters == net.parameters))
         True
         """
-        settings = {
+        validation.finite("parameters", self._parameters)
+        checkpoints.write(path, self.settings(), checkpoints.named(self.layers, self.weights))
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a file holds of the network beside its arrays."""
+        return {
             "layers": [checkpoints.layer_settings(layer) for layer in self.layers],
             "n_features": self.n_features,
             "dtype": self.dtype.name,
@@ -727,8 +752,6 @@ class Sequential(Exchange):
             "feature_names": self.feature_names,
             "metadata": self.metadata,
         }
-        validation.finite("parameters", self._parameters)
-        checkpoints.write(path, settings, checkpoints.named(self.layers, self.weights))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], custom: Mapping[str, Activation | CustomLoss] | None = None) -> Sequential:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .history import History
 from .optimizers import Optimizer
 from .validation import Array
+
+NUMBERS = ("seed", "n_steps", "step", "epoch", "batch", "rows", "batch_size", "last_loss", "stopped")
 
 
 @dataclass
@@ -76,3 +79,20 @@ class State:
         """Note what some epochs gave, and stand at the beginning of the next one."""
         self.epoch = self.history.add(losses, logs, seconds)
         self.batch, self.rows, self.losses = 0, 0, []
+
+    def settings(self) -> dict[str, Any]:
+        """Return what of it is numbers, for JSON."""
+        return {name: getattr(self, name) for name in NUMBERS}
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what of it is arrays, by name."""
+        arrays = {"buffers": self.buffers, "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": np.array(self.history.seconds)}
+        return arrays | {f"history.{name}": np.array(values) for name, values in self.history.history.items()}
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> State:
+        """Return the state that `settings` and `arrays` describe, without its optimizer."""
+        values = {name[len("history.") :]: A for name, A in arrays.items() if name.startswith("history.")}
+        history = History(values, range(1, settings["epoch"] + 1), arrays["seconds"])
+        numbers = {name: settings[name] for name in NUMBERS}
+        return cls(**numbers, buffers=arrays["buffers"], losses=[arrays["losses"]], history=history)

@@ -51,6 +51,16 @@ class Network(Protocol):
     def parameters(self) -> Array:
         """All weights and biases as one flat vector, changed in place."""
 
+    @property
+    def weights(self) -> list[tuple[Any, ...]]:
+        """The arrays of every layer that has some."""
+
+    def set_weights(self, weights: Any) -> None:
+        """Set what `weights` returns."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a file holds of the network beside its arrays."""
+
     def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
         """Return checked features and targets; numbers as targets are as the user has them."""
 

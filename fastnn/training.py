@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,6 +26,7 @@ from .metrics import metric_names, metrics_for
 from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
+from .runs import Checkpoints, facts_of
 from .schedules import LearningRate, rates, spanning
 from .state import State
 from .trainers import Network
@@ -58,6 +59,9 @@ class Run:
     state: State
     interrupts: Interrupts
     pausing: bool = False
+    files: Checkpoints | None = None
+    save: Callable[[], None] = lambda: None
+    restore: Callable[[], None] = lambda: None
 
     def log_names(self) -> list[str]:
         """Return what the logs of an epoch hold."""
@@ -112,6 +116,10 @@ def fit(
     class_weight: Any,
     time_limit: float | None,
     continue_fit: bool,
+    checkpoint: Any,
+    checkpoint_every: float,
+    checkpoint_keep: int,
+    resume: bool,
 ) -> History:
     """Train `network`; see `Sequential.fit`. Everything is checked before the first step."""
     last = trainers.continued(network) if validation.flag("continue_fit", continue_fit) else None
@@ -132,25 +140,41 @@ def fit(
     validation.usable("X", X, *network.scaling, network.dtype)
     weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
     judged = held_out(network, loss, validation_data)
+    if validation.flag("resume", resume) and checkpoint is None:
+        raise ValueError("resume must be False without checkpoint; got True.")
     progress = Progress(verbose, epochs, network.flops_per_row)
     if isinstance(optimizer, FullBatchOptimizer):
-        check_full_batch(network, optimizer, shuffle, watchers)
+        check_full_batch(network, optimizer, shuffle, watchers, checkpoint)
         function = trainers.full_batch(network, loss, X, y, weights, threads)
         run = Run(network, loss, epochs, judged, watchers, progress, threads, State(0, 0), Interrupts())
         watching.check_monitors(watchers, run.log_names())
         begin(network, loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
+    files = None if checkpoint is None else Checkpoints(checkpoint, checkpoint_every, checkpoint_keep, resume)
+    saved = files.newest() if files and resume else None
     seed, epoch = (last.seed, last.epoch) if last else (trainers.fit_seed(network), 0)
-    source = ArraySource(X, y, batch_size, shuffle, seed, weights, epoch)
-    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, seed, source.full_batch)
+    source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)
+    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.seed, source.full_batch)
     if last:
         state = trainers.go_on(last, trainer, optimizer, source.batch_size)
     else:
         state = State(seed, epochs * source.n_batches(0), optimizer, trainer.state, batch_size=source.batch_size)
-    run = Run(network, loss, epoch + epochs, judged, watchers, progress, threads, state, Interrupts())
+    learning_rate = spanning(optimizer.learning_rate, state.n_steps)
+    run = Run(network, loss, epoch + epochs, judged, watchers, progress, threads, state, Interrupts(files is not None), files=files)
     watching.check_monitors(watchers, run.log_names())
-    steps = Steps(trainer, source, spanning(optimizer.learning_rate, state.n_steps), loss.reduction != "sum")
+    if files:
+        settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
+        facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights)
+        if saved:
+            saved.check(network, facts, watchers)
+            source.load_state_dict(saved.fit["source"])
+            run.state = state = saved.restore(network, trainer, optimizer)
+            run.restore = lambda: saved.restore_callbacks(watchers)
+        run.save = lambda: files.write(network, state, facts, watchers, source)
     begin(network, loss, 0 if last else 1)
+    if saved:
+        network.n_fits = saved.settings["n_fits"]
+    steps = Steps(trainer, source, learning_rate, loss.reduction != "sum")
     return _watch(run, lambda: _epochs(run, steps), trainer.settle)
 
 
@@ -169,11 +193,13 @@ def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, 
     return X[rows], y[rows], None if weights is None else weights[rows], (X[others], y[others])
 
 
-def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any]) -> None:
+def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any], checkpoint: Any) -> None:
     """Refuse what an optimizer that takes all rows together cannot do, and warn where a dropout has no effect."""
     name = type(optimizer).__name__
     if not isinstance(shuffle, (bool, np.bool_)):
         raise ValueError(f"shuffle must be True or False for {name}, which takes all rows together; got {validation.shown(shuffle)}.")
+    if checkpoint is not None:
+        raise ValueError(f"checkpoint must be None for {name}, whose state SciPy keeps to itself; got {validation.shown(checkpoint)}.")
     for one in watchers:
         for method in watching.OF_STEPS:
             if hasattr(one, method):
@@ -217,10 +243,18 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
     network._state, whole = None, True
     try:
         with run.interrupts:
-            watching.begin_fit(run.watchers, network, begun)
-            work()
-    except KeyboardInterrupt:
-        history.interrupted, whole = True, settled()
+            try:
+                watching.begin_fit(run.watchers, network, begun)
+                run.restore()
+                run.save()
+                work()
+            except KeyboardInterrupt:
+                history.interrupted, whole = True, settled()
+            whole = whole and run.interrupts.whole
+            if whole:
+                run.save()
+    except KeyboardInterrupt:  # a second one
+        history.interrupted = True
     except DivergedError as error:
         error.history, whole = history, False
         raise
@@ -229,6 +263,7 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
             network._state = state
         run.progress.close()
         watching.end_fit(begun)
+    run.interrupts.pass_on()
     return history
 
 
@@ -244,6 +279,9 @@ def _epochs(run: Run, steps: Steps) -> None:
             _full_batches(run, steps, together)
         else:
             _epoch(run, steps)
+        if run.files and run.files.is_due(state.epoch) and not state.batch:
+            with run.interrupts.held():
+                run.save()
 
 
 def _together(run: Run, steps: Steps) -> int:
@@ -252,7 +290,8 @@ def _together(run: Run, steps: Steps) -> int:
     if not steps.source.full_batch or run.held_out or state.batch:
         return 1
     unseen = watching.unseen(run.watchers, state.epoch), watching.unseen_steps(run.watchers, state.step)
-    return min(steps.trainer.chunk, run.epochs - state.epoch, *unseen)
+    unsaved = run.files.epochs_left(state.epoch) if run.files else 1 << 30
+    return min(steps.trainer.chunk, run.epochs - state.epoch, unsaved, *unseen)
 
 
 def _full_batches(run: Run, steps: Steps, together: int) -> None:
@@ -270,13 +309,17 @@ def _epoch(run: Run, steps: Steps) -> None:
     start, state, source = time.perf_counter(), run.state, steps.source
     n_batches = source.n_batches(state.epoch)
     while True:
-        size = min(steps.trainer.buffered, watching.unseen_steps(run.watchers, state.step))
+        before, unsaved = state.batch, run.files.batches_left(state.batch, n_batches) if run.files else 1 << 30
+        size = min(steps.trainer.buffered, watching.unseen_steps(run.watchers, state.step), unsaved)
         chunk = source.chunk(state.epoch, state.batch, size)
         if chunk is None:
             break
         _train(run, steps, chunk, 1, lambda done: f"epoch {state.epoch + 1}, batch {state.batch + done + 1}")
         if run.pausing and state.batch != n_batches:
             return
+        if state.batch == before + unsaved != n_batches:
+            with run.interrupts.held():
+                run.save()
     settle(steps.trainer, f"the last update of epoch {state.epoch + 1}")
     run.end_epoch([state.epoch_loss(steps.mean_rows)], time.perf_counter() - start)
 

@@ -1,0 +1,249 @@
+"""Checkpoints of a fit: files that hold all that its future depends on, the last ones and the best, in a folder.
+
+Each is a network's file, which `Sequential.load` reads, with the state of the fit, of its callbacks and of its source of
+minibatches beside it. It is there as a whole or not at all, whenever the process is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import kernels
+
+from . import checkpoints, files, validation
+from .checkpoints import FORMAT, OF_FIT
+from .metrics import improves_upwards
+from .optimizers import Optimizer
+from .state import State
+from .trainers import Network
+from .validation import Array
+
+NAME, BEST = "step-{:012d}.safetensors", "best.safetensors"
+FILES = "step-" + "[0-9]" * 12 + ".safetensors"
+SAMPLE = 64  # rows of data that a fingerprint looks at
+
+
+class Checkpoints:
+    """The checkpoints of a fit in a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Made where there is none.
+    every : float
+        How many epochs lie between two; below 1 a part of an epoch.
+    keep : int
+        How many are kept, beside the best one.
+    resume : bool
+        Whether there may be some already.
+
+    Raises
+    ------
+    OSError
+        If there is no folder that can be written.
+    ValueError
+        If it has checkpoints and is not to be resumed.
+    """
+
+    def __init__(self, folder: Any, every: float, keep: int, resume: bool) -> None:
+        if not isinstance(folder, (str, os.PathLike)):
+            raise TypeError(f"checkpoint must be the path of a folder; got {validation.shown(folder)}.")
+        self.folder, self.every = os.fspath(folder), validation.positive("checkpoint_every", every)
+        if self.every > 1:
+            self.every = validation.integer("checkpoint_every above 1", every, 1)
+        self.keep = validation.integer("checkpoint_keep", keep, 1)
+        self.best, self._written, self._warned = math.nan, (-1, -1, False), False
+        self._check_folder()
+        found = self._found()
+        if found and not resume:
+            raise ValueError(f"checkpoint must be a folder without checkpoints unless resume=True; got {self.folder!r} with {len(found)}.")
+
+    def _check_folder(self) -> None:
+        probe = os.path.join(self.folder, f".{os.getpid()}.part")
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            files.replace(probe, b"")
+            os.unlink(probe)
+        except OSError as error:
+            raise OSError(f"checkpoint must be a folder that can be written; got {self.folder!r}: {error.strerror or error}.") from None
+
+    def _found(self) -> list[str]:
+        """Return the paths of the checkpoints, the oldest first."""
+        return sorted(glob.glob(os.path.join(glob.escape(self.folder), FILES)))
+
+    # When.
+
+    def batches_left(self, batch: int, n_batches: int) -> int:
+        """Return how many minibatches go by until one is due within an epoch."""
+        if self.every >= 1 or not n_batches:
+            return 1 << 30
+        period = max(1, round(self.every * n_batches))
+        return period - batch % period
+
+    def epochs_left(self, epoch: int) -> int:
+        """Return how many epochs go by until one is due."""
+        every = max(1, int(self.every))
+        return every - epoch % every
+
+    def is_due(self, epoch: int) -> bool:
+        """Return whether one is due after an epoch."""
+        return self.epochs_left(epoch - 1) == 1
+
+    # Writing.
+
+    def write(self, network: Network, state: State, facts: dict[str, Any], watchers: list[Any], source: Any) -> None:
+        """Write where the fit stands, unless that was done; where it cannot be written the fit goes on, with one warning."""
+        now = state.step, state.epoch, state.stopped
+        if now == self._written:
+            return
+        arrays = {f"{OF_FIT}{name}": A for name, A in state.arrays().items()}
+        states = []
+        for i, one in enumerate(remembering(watchers)):
+            known = one.state_dict()
+            arrays |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items() if isinstance(A, np.ndarray)}
+            states.append({"kind": type(one).__name__, "state": {name: A for name, A in known.items() if not isinstance(A, np.ndarray)}})
+        improved = not state.batch and self._improves(state)
+        fit = {**state.settings(), "best": self.best, "is_best": improved, "facts": facts, "callbacks": states, "source": source.state_dict()}
+        try:
+            text = json.dumps({"format": FORMAT, **network.settings(), "fit": fit})
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"state_dict and metadata must hold arrays and what JSON can; got {error}.") from None
+        path = os.path.join(self.folder, NAME.format(state.step))
+        try:
+            files.write(path, text, arrays | checkpoints.named(network.layers, network.weights))
+            if improved:
+                self._link_best(path)
+            for old in self._found()[: -self.keep]:
+                os.unlink(old)
+        except OSError as error:
+            if not self._warned:
+                said = f"{self.folder} cannot be written ({error.strerror or error})"
+                warnings.warn(f"checkpoint: {said}: the training goes on, the checkpoints before are there.", stacklevel=2)
+            self._warned = True
+        else:
+            self._written = now
+
+    def _improves(self, state: State) -> bool:
+        """Return whether the last epoch is the best one: by the loss of the first validation set, or that of the training."""
+        values = state.history.history
+        name = next((name for name in values if name.endswith("_loss")), "loss")
+        if not values.get(name):
+            return False
+        value = values[name][-1]
+        better = math.isnan(self.best) or (value > self.best if improves_upwards(name) else value < self.best)
+        self.best = value if better else self.best
+        return better
+
+    def _link_best(self, path: str) -> None:
+        """Let the best one be this one, by a second name for it where the system has that."""
+        best = os.path.join(self.folder, BEST)
+        part = f"{best}.{os.getpid()}.part"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        try:
+            os.link(path, part)
+        except OSError:
+            with open(path, "rb") as file:
+                files.replace(best, file.read())
+        else:
+            os.replace(part, best)
+
+    # Reading.
+
+    def newest(self) -> Saved | None:
+        """Return the newest checkpoint that is intact, None where there is none; remove what killed processes have left half written."""
+        for part in glob.glob(os.path.join(glob.escape(self.folder), ".*.part")) + glob.glob(os.path.join(glob.escape(self.folder), f"{BEST}.*.part")):
+            with contextlib.suppress(OSError):
+                os.unlink(part)
+        for path in reversed(self._found()):
+            try:
+                saved = Saved(path, *files.read(path))
+            except (files.Damaged, ValueError, RecursionError, LookupError, TypeError) as error:
+                warnings.warn(f"checkpoint: {path} is damaged ({error}): the one before is taken.", stacklevel=2)
+                os.replace(path, f"{path}.damaged")
+                continue
+            if saved.fit["is_best"]:  # the process may have been killed before that was done
+                self._link_best(path)
+            self.best = saved.fit["best"]
+            return saved
+        return None
+
+
+class Saved:
+    """A checkpoint that was read."""
+
+    def __init__(self, path: str, settings: dict[str, Any], arrays: dict[str, Array]) -> None:
+        self.path, self.settings, self.fit = path, settings, settings["fit"]
+        self.arrays = {name: A for name, A in arrays.items() if not name.startswith(OF_FIT)}
+        self.of_fit = {name[len(OF_FIT) :]: A for name, A in arrays.items() if name.startswith(OF_FIT)}
+
+    def check(self, network: Network, facts: dict[str, Any], watchers: list[Any]) -> None:
+        """Raise where the fit that is to go on has another network, other data, settings or callbacks."""
+        own = json.loads(json.dumps({**network.settings(), **facts}))
+        saved = {**self.settings, **self.fit["facts"]}
+        for name in ("layers", "n_features", "dtype", "seed", "feature_names", *facts):
+            if own[name] != saved.get(name):
+                raise ValueError(f"{name} must be as in {self.path} to resume it, {_short(saved.get(name))}; got {_short(own[name])}.")
+        kinds = [type(one).__name__ for one in remembering(watchers)]
+        before = [one["kind"] for one in self.fit["callbacks"]]
+        if kinds != before:
+            raise ValueError(f"callbacks must be as in {self.path} to resume it, {before}; got {kinds}.")
+
+    def restore(self, network: Network, trainer: kernels.Trainer, optimizer: Optimizer) -> State:
+        """Give the network and the optimizer what they had, and return the state of the fit."""
+        network.set_weights(checkpoints.listed(network.layers, self.arrays))
+        trainer.state[:] = self.of_fit["buffers"]
+        return dataclasses.replace(State.of(self.fit, self.of_fit), optimizer=optimizer, buffers=trainer.state)
+
+    def restore_callbacks(self, watchers: list[Any]) -> None:
+        """Give the callbacks what they knew."""
+        for i, (one, saved) in enumerate(zip(remembering(watchers), self.fit["callbacks"])):
+            prefix = f"callback.{i}."
+            arrays = {name[len(prefix) :]: A for name, A in self.of_fit.items() if name.startswith(prefix)}
+            one.load_state_dict({**saved["state"], **arrays})
+
+
+def remembering(watchers: list[Any]) -> list[Any]:
+    """Return the callbacks that have something to remember."""
+    return [one for one in watchers if hasattr(one, "state_dict")]
+
+
+def facts_of(X: Array, y: Array, held_out: Mapping[str, tuple[Array, ...]], **settings: Any) -> dict[str, Any]:
+    """Return by what a fit is known again: its settings, and shape, dtype and a checksum of some rows of its data."""
+    data = {"X": described(X), "y": described(y), "validation_data": {name: [described(A) for A in arrays] for name, arrays in held_out.items()}}
+    return data | {name: described(value) for name, value in settings.items()}
+
+
+def described(value: Any) -> str:
+    """Return what a setting is in words that are the same in another process.
+
+    Examples
+    --------
+    >>> described(np.arange(3.0)), described(len), described(None)
+    ('(3,) float64 ...', 'builtins.len', 'None')
+    """
+    if isinstance(value, np.ndarray):
+        rows = value[np.unique(np.linspace(0, len(value) - 1, SAMPLE).astype(np.int64))] if len(value) else value
+        return f"{value.shape} {value.dtype} {hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = (f"{field.name}={described(getattr(value, field.name))}" for field in dataclasses.fields(value))
+        return f"{type(value).__name__}({', '.join(fields)})"
+    if callable(value):
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
+    return repr(value)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) < 120 else f"{text[:117]}..."

@@ -1,0 +1,307 @@
+"""Fits go on from their checkpoints, with the bits of those that were not interrupted."""
+
+import errno
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+import kernels
+from fastnn import (
+    EMA,
+    LBFGS,
+    SGD,
+    SWA,
+    Adam,
+    CSVLogger,
+    Dense,
+    Dropout,
+    EarlyStopping,
+    LayerNorm,
+    Linear,
+    OneCycle,
+    Rprop,
+    Sequential,
+    StopWhen,
+)
+from tests.kill_resume import kill_and_resume
+
+X = np.random.default_rng(4).normal(size=(50, 4))
+LABELS = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+
+
+def network(**settings):
+    return Sequential([Dense(8, "tanh"), LayerNorm(), Dropout(0.2), Dense(3, "softmax")], **{"n_features": 4, **settings})
+
+
+def go(net, **settings):
+    return net.fit(
+        X,
+        settings.pop("y", LABELS),
+        **{"optimizer": Adam(OneCycle(0.05)), "epochs": 6, "batch_size": 16, "validation_data": (X[:9], LABELS[:9]), "verbose": 0, **settings},
+    )
+
+
+class Signal:
+    """Sends a signal at a step."""
+
+    def __init__(self, step, number=signal.SIGINT):
+        self.step, self.number = step, number
+
+    def on_batch_end(self, step, loss):
+        if step == self.step:
+            signal.raise_signal(self.number)
+
+
+def knowing(folder):
+    """Return callbacks that know something."""
+    return [EarlyStopping(patience=2), EMA(0.8, every_steps=3), SWA(start=2), CSVLogger(folder.parent / f"{folder.name}.csv")]
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer": Rprop(), "batch_size": None}, {"validation_data": None, "validation_split": 0.2}])
+@pytest.mark.parametrize("every", [1, 0.4, 4])
+def test_a_fit_that_is_interrupted_and_resumed_has_the_same_bits(tmp_path, settings, every):
+    settings = {"checkpoint_every": every, "epochs": 12, **settings}
+    whole, callbacks = network(), knowing(tmp_path / "whole")
+    expected = go(whole, callbacks=callbacks, **settings)
+    folder, steps, threads = tmp_path / "parts", [0, 4, 5, 6, 11, 12], 1
+    for step in [*steps, None]:
+        net, watchers = network(), knowing(folder)
+        also = [] if step is None else [Signal(step)]
+        threads = 3 - threads if kernels.max_threads() > 1 else 1
+        actual = go(net, callbacks=[*watchers, *also], checkpoint=folder, resume=True, n_threads=threads, **settings)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+    assert actual.history == expected.history and actual.epochs == expected.epochs and not actual.interrupted
+    assert (watchers[0].best, watchers[0].best_epoch) == (callbacks[0].best, callbacks[0].best_epoch)
+    logs = [[line.rsplit(",", 1)[0] for line in path.read_text().splitlines()] for path in sorted(tmp_path.glob("*.csv"))]
+    assert logs[0] == logs[1] and len(logs[0]) == len(expected.epochs) + 1
+
+
+def test_killed_trainings_end_with_the_same_bits():
+    assert kill_and_resume(3)[0] == 0
+
+
+def test_a_fit_that_has_ended_is_not_trained_further(tmp_path):
+    first, again = network(), network()
+    expected = go(first, checkpoint=tmp_path, callbacks=StopWhen("loss", below=9.0))
+    actual = go(again, checkpoint=tmp_path, callbacks=StopWhen("loss", below=9.0), resume=True)
+    np.testing.assert_array_equal(again.parameters, first.parameters)
+    assert actual == expected and len(actual.epochs) == 1
+
+
+def test_more_epochs_may_follow(tmp_path):
+    whole, parts = network(), network()
+    settings = {"optimizer": Adam(Linear(0.1, n_steps=20)), "checkpoint": tmp_path}
+    go(parts, epochs=2, **settings)
+    actual = go(parts, epochs=5, resume=True, **settings)
+    expected = go(whole, epochs=5, optimizer=settings["optimizer"])
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+    assert actual.history == expected.history and parts.n_fits == whole.n_fits
+
+
+def test_a_time_limit_ends_a_part_of_a_fit(tmp_path):
+    whole = network()
+    go(whole, epochs=3)
+    for _ in range(13):
+        net = network()
+        history = go(net, epochs=3, checkpoint=tmp_path, resume=True, time_limit=1e-9)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+    assert history.epochs == [1, 2, 3]
+
+
+def test_the_last_ones_and_the_best_are_kept(tmp_path):
+    net = network()
+    history = go(net, checkpoint=tmp_path, checkpoint_keep=3, optimizer=Adam(0.7), epochs=20)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", *(f"step-{4 * i:012d}.safetensors" for i in (18, 19, 20))]
+    assert Sequential.load(tmp_path / "best.safetensors").evaluate(X[:9], LABELS[:9])["loss"] == min(history["val_loss"]) < history["val_loss"][-1]
+    last = Sequential.load(tmp_path / f"step-{80:012d}.safetensors")
+    np.testing.assert_array_equal(last.parameters, net.parameters)
+
+
+def test_the_best_one_is_there_also_where_the_process_was_killed_before(tmp_path):
+    go(network(), checkpoint=tmp_path, epochs=1)
+    os.unlink(tmp_path / "best.safetensors")
+    go(network(), checkpoint=tmp_path, epochs=1, resume=True, optimizer=Adam(OneCycle(0.05)))
+    assert (tmp_path / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_write_a_checkpoint(tmp_path, number):
+    heard = []
+
+    class End:
+        def on_fit_end(self):
+            heard.append("end")
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        history = go(network(), callbacks=[Signal(6, number), End()], checkpoint=tmp_path, checkpoint_every=9)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert history.interrupted and heard == ["end", *[signal.SIGTERM] * (number == signal.SIGTERM)]
+    assert [path.name for path in tmp_path.glob("step-*")][-1:] == [f"step-{7:012d}.safetensors"]
+    whole, parts = network(), network()
+    go(whole)
+    go(parts, checkpoint=tmp_path, checkpoint_every=2, resume=True)
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+
+
+def test_sigterm_is_left_alone_without_checkpoints():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        assert len(go(network(), callbacks=Signal(6, signal.SIGTERM)).epochs) == 6
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert heard == [signal.SIGTERM]
+
+
+# Orders with a memory.
+
+
+def remembering(seed=0):
+    draws = np.random.default_rng(seed)
+    return lambda epoch: draws.permutation(50)
+
+
+def test_a_function_with_a_memory_is_asked_again_from_the_first_epoch(tmp_path):
+    whole, parts = network(), network()
+    go(whole, shuffle=remembering())
+    go(parts, shuffle=remembering(), checkpoint=tmp_path, callbacks=Signal(13))
+    used = remembering()
+    used(0)
+    with pytest.raises(ValueError, match=r"^shuffle must give the rows that it gave before; got others in epoch 4\.$"):
+        go(network(), shuffle=used, checkpoint=tmp_path, resume=True)
+    go(parts, shuffle=remembering(), checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"y": LABELS[::-1].copy()}, r"y must be as in .* to resume it, \(50,\) int64 \w+; got \(50,\) int64 \w+\."),
+        ({"batch_size": 8}, r"optimizer must be as in .*n_steps=24.*; got .*n_steps=42.*"),
+        ({"optimizer": Adam(0.1)}, r"optimizer must be as in .*OneCycle.*; got Adam\(learning_rate=0\.1, .*"),
+        ({"shuffle": False}, r"shuffle must be as in .* to resume it, True; got False\."),
+        ({"validation_data": None}, r"validation_data must be as in .*"),
+        ({"sample_weight": np.ones(50)}, r"weights must be as in .* to resume it, None; got \(50,\) float64 \w+\."),
+        ({"callbacks": EMA()}, r"callbacks must be as in .* to resume it, \['EarlyStopping'\]; got \['EMA'\]\."),
+        ({"resume": False}, r"checkpoint must be a folder without checkpoints unless resume=True; got '.*' with 2\."),
+        ({"resume": 1}, r"resume must be True or False; got 1\."),
+        ({"checkpoint": None}, r"resume must be False without checkpoint; got True\."),
+        ({"checkpoint": 3}, r"checkpoint must be the path of a folder; got 3\."),
+        ({"checkpoint_every": 0}, r"checkpoint_every must be above 0; got 0\."),
+        ({"checkpoint_every": 1.5}, r"checkpoint_every above 1 must be an integer of at least 1; got 1\.5\."),
+        ({"checkpoint_keep": 0}, r"checkpoint_keep must be an integer of at least 1; got 0\."),
+    ],
+)
+def test_what_does_not_belong_to_the_checkpoint_is_refused(tmp_path, settings, message):
+    go(network(), checkpoint=tmp_path, epochs=6, callbacks=EarlyStopping("loss", patience=99))
+    net, files = network(), {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = net.parameters.copy()
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        go(net, **{"checkpoint": tmp_path, "epochs": 6, "resume": True, "callbacks": EarlyStopping("loss", patience=99), **settings})
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.n_fits == 0 and {path: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        (lambda: network(dtype="float64"), "dtype"),
+        (lambda: network(seed=1), "seed"),
+        (lambda: Sequential([Dense(9, "tanh"), LayerNorm(), Dropout(0.2), Dense(3, "softmax")], 4), "layers"),
+    ],
+)
+def test_another_network_is_refused(tmp_path, other, name):
+    go(network(), checkpoint=tmp_path, epochs=1)
+    with pytest.raises(ValueError, match=f"^{name} must be as in .* to resume it, "):
+        go(other(), checkpoint=tmp_path, epochs=1, resume=True)
+
+
+def test_who_keeps_its_state_to_itself_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^checkpoint must be None for LBFGS, whose state SciPy keeps to itself; got '.*\.$"):
+        go(Sequential([Dense(3, "softmax")], 4), optimizer=LBFGS(), checkpoint=str(tmp_path))
+
+    class Strange:
+        def on_fit_end(self):
+            pass
+
+        def state_dict(self):
+            return {"what": object()}
+
+    with pytest.raises(TypeError, match="^state_dict and metadata must hold arrays and what JSON can; got "):
+        go(network(), callbacks=Strange(), checkpoint=tmp_path)
+
+
+# Faults.
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    net = network()
+    with pytest.raises(OSError, match=r"^checkpoint must be a folder that can be written; got '.*file.run': Not a directory\.$"):
+        go(net, checkpoint=tmp_path / "file" / "run")
+    assert net.n_fits == 0
+
+
+class Fault:
+    """Lets something happen after an epoch."""
+
+    def __init__(self, epoch, what):
+        self.epoch, self.what = epoch, what
+
+    def on_epoch_begin(self, epoch):
+        if epoch == self.epoch:
+            self.what()
+
+
+def full(monkeypatch, folder):
+    def fsync(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def gone(monkeypatch, folder):
+    shutil.move(folder, f"{folder}.away")
+
+
+@pytest.mark.parametrize("fault", [full, gone])
+def test_a_fit_goes_on_where_a_checkpoint_cannot_be_written(tmp_path, monkeypatch, fault):
+    folder, whole, net = tmp_path / "run", network(), network()
+    go(whole)
+    with pytest.warns(UserWarning, match=r"^checkpoint: .*run cannot be written \(No .*\): the training goes on, the checkpoints before are there\.$") as seen:
+        go(net, checkpoint=folder, callbacks=Fault(4, lambda: fault(monkeypatch, folder)))
+    monkeypatch.undo()
+    assert len(seen) == 1
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+    if fault is gone:
+        shutil.move(f"{folder}.away", folder)
+    assert sorted(path.name for path in folder.glob("step*")) == [f"step-{4 * i:012d}.safetensors" for i in (2, 3)] and not list(folder.glob(".*"))
+    again = network()
+    go(again, checkpoint=folder, resume=True)
+    np.testing.assert_array_equal(again.parameters, whole.parameters)
+
+
+def test_the_one_before_a_damaged_one_is_taken(tmp_path):
+    whole, net = network(), network()
+    go(whole, checkpoint=tmp_path)
+    newest = sorted(tmp_path.glob("step*"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-1] + b"w")
+    (tmp_path / ".step-1.part").write_bytes(b"half")
+    with pytest.warns(UserWarning, match=r"^checkpoint: .* is damaged \(a wrong checksum\): the one before is taken\.$"):
+        go(net, checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+    assert not list(tmp_path.glob(".*")) and sum(path.suffix == ".damaged" for path in tmp_path.iterdir()) == 1
+
+
+def test_a_loss_that_is_not_finite_leaves_the_checkpoints(tmp_path):
+    with pytest.raises(ValueError, match="^loss must be finite"):
+        go(network(), optimizer=SGD(lambda step: 0.01 if step < 9 else 1e38), checkpoint=tmp_path)
+    assert [path.name for path in sorted(tmp_path.glob("step*"))] == [f"step-{4 * i:012d}.safetensors" for i in (1, 2)]
