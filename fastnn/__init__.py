@@ -1,5 +1,7 @@
 """fastnn: multilayer perceptrons trained on the CPU, at the speed of its SIMD units."""
 
+from typing import TYPE_CHECKING, Any
+
 from .compatibility import check_kernels
 
 check_kernels()
@@ -19,6 +21,10 @@ from .optimizers import *  # noqa: E402
 from .rate_finder import LearningRateFinder  # noqa: E402
 from .schedules import Constant, Cosine, Exponential, InverseTime, Linear, OneCycle, Step  # noqa: E402
 from .training import DivergedError  # noqa: E402
+
+if TYPE_CHECKING:
+    from .estimators import MLPClassifier as MLPClassifier
+    from .estimators import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 
@@ -56,3 +62,12 @@ __all__ = [
     "load_mnist",
     *(name for module in (losses, optimizers) for name in vars(module)["__all__"]),
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return an estimator: scikit-learn is imported with the first one."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from . import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from typing import Any
 from .optimizers import FullBatchOptimizer
 from .validation import Array
 
-__all__ = ["minimize"]
+__all__ = ["minimize", "solve"]
 
 
 def minimize(
@@ -18,7 +18,18 @@ def minimize(
     max_iterations: int,
     watch: Callable[[Array, float], bool],
 ) -> str:
-    """Minimize a function of a vector and return why that ended, in SciPy's words.
+    """Minimize a function of a vector and return why that ended, in SciPy's words; see `solve`."""
+    return str(solve(function, start, optimizer, max_iterations, watch).message)
+
+
+def solve(
+    function: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    optimizer: FullBatchOptimizer,
+    max_iterations: int,
+    watch: Callable[[Array, float], bool],
+) -> Any:
+    """Minimize a function of a vector and return SciPy's result.
 
     Parameters
     ----------
@@ -52,5 +63,4 @@ def minimize(
         return value, gradient.astype(float)  # a copy: SciPy keeps it, the next call overwrites it
 
     options = {**optimizer.options(), "maxiter": max_iterations}
-    result = scipy.optimize.minimize(value_and_gradient, start.astype(float), jac=True, method=optimizer.method, options=options, callback=callback)
-    return str(result.message)
+    return scipy.optimize.minimize(value_and_gradient, start.astype(float), jac=True, method=optimizer.method, options=options, callback=callback)

@@ -3,7 +3,7 @@
 Every kernel is callable from Python and from nopython code, where it is serial; `__all__` lists the public names.
 """
 
-from . import activations, elementary, losses, optimizers, random, scalar
+from . import activations, elementary, losses, optimizers, random, scalar, scikit
 from ._factory import Activation, Loss, Rule, custom_activation, custom_loss, custom_rule
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
@@ -57,6 +57,7 @@ __all__ = [
     "panel_width",
     "predict",
     "scalar",
+    "scikit",
     "threading_layer",
     "threads",
     "unpack",

@@ -352,12 +352,12 @@ def check_row_weights(weights: Any, n_rows: int) -> None:
         raise ValueError(f"weights must have one for each of {n_rows} rows; got {weights.shape}.")
 
 
-def check_rates(rates: Any, n_steps: int) -> None:
-    """Raise unless this is a learning rate for each step."""
+def check_rates(name: str, rates: Any, n_steps: int) -> None:
+    """Raise unless this is a number for each step."""
     if not isinstance(rates, np.ndarray) or rates.dtype != FLOAT64 or rates.ndim != 1:
-        raise TypeError(f"rates must be a float64 array of one dimension; got {_shown(rates)}.")
+        raise TypeError(f"{name} must be a float64 array of one dimension; got {_shown(rates)}.")
     if rates.size < n_steps:
-        raise ValueError(f"rates must have one for each of {n_steps} steps; got {rates.size}.")
+        raise ValueError(f"{name} must have one for each of {n_steps} steps; got {rates.size}.")
 
 
 # What each function is given.
@@ -411,11 +411,15 @@ def check_chunk(
     rates: Any,
     weights: Any,
     repeats: Any,
+    penalty_scales: Any,
 ) -> None:
     """See `kernels.Trainer.train`; the labels are looked at where they are gathered."""
     check_rows(plan, X)
     check_targets(plan, objective, y, len(X))
     check_order(order, len(X))
     whole("first_step", first_step, 0, 2**53)
-    check_rates(rates, -(-order.size // batch_size) * whole("repeats", repeats, 0))
+    n_steps = -(-order.size // batch_size) * whole("repeats", repeats, 0)
+    check_rates("rates", rates, n_steps)
+    if penalty_scales is not None:
+        check_rates("penalty_scales", penalty_scales, n_steps)
     check_row_weights(weights, len(X))

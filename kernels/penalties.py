@@ -37,15 +37,15 @@ PENALTY = Record(
 @task
 def penalty_block(tag, t, worker, record, now):
     """l1 * sum(abs(w)) + l2 * sum(w**2) over a block of a layer's parameters, its gradient added to theirs."""
-    zero, L = zero_of(tag), PENALTY(record)
-    if NOW(now).penalized == 0:
+    zero, L, factor = zero_of(tag), PENALTY(record), NOW(now).penalized
+    if factor == 0:
         return
     width = width_of(zero)
     P = (L.n_out + width - 1) // width
     if t < L.weight_blocks:
-        first, w, g, lines, l1, l2 = t, L.W, L.dW, P * L.n_in, like(zero, L.l1), like(zero, L.l2)
+        first, w, g, lines, l1, l2 = t, L.W, L.dW, P * L.n_in, like(zero, L.l1 * factor), like(zero, L.l2 * factor)
     else:
-        first, w, g, lines, l1, l2 = t - L.weight_blocks, L.b, L.db, P, like(zero, L.bias_l1), like(zero, L.bias_l2)
+        first, w, g, lines, l1, l2 = t - L.weight_blocks, L.b, L.db, P, like(zero, L.bias_l1 * factor), like(zero, L.bias_l2 * factor)
     count, at, group = min(BLOCK, lines - first * BLOCK) * width, first * BLOCK * PANEL_BYTES, LINES * width
     x, total = elements(zero, w + at, count), elements(zero, L.lanes + t * LINES * PANEL_BYTES, group)
     for l in range(group):

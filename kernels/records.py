@@ -107,7 +107,7 @@ NOW = Record(
     stop=(I, "whether the loss is not finite: nothing more is done"),
     updated=(I, "whether the gradient holds the parameters from before the last update"),
     seen=(I, "whether the targets are transposed already"),
-    penalized=(I, "whether penalties count"),
+    penalized=(F, "what penalties are multiplied by; 0: they do not count"),
     done=(I, "steps of this call that are done"),
     all_rows=(I, "rows of all minibatches of this call"),
     batch=(I, "rows of a full minibatch"),
@@ -118,6 +118,7 @@ NOW = Record(
     target_bytes=(I, "bytes from one minibatch's targets to the next's"),
     all_weights=(I, "address of the weights of all rows, or 0"),
     rates=(I, "address of the learning rate of each step of this call"),
+    penalty_scales=(I, "address of what penalties are multiplied by in each step of this call, or 0"),
     losses=(I, "address of where the loss of each step is written"),
     out=(I, "address of where plain outputs are written"),
 )

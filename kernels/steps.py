@@ -45,6 +45,8 @@ def place(tag, t, worker, record, now):
     S.targets = S.all_targets + k * S.target_bytes
     S.weights = S.all_weights + k * S.batch * 8 if S.all_weights != 0 else 0
     S.rate = carray(pointer(0.0, S.rates), S.done + 1)[S.done]
+    if S.penalty_scales != 0:
+        S.penalized = carray(pointer(0.0, S.penalty_scales), S.done + 1)[S.done]
     S.drawn = np.int64(S.count)
 
 

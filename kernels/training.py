@@ -32,12 +32,14 @@ NO_LABELS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 
 
 @jit
-def train_steps(phases, count, steps, team, now, labels, weights, rates, losses, n_rows, first_step):
+def train_steps(phases, count, steps, team, now, labels, weights, rates, penalty_scales, losses, n_rows, first_step):
     """Take steps with the gathered minibatches; return how many had a finite loss."""
     S = NOW(now)
     S.all_labels = address_of(labels) if labels.size > 0 else 0
     S.all_weights = address_of(weights) if weights.size > 0 else 0
     S.rates, S.losses = address_of(rates), address_of(losses)
+    S.penalty_scales = address_of(penalty_scales) if penalty_scales.size > 0 else 0
+    S.penalized = 1.0
     S.all_rows, S.count, S.done, S.stop = n_rows, first_step, 0, 0
     return run(phases, 0, count, steps, team, now)
 
@@ -195,6 +197,7 @@ class Trainer:
         rates: NDArray[np.float64],
         weights: NDArray[np.float64] | None = None,
         repeats: int = 1,
+        penalty_scales: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
         """Train on the rows of `order`, cut in minibatches; return the loss of each, up to the last finite one.
 
@@ -214,6 +217,8 @@ class Trainer:
             What the loss of each row of X is multiplied by.
         repeats : int
             How often to go through these rows.
+        penalty_scales : float64 ndarray, optional
+            What the penalties of each step are multiplied by; left out, 1.
 
         Raises
         ------
@@ -222,7 +227,7 @@ class Trainer:
         TypeError, ValueError
             If an argument is of another kind, does not fit the plan or the others, or a label is out of range. Nothing was done.
         """
-        _door.check_chunk(self.plan, self.objective, self.batch_size, X, y, order, first_step, rates, weights, repeats)
+        _door.check_chunk(self.plan, self.objective, self.batch_size, X, y, order, first_step, rates, weights, repeats, penalty_scales)
         minibatches = -(-order.size // self.batch_size)
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:
@@ -231,6 +236,7 @@ class Trainer:
         if not steps:
             return losses
         order, rates = np.ascontiguousarray(order), np.ascontiguousarray(rates)
+        scales = NO_WEIGHTS if penalty_scales is None else np.ascontiguousarray(penalty_scales)
         with share(self.n_threads) as team:
             self.bad_row = self.minibatches.fill(X, y, order, self.objective, team)
             if self.bad_row >= 0:
@@ -238,7 +244,20 @@ class Trainer:
             _door.check_labels(self.plan, self.minibatches.labels)
             row_weights = NO_WEIGHTS if weights is None else self.objective.factors(weights[order], self.batch_size)
             program, labels = self.program, self.minibatches.labels
-            done = train_steps(program.where, len(program.phases), steps, team, self.now, labels, row_weights, rates, losses, order.size, first_step)
+            done = train_steps(
+                program.where,
+                len(program.phases),
+                steps,
+                team,
+                self.now,
+                labels,
+                row_weights,
+                rates,
+                scales,
+                losses,
+                order.size,
+                first_step,
+            )
         if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]

@@ -1,0 +1,327 @@
+"""The multilayer perceptron behind the estimators: its start, its epochs and when they end, as scikit-learn has them.
+
+It does not import scikit-learn: what the classifier and the regressor take from there is in `fastnn.estimators`.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import kernels
+
+from . import callbacks as watching
+from . import validation
+from .batches import ArraySource
+from .custom import Activation
+from .layers import ACTIVATIONS, LAST_ONLY, Dense, Dropout, Layer
+from .network import Sequential
+from .solvers import LBFGS, Problem, StepSolver, lbfgs
+from .training import DivergedError
+from .validation import Array
+
+HIDDEN = {name: name for name in ACTIVATIONS if name not in LAST_ONLY} | {"logistic": "sigmoid"}
+OUTPUT = {"logistic": "sigmoid", "exp": "identity"}  # a network gives the logarithm of what it counts
+STEPWISE = ("sgd", "adam")
+NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+SMALLEST_RATE = 1e-6
+
+Weights = NDArray[np.float64] | None
+
+
+class Tasks(Protocol):
+    """Who hears of the iterations of a fit."""
+
+    def begin(self) -> None:
+        """Hear that an iteration begins."""
+
+    def end(self) -> bool:
+        """Hear that it ended; return whether the fit should."""
+
+
+class Perceptron:
+    """A network with scikit-learn's parameters and attributes; see `fastnn.MLPClassifier`."""
+
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: str
+    alpha: float
+    batch_size: Any
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    tol: float
+    verbose: Any
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    dropout: Any
+    callbacks: Any
+    dtype: Any
+    n_threads: int | None
+    n_features_in_: int
+    out_activation_: str
+    n_outputs_: int
+    best_validation_score_: float | None
+    _random_state: Any
+    _optimizer: StepSolver
+
+    # What the two kinds say of themselves.
+
+    def _loss(self) -> int | kernels.Loss:
+        """Return the loss as the kernels know it."""
+        raise NotImplementedError
+
+    def _score_of(self, outputs: Array, y: Array, weights: Weights) -> float:
+        """Return how well outputs fit targets."""
+        raise NotImplementedError
+
+    def _warn_of_end(self, message: str) -> None:
+        """Warn that a fit ended before it converged."""
+        raise NotImplementedError
+
+    def _note_lbfgs(self, result: Any) -> int:
+        """Return the number of iterations of a fit with L-BFGS, and warn where it did not converge."""
+        raise NotImplementedError
+
+    def _split(self, y: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows to train on and those to judge."""
+        raise NotImplementedError
+
+    # The start.
+
+    def _sizes(self) -> list[Any]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _initialize(self, n_outputs: int, dtype: np.dtype[Any]) -> None:
+        """Draw the first weights, in scikit-learn's order of draws, and forget earlier fits."""
+        sizes, given = self._sizes(), self.activation
+        hidden = [given] * len(sizes) if isinstance(given, (str, Activation)) else list(given)
+        if len(hidden) != len(sizes) or not all(isinstance(one, Activation) or one in HIDDEN for one in hidden):
+            raise ValueError(f"activation must be one of {', '.join(sorted(HIDDEN))}, or a list of {len(sizes)}, one for each hidden layer; got {given}.")
+        rates = np.broadcast_to(np.asarray(self.dropout, dtype=float), (len(sizes),)).tolist()
+        if self.dtype is not None:
+            dtype = validation.real_dtype(self.dtype)
+        elif self.solver == "lbfgs":  # as in scikit-learn, whose weights come back from SciPy
+            dtype = np.dtype(np.float64)
+        self.n_iter_ = self.t_ = 0
+        self.n_outputs_, self.n_layers_ = n_outputs, len(sizes) + 2
+        self._hidden = list(zip(hidden, rates))
+        self.coefs_: list[Array] = []
+        self.intercepts_: list[Array] = []
+        fans = [self.n_features_in_, *map(int, sizes), n_outputs]
+        for n_in, n_out, activation in zip(fans, fans[1:], [*hidden, hidden[-1] if hidden else given]):
+            bound = np.sqrt((2.0 if activation in ("logistic", "sigmoid") else 6.0) / (n_in + n_out))
+            self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
+            self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+        self._dropout_seed = int(self._random_state.randint(2**31 - 1)) if any(rates) else 0
+        self._network: Sequential | None = None
+        self._known: list[Array] = []
+        if self.solver in STEPWISE:
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = None
+            self.best_validation_score_ = None
+
+    # The network behind the attributes.
+
+    @property
+    def network_(self) -> Sequential:
+        """The network with the weights of `coefs_` and `intercepts_`; with `loss="poisson"` it gives the logarithm of a prediction."""
+        arrays = [*self.coefs_, *self.intercepts_]
+        if self._network is None:
+            self._network = self._new_network()
+        elif any(one is not known for one, known in zip(arrays, self._known, strict=True)):
+            self._network.set_weights(list(zip(self.coefs_, self.intercepts_)))
+        self._known = arrays
+        return self._network
+
+    def _new_network(self) -> Sequential:
+        layers: list[Layer] = []
+        pairs = list(zip(self.coefs_, self.intercepts_))
+        for (activation, rate), (W, b) in zip(self._hidden, pairs):
+            layers.append(Dense(W.shape[1], HIDDEN.get(activation, activation), initializer=(W, b)))
+            if rate:
+                layers.append(Dropout(rate))
+        layers.append(Dense(self.n_outputs_, OUTPUT.get(self.out_activation_, self.out_activation_), initializer=pairs[-1]))
+        return Sequential(layers, self.n_features_in_, dtype=self.coefs_[0].dtype.name)
+
+    def _unpack(self, network: Sequential) -> None:
+        """Set `coefs_` and `intercepts_`; they may be replaced, but not written in place, which the network would not see."""
+        pairs = network.weights
+        self.coefs_, self.intercepts_ = [W for W, _ in pairs], [b for _, b in pairs if b is not None]
+        self._known = [*self.coefs_, *self.intercepts_]
+        for array in self._known:
+            array.flags.writeable = False
+
+    def _outputs(self, network: Sequential, X: Any) -> Array:
+        """Return what the last layer gives, as scikit-learn's has it."""
+        outputs = network.predict(X, n_threads=self.n_threads)
+        if self.out_activation_ == "exp":
+            with np.errstate(over="ignore"):
+                np.exp(outputs, out=outputs)
+        return outputs
+
+    # Minibatches.
+
+    def _new_solver(self) -> StepSolver:
+        """Return what takes the steps."""
+        if self.solver == "adam":
+            return StepSolver("adam", {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}, float(self.learning_rate_init))
+        hyper = {"momentum": self.momentum, "weight_decay": 0.0}
+        if self.nesterovs_momentum:
+            return StepSolver("nesterov", hyper, float(self.learning_rate_init))
+        return StepSolver("momentum", {**hyper, "dampening": 0.0}, float(self.learning_rate_init))
+
+    def _rows_of_batch(self, n_rows: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5)
+        return int(min(self.batch_size, n_rows))
+
+    def _fit_steps(self, problem: Problem, X: Any, y: Array, weights: Weights, held_out: Any, incremental: bool, watchers: list[Any], tasks: Tasks) -> None:
+        """Train epoch after epoch until one of scikit-learn's rules, or somebody who watches, says that it is enough."""
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = self._new_solver()
+        rows = np.arange(len(y))
+        if held_out is None and self.early_stopping:
+            rows, judged = self._split(y)
+            held_out = X[judged], y[judged], None if weights is None else weights[judged]
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        batch_size = self._rows_of_batch(len(rows))
+        order = np.arange(len(rows))
+
+        def next_order(epoch: int) -> NDArray[np.int64]:
+            nonlocal order
+            if self.shuffle:  # a permutation of the last one, as sklearn.utils.shuffle draws it
+                permutation = np.arange(len(order))
+                self._random_state.shuffle(permutation)
+                order = order[permutation]
+            return rows[order]
+
+        source = ArraySource(X, y, batch_size, next_order, 0, weights)
+        self._optimizer.bind(problem, batch_size)
+        best = problem.network.parameters.copy() if self.early_stopping else None
+        self.n_iter_ = 0
+        try:
+            while self.n_iter_ < self.max_iter:
+                tasks.begin()
+                start = time.perf_counter()
+                finite = self._epoch(source, watchers)
+                logs = {"loss": self.loss_, "seconds": time.perf_counter() - start}
+                self.n_iter_ += 1
+                self.t_ += len(rows)
+                self.loss_curve_.append(self.loss_)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                if held_out is not None:
+                    logs["val_score"] = self._judge(problem, *held_out) if finite else float("nan")
+                if self._note(logs) and best is not None:
+                    best[:] = problem.network.parameters
+                if self.learning_rate == "invscaling" and self.solver == "sgd":
+                    self._optimizer.slow_down(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
+                asked = watching.end_epoch(watchers, self.n_iter_, self.n_iter_ == self.max_iter, logs) | tasks.end()
+                if not finite or self._is_enough() or incremental or asked:
+                    break
+                if self.n_iter_ == self.max_iter:
+                    self._warn_of_end(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.")
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        if best is not None:
+            problem.network.parameters[:] = best
+        elif self.n_iter_ and not np.isfinite(self.loss_):
+            raise ValueError(NOT_FINITE)
+
+    def _epoch(self, source: ArraySource, watchers: list[Any]) -> bool:
+        """Train an epoch; return whether its loss and the weights after it are finite."""
+        watch = None
+        if any(hasattr(one, "on_batch_end") for one in watchers):
+            watch = lambda step, loss: watching.call(watchers, "on_batch_end", step, loss)  # noqa: E731
+        try:
+            self.loss_ = self._optimizer.epoch(source, self.n_iter_, watch)
+        except DivergedError:
+            self.loss_ = np.nan
+            return False
+        return True
+
+    def _judge(self, problem: Problem, X: Any, y: Array, weights: Weights) -> float:
+        """Return the score of held-out rows."""
+        outputs = self._outputs(problem.network, X)
+        score = self._score_of(outputs, y, weights) if np.isfinite(outputs).all() else np.nan
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        return float(score)
+
+    def _note(self, logs: dict[str, float]) -> bool:
+        """Note the loss and the score of an iteration, and whether it improved by `tol`; return whether the score is the best one."""
+        loss, best_loss = self.loss_, np.inf if self.best_loss_ is None else self.best_loss_
+        score, best = logs.get("val_score", np.nan), self.best_validation_score_
+        worse = loss > best_loss - self.tol
+        if best is not None and self.validation_scores_ is not None:
+            self.validation_scores_.append(score)
+            if self.early_stopping:
+                worse = score < best + self.tol
+            self.best_validation_score_ = score if score > best else best
+        if not self.early_stopping:
+            self.best_loss_ = loss if loss < best_loss else best_loss
+        self._no_improvement_count = self._no_improvement_count + 1 if worse else 0
+        return best is not None and score > best
+
+    def _is_enough(self) -> bool:
+        """Return whether there was no improvement for too long; with an adaptive rate lower it first."""
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        what = "Validation score" if self.early_stopping else "Training loss"
+        message = f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        adaptive = self.solver == "sgd" and self.learning_rate == "adaptive"
+        if not adaptive or self._optimizer.learning_rate <= SMALLEST_RATE:
+            if self.verbose:
+                print(f"{message}{' Learning rate too small.' if adaptive else ''} Stopping.")
+            return True
+        self._optimizer.slow_down(self._optimizer.learning_rate / 5.0)
+        if self.verbose:
+            print(f"{message} Setting learning rate to {self._optimizer.learning_rate:f}")
+        self._no_improvement_count = 0
+        return False
+
+    # All rows.
+
+    def _fit_lbfgs(self, problem: Problem, X: Any, y: Array, weights: Weights, watchers: list[Any], tasks: Tasks) -> None:
+        """Minimize the loss of all rows together."""
+        network, n_iter, start = problem.network, 0, time.perf_counter()
+
+        def watch(x: Array, loss: float) -> bool:
+            nonlocal n_iter, start
+            n_iter += 1
+            network.parameters[:] = x
+            logs = {"loss": loss, "seconds": time.perf_counter() - start}
+            if self.verbose:
+                print(f"Iteration {n_iter}, loss = {loss:.8f}")
+            stop = watching.end_epoch(watchers, n_iter, n_iter == self.max_iter, logs) | tasks.end()
+            tasks.begin()
+            start = time.perf_counter()
+            return stop
+
+        tasks.begin()
+        result = lbfgs(problem, X, y, weights, LBFGS(self.tol, self.max_fun), self.max_iter, watch)
+        self.n_iter_, self.loss_ = self._note_lbfgs(result), float(result.fun)

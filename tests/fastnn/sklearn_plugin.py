@@ -1,0 +1,11 @@
+"""A pytest plugin that lets scikit-learn's own tests of its MLPs test fastnn's.
+
+    pytest --pyargs sklearn.neural_network.tests.test_mlp -p tests.fastnn.sklearn_plugin
+"""
+
+import sklearn.neural_network
+
+import fastnn
+
+sklearn.neural_network.MLPClassifier = fastnn.MLPClassifier
+sklearn.neural_network.MLPRegressor = fastnn.MLPRegressor
