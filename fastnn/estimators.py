@@ -158,7 +158,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
             self.out_activation_ = self._kind_of_output()
             self._initialize(targets.shape[1] if targets.ndim == 2 else len(self.classes_), X.dtype)
         network = self.network_
-        objective = kernels.Objective(self._loss())
+        objective = kernels.Objective(self._loss(), weighted_mean=True)
         problem = Problem(network, objective, float(self.alpha), self._dropout_seed, validation.threads(self.n_threads))
         tasks, begun = FitTasks(self, X, y, sample_weight), []
         try:

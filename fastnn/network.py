@@ -17,7 +17,7 @@ import kernels
 from kernels.gather import RowError
 from kernels.records import aligned_zeros
 
-from . import checkpoints, trainers, training, validation
+from . import checkpoints, sparse, trainers, training, validation
 from .custom import Activation
 from .exchange import Exchange
 from .history import History
@@ -328,7 +328,11 @@ class Sequential(Exchange):
             return self._until(layer).predict(X, logits, n_threads)
         threads, (scale, shift) = validation.threads(n_threads), self.scaling
         try:
-            outputs = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+            if sparse.is_sparse(X):
+                parts = [self._predictor(rows, logits=bool(logits), n_threads=threads, scale=scale, shift=shift) for _, rows in sparse.blocks(X)]
+                outputs = np.concatenate([np.empty((0, self.n_outputs), self.dtype), *parts])
+            else:
+                outputs = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
         except RowError as error:
             validation.finite("X", X)
             validation.unusable(X, error.row, scale, shift, self.dtype)

@@ -16,7 +16,7 @@ import kernels
 
 from . import callbacks as watching
 from . import validation
-from .batches import ArraySource
+from .batches import Chunk
 from .custom import Activation
 from .layers import ACTIVATIONS, LAST_ONLY, Dense, Dropout, Layer
 from .network import Sequential
@@ -209,17 +209,6 @@ class Perceptron:
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         batch_size = self._rows_of_batch(len(rows))
-        order = np.arange(len(rows))
-
-        def next_order(epoch: int) -> NDArray[np.int64]:
-            nonlocal order
-            if self.shuffle:  # a permutation of the last one, as sklearn.utils.shuffle draws it
-                permutation = np.arange(len(order))
-                self._random_state.shuffle(permutation)
-                order = order[permutation]
-            return rows[order]
-
-        source = ArraySource(X, y, batch_size, next_order, 0, weights)
         self._optimizer.bind(problem, batch_size)
         best = problem.network.parameters.copy() if self.early_stopping else None
         self.n_iter_ = 0
@@ -227,7 +216,11 @@ class Perceptron:
             while self.n_iter_ < self.max_iter:
                 tasks.begin()
                 start = time.perf_counter()
-                finite = self._epoch(source, watchers)
+                if self.shuffle:  # the last order, permuted as sklearn.utils.shuffle does it
+                    permutation = np.arange(len(rows))
+                    self._random_state.shuffle(permutation)
+                    rows = rows[permutation]
+                finite = self._epoch(Chunk(X, y, rows, weights), watchers)
                 logs = {"loss": self.loss_, "seconds": time.perf_counter() - start}
                 self.n_iter_ += 1
                 self.t_ += len(rows)
@@ -252,13 +245,13 @@ class Perceptron:
         elif self.n_iter_ and not np.isfinite(self.loss_):
             raise ValueError(NOT_FINITE)
 
-    def _epoch(self, source: ArraySource, watchers: list[Any]) -> bool:
+    def _epoch(self, data: Chunk, watchers: list[Any]) -> bool:
         """Train an epoch; return whether its loss and the weights after it are finite."""
         watch = None
         if any(hasattr(one, "on_batch_end") for one in watchers):
             watch = lambda step, loss: watching.call(watchers, "on_batch_end", step, loss)  # noqa: E731
         try:
-            self.loss_ = self._optimizer.epoch(source, self.n_iter_, watch)
+            self.loss_ = self._optimizer.epoch(data, watch)
         except DivergedError:
             self.loss_ = np.nan
             return False

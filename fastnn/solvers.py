@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 import kernels
 
-from .batches import ArraySource, Chunk
+from .batches import Chunk
 from .minimize import solve
 from .network import Sequential
 from .optimizers import FullBatchOptimizer
+from .sparse import FullBatch, dense_chunk, is_sparse
 from .training import DivergedError
 from .validation import Array
 
@@ -115,7 +116,7 @@ class StepSolver:
             self._trainer.state *= self.learning_rate / learning_rate
         self.learning_rate = learning_rate
 
-    def epoch(self, source: ArraySource, epoch: int, watch: Callable[[int, float], object] | None = None) -> float:
+    def epoch(self, data: Chunk, watch: Callable[[int, float], object] | None = None) -> float:
         """Take the steps of an epoch and return its loss, the mean over the rows of the means of the minibatches.
 
         Raises
@@ -123,9 +124,11 @@ class StepSolver:
         DivergedError
             If a loss or, in the end, a parameter is not finite; the network has those of the last finite loss.
         """
-        trainer, total, rows = self._bound, 0.0, 0
-        for chunk in source.chunks(epoch, 1 if watch else trainer.buffered):
-            sizes, divisors = _divisors(chunk, source.batch_size)
+        trainer, total, at_once = self._bound, 0.0, 1 if watch else self._bound.buffered
+        rows = at_once * trainer.batch_size
+        for first in range(0, len(data.order), rows):
+            chunk = dense_chunk(data._replace(order=data.order[first : first + rows]))
+            sizes, divisors = _divisors(chunk, trainer.batch_size)
             scales = np.divide(1.0, divisors, out=np.zeros_like(divisors), where=divisors > 0)
             rates = np.full(len(sizes), self.learning_rate)
             losses = trainer.train(chunk.X, chunk.y, chunk.order, self.step, rates, chunk.weights, penalty_scales=scales)
@@ -133,12 +136,11 @@ class StepSolver:
                 raise DivergedError(f"loss must be finite; got NaN or infinity in step {self.step + len(losses)}.")
             self.step += len(sizes)
             total += float((losses * sizes).sum())
-            rows += len(chunk.order)
             if watch:
                 watch(self.step - 1, float(losses[-1]))
         if not trainer.settle():
             raise DivergedError("parameters must be finite; got NaN or infinity from the last update of an epoch.")
-        return total / rows
+        return total / len(data.order)
 
     @property
     def _bound(self) -> kernels.Trainer:
@@ -180,7 +182,8 @@ def lbfgs(
 ) -> Any:
     """Minimize the loss of all rows; return SciPy's result, whose parameters the network gets."""
     plan = problem.plan(len(y) if weights is None else float(weights.sum()))
-    function = kernels.FullBatch(plan, X, y, problem.objective, n_threads=problem.n_threads, weights=weights)
+    kind = FullBatch if is_sparse(X) else kernels.FullBatch
+    function = kind(plan, X, y, problem.objective, n_threads=problem.n_threads, weights=weights)
     result = solve(function, problem.network.parameters, optimizer, max_iter, watch)
     problem.network.parameters[:] = result.x
     return result

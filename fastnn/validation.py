@@ -184,7 +184,7 @@ def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...
     Without a `look` it may hold NaN and infinity: for those who find them on their way.
     """
     same_columns(name, value, feature_names)
-    X = array(name, value)
+    X = sparse_rows(name, value) if hasattr(value, "tocsr") else array(name, value)
     wanted = f"{name} must have shape (n_rows, n_features) = (..., {n_features}); got {X.shape}."
     if X.ndim == 1 and X.size == n_features:
         raise ValueError(f"{wanted} For a single row use {name}.reshape(1, -1).")
@@ -195,6 +195,13 @@ def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...
     if look:
         finite(name, X)
     return X
+
+
+def sparse_rows(name: str, value: Any) -> Any:
+    """Return a sparse matrix of real numbers in the form of which rows are taken, CSR."""
+    if value.dtype.kind not in "buif" or value.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold real numbers; got dtype {value.dtype}.")
+    return value.tocsr()
 
 
 def not_empty(name: str, A: Array) -> Array:
@@ -209,6 +216,9 @@ def finite(name: str, A: Array) -> None:
 
     A finite sum proves that every term is finite, and costs a fifth of `np.isfinite(A).all()`.
     """
+    if hasattr(A, "tocsr"):
+        sparse_finite(name, A)
+        return
     if A.dtype.kind != "f":
         return
     height = max(1, BLOCK * len(A) // max(1, A.size))
@@ -221,6 +231,14 @@ def finite(name: str, A: Array) -> None:
             if len(found):
                 at = tuple(int(i) for i in found[0])
                 raise ValueError(f"{name} must be finite; got {block[at]} in {place((at[0] + start, *at[1:]))}.") from None
+
+
+def sparse_finite(name: str, A: Any) -> None:
+    """Raise where a sparse matrix in CSR form holds NaN or infinity."""
+    if A.dtype.kind == "f" and not np.isfinite(A.data).all():
+        at = int(np.argmin(np.isfinite(A.data)))
+        row = int(np.searchsorted(A.indptr, at, side="right")) - 1
+        raise ValueError(f"{name} must be finite; got {A.data[at]} in {place((row, int(A.indices[at])))}.")
 
 
 def unusable(X: Array, row: int, scale: float | Array, shift: float | Array, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
