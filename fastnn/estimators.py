@@ -21,8 +21,8 @@ try:
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils._param_validation import Interval, Options, StrOptions
+    from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
     from sklearn.utils.optimize import _check_optimize_result
@@ -52,7 +52,9 @@ class FitTasks:
     """Tells scikit-learn's callbacks of a fit and of its iterations."""
 
     def __init__(self, estimator: Any, X: Any, y: Any, sample_weight: Any) -> None:
-        self.estimator, self.root, self.task = estimator, None, None
+        self.estimator = estimator
+        self.root: Any = None
+        self.task: Any = None
         self.data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         if hasattr(estimator, "_skl_callbacks"):
             self.root = estimator._init_callback_context(max_subtasks=estimator.max_iter + 1)
@@ -83,7 +85,7 @@ class FitTasks:
         return {"_network": network, "coefs_": [W for W, _ in network.weights], "intercepts_": [b for _, b in network.weights]}
 
 
-class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
+class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
     """What the classifier and the regressor share."""
 
     _parameter_constraints: dict[str, Any] = {
@@ -160,7 +162,8 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):  # type: ignore[misc
         network = self.network_
         objective = kernels.Objective(self._loss(), weighted_mean=True)
         problem = Problem(network, objective, float(self.alpha), self._dropout_seed, validation.threads(self.n_threads))
-        tasks, begun = FitTasks(self, X, y, sample_weight), []
+        tasks = FitTasks(self, X, y, sample_weight)
+        begun: list[Any] = []
         try:
             watching.begin_fit(watchers, network, begun)
             if self.solver in STEPWISE:
@@ -252,7 +255,7 @@ def _can_go_on(estimator: Any) -> bool:
     return True
 
 
-class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
+class MLPClassifier(ClassifierMixin, MLP):
     """Multi-layer perceptron classifier: scikit-learn's `MLPClassifier`, with the same parameters, attributes and numbers.
 
     Replace the import. In float64 a fit takes the same start weights, minibatches and steps, up to rounding. New are the
@@ -338,6 +341,8 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
 
     _parameter_constraints: dict[str, Any] = {**MLP._parameter_constraints, "class_weight": [dict, list, StrOptions({"balanced"}), None]}
 
+    classes_: Array
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
@@ -405,10 +410,11 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         """Return class numbers as int64, or zeros and ones of shape (n_rows, n_outputs)."""
         if self._label_binarizer.y_type_.startswith("multilabel"):
             return np.ascontiguousarray(self._label_binarizer.transform(y), dtype=np.float64)
-        numbers = np.searchsorted(self.classes_, y)
+        numbers: Array = np.searchsorted(self.classes_, y)
         if self._label_binarizer.y_type_ == "multiclass":
             return numbers.astype(np.int64)
-        return (numbers == 1).astype(np.float64)[:, None]
+        targets: Array = (numbers == 1).astype(np.float64)[:, None]
+        return targets
 
     def _strata(self, y: Array) -> Array | None:
         """Return what the split of the rows keeps the shares of: two classes, as in scikit-learn."""
@@ -425,12 +431,13 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
         """
-        outputs = self._forward(X)
+        outputs, labels = self._forward(X), self.classes_
         if self.out_activation_ == "softmax":
-            return self.classes_.take(outputs.argmax(axis=1))
-        if self.n_outputs_ == 1 and len(self.classes_) == 2:
-            return self.classes_.take((outputs[:, 0] > 0.5).view(np.uint8))
-        labels: Array = self._label_binarizer.inverse_transform(outputs[:, 0] if self.n_outputs_ == 1 else outputs)
+            labels = labels.take(outputs.argmax(axis=1))
+        elif self.n_outputs_ == 1 and len(labels) == 2:
+            labels = labels.take((outputs[:, 0] > 0.5).view(np.uint8))
+        else:
+            labels = self._label_binarizer.inverse_transform(outputs[:, 0] if self.n_outputs_ == 1 else outputs)
         return labels
 
     def predict_proba(self, X: Any) -> Array:
@@ -474,7 +481,7 @@ class MLPClassifier(ClassifierMixin, MLP):  # type: ignore[misc]
         return tags
 
 
-class MLPRegressor(RegressorMixin, MLP):  # type: ignore[misc]
+class MLPRegressor(RegressorMixin, MLP):
     """Multi-layer perceptron regressor: scikit-learn's `MLPRegressor`, with the same parameters, attributes and numbers.
 
     Parameters

@@ -18,13 +18,14 @@ from . import callbacks as watching
 from . import validation
 from .batches import Chunk
 from .custom import Activation
+from .interrupts import Interrupts
 from .layers import ACTIVATIONS, LAST_ONLY, Dense, Dropout, Layer
 from .network import Sequential
 from .solvers import LBFGS, Problem, StepSolver, lbfgs
 from .training import DivergedError
 from .validation import Array
 
-HIDDEN = {name: name for name in ACTIVATIONS if name not in LAST_ONLY} | {"logistic": "sigmoid"}
+HIDDEN: dict[Any, Any] = {name: name for name in ACTIVATIONS if name not in LAST_ONLY} | {"logistic": "sigmoid"}
 OUTPUT = {"logistic": "sigmoid", "exp": "identity"}  # a network gives the logarithm of what it counts
 STEPWISE = ("sgd", "adam")
 NOT_FINITE = "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -211,33 +212,17 @@ class Perceptron:
         batch_size = self._rows_of_batch(len(rows))
         self._optimizer.bind(problem, batch_size)
         best = problem.network.parameters.copy() if self.early_stopping else None
-        self.n_iter_ = 0
+        self.n_iter_, asked, interrupts = 0, False, Interrupts()
         try:
-            while self.n_iter_ < self.max_iter:
-                tasks.begin()
-                start = time.perf_counter()
-                if self.shuffle:  # the last order, permuted as sklearn.utils.shuffle does it
-                    permutation = np.arange(len(rows))
-                    self._random_state.shuffle(permutation)
-                    rows = rows[permutation]
-                finite = self._epoch(Chunk(X, y, rows, weights), watchers)
-                logs = {"loss": self.loss_, "seconds": time.perf_counter() - start}
-                self.n_iter_ += 1
-                self.t_ += len(rows)
-                self.loss_curve_.append(self.loss_)
-                if self.verbose:
-                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
-                if held_out is not None:
-                    logs["val_score"] = self._judge(problem, *held_out) if finite else float("nan")
-                if self._note(logs) and best is not None:
-                    best[:] = problem.network.parameters
-                if self.learning_rate == "invscaling" and self.solver == "sgd":
-                    self._optimizer.slow_down(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
-                asked = watching.end_epoch(watchers, self.n_iter_, self.n_iter_ == self.max_iter, logs) | tasks.end()
-                if not finite or self._is_enough() or incremental or asked:
-                    break
-                if self.n_iter_ == self.max_iter:
-                    self._warn_of_end(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.")
+            with interrupts:
+                while self.n_iter_ < self.max_iter and not asked:
+                    if self.shuffle:  # the last order, permuted as sklearn.utils.shuffle does it
+                        permutation = np.arange(len(rows))
+                        self._random_state.shuffle(permutation)
+                        rows = rows[permutation]
+                    asked = self._iteration(problem, Chunk(X, y, rows, weights), held_out, best, watchers, tasks, interrupts) or incremental
+                    if self.n_iter_ == self.max_iter and not asked:
+                        self._warn_of_end(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.")
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if best is not None:
@@ -245,17 +230,42 @@ class Perceptron:
         elif self.n_iter_ and not np.isfinite(self.loss_):
             raise ValueError(NOT_FINITE)
 
-    def _epoch(self, data: Chunk, watchers: list[Any]) -> bool:
-        """Train an epoch; return whether its loss and the weights after it are finite."""
-        watch = None
-        if any(hasattr(one, "on_batch_end") for one in watchers):
-            watch = lambda step, loss: watching.call(watchers, "on_batch_end", step, loss)  # noqa: E731
+    def _iteration(
+        self,
+        problem: Problem,
+        data: Chunk,
+        held_out: Any,
+        best: Array | None,
+        watchers: list[Any],
+        tasks: Tasks,
+        interrupts: Interrupts,
+    ) -> bool:
+        """Train an epoch, judge and note what it gave, the best parameters in `best`; return whether the fit should end."""
+        tasks.begin()
+        watching.begin_epoch(watchers, self.n_iter_ + 1)
+        start = time.perf_counter()
         try:
-            self.loss_ = self._optimizer.epoch(data, watch)
+            self.loss_, stop = self._optimizer.epoch(data, watchers, interrupts)
         except DivergedError:
-            self.loss_ = np.nan
-            return False
-        return True
+            self.loss_, stop = np.nan, True
+        seconds = time.perf_counter() - start
+        with interrupts.held():
+            self.n_iter_ += 1
+            last = self.n_iter_ == self.max_iter
+            self.t_ += len(data.order)
+            self.loss_curve_.append(self.loss_)
+            if self.verbose:
+                print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+            watching.end_epoch(watchers, "on_epoch_trained", self.n_iter_, last)
+            logs = {"loss": self.loss_}
+            if held_out is not None:
+                logs["val_score"] = self._judge(problem, *held_out) if np.isfinite(self.loss_) else np.nan
+            if self._note(logs) and best is not None:
+                best[:] = problem.network.parameters
+            if self.learning_rate == "invscaling" and self.solver == "sgd":
+                self._optimizer.slow_down(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
+            stop |= self._is_enough()
+            return stop | watching.end_epoch(watchers, "on_epoch_end", self.n_iter_, last, {**logs, "seconds": seconds}) | tasks.end()
 
     def _judge(self, problem: Problem, X: Any, y: Array, weights: Weights) -> float:
         """Return the score of held-out rows."""
@@ -310,7 +320,7 @@ class Perceptron:
             logs = {"loss": loss, "seconds": time.perf_counter() - start}
             if self.verbose:
                 print(f"Iteration {n_iter}, loss = {loss:.8f}")
-            stop = watching.end_epoch(watchers, n_iter, n_iter == self.max_iter, logs) | tasks.end()
+            stop = watching.end_epoch(watchers, "on_epoch_end", n_iter, n_iter == self.max_iter, logs) | tasks.end()
             tasks.begin()
             start = time.perf_counter()
             return stop

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 import kernels
 
+from . import callbacks
 from .batches import Chunk
+from .interrupts import Interrupts
 from .minimize import solve
 from .network import Sequential
 from .optimizers import FullBatchOptimizer
@@ -116,31 +118,36 @@ class StepSolver:
             self._trainer.state *= self.learning_rate / learning_rate
         self.learning_rate = learning_rate
 
-    def epoch(self, data: Chunk, watch: Callable[[int, float], object] | None = None) -> float:
-        """Take the steps of an epoch and return its loss, the mean over the rows of the means of the minibatches.
+    def epoch(self, data: Chunk, watchers: list[Any], interrupts: Interrupts) -> tuple[float, bool]:
+        """Take the steps of an epoch; return its loss, and whether somebody asked to stop in its middle.
+
+        The loss is the mean over the rows of the means of the minibatches.
 
         Raises
         ------
         DivergedError
             If a loss or, in the end, a parameter is not finite; the network has those of the last finite loss.
         """
-        trainer, total, at_once = self._bound, 0.0, 1 if watch else self._bound.buffered
-        rows = at_once * trainer.batch_size
-        for first in range(0, len(data.order), rows):
+        trainer, total, first, stop = self._bound, 0.0, 0, False
+        while first < len(data.order) and not stop:
+            rows = min(trainer.buffered, callbacks.unseen_steps(watchers, self.step)) * trainer.batch_size
             chunk = dense_chunk(data._replace(order=data.order[first : first + rows]))
             sizes, divisors = _divisors(chunk, trainer.batch_size)
             scales = np.divide(1.0, divisors, out=np.zeros_like(divisors), where=divisors > 0)
             rates = np.full(len(sizes), self.learning_rate)
-            losses = trainer.train(chunk.X, chunk.y, chunk.order, self.step, rates, chunk.weights, penalty_scales=scales)
-            if len(losses) < len(sizes):
-                raise DivergedError(f"loss must be finite; got NaN or infinity in step {self.step + len(losses)}.")
-            self.step += len(sizes)
+            callbacks.call(watchers, "on_rates", self.step, rates)
+            with interrupts.held():
+                callbacks.begin_batch(watchers, self.step)
+                losses = trainer.train(chunk.X, chunk.y, chunk.order, self.step, rates, chunk.weights, penalty_scales=scales)
+                if len(losses) < len(sizes):
+                    raise DivergedError(f"loss must be finite; got NaN or infinity in step {self.step + len(losses)}.")
+                self.step += len(sizes)
+                stop = callbacks.end_batch(watchers, self.step - 1, float(losses[-1])) | callbacks.call(watchers, "on_chunk_end", self.step)
             total += float((losses * sizes).sum())
-            if watch:
-                watch(self.step - 1, float(losses[-1]))
+            first += rows
         if not trainer.settle():
             raise DivergedError("parameters must be finite; got NaN or infinity from the last update of an epoch.")
-        return total / len(data.order)
+        return total / min(first, len(data.order)), stop
 
     @property
     def _bound(self) -> kernels.Trainer:

@@ -28,9 +28,9 @@ def dense_chunk(chunk: Chunk) -> Chunk:
     """Return a chunk of minibatches with its rows dense, where they are sparse: these alone, in their order."""
     if not is_sparse(chunk.X):
         return chunk
-    rows = chunk.order
-    weights = None if chunk.weights is None else chunk.weights[rows]
-    return Chunk(chunk.X[rows].toarray(), chunk.y[rows], np.arange(len(rows)), weights)
+    X: Any = chunk.X
+    rows, weights = chunk.order, chunk.weights
+    return Chunk(X[rows].toarray(), chunk.y[rows], np.arange(len(rows)), None if weights is None else weights[rows])
 
 
 def blocks(X: Any) -> Iterator[tuple[slice, Array]]:

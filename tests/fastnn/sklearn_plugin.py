@@ -1,6 +1,6 @@
 """A pytest plugin that lets scikit-learn's own tests of its MLPs test fastnn's.
 
-    pytest --pyargs sklearn.neural_network.tests.test_mlp -p tests.fastnn.sklearn_plugin
+pytest --pyargs sklearn.neural_network.tests.test_mlp -p tests.fastnn.sklearn_plugin
 """
 
 import sklearn.neural_network
