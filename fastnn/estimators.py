@@ -38,8 +38,7 @@ except ImportError:  # before scikit-learn 1.9
         """Stand for what scikit-learn does not have yet."""
 
 
-from . import callbacks as watching
-from . import validation
+from . import validation, watching
 from .custom import Activation
 from .perceptron import HIDDEN, NOT_FINITE, STEPWISE, Perceptron, Weights
 from .solvers import Problem

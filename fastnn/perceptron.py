@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 import kernels
 
-from . import callbacks as watching
-from . import validation
+from . import validation, watching
 from .batches import Chunk
 from .custom import Activation
 from .interrupts import Interrupts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import kernels
 
-from . import callbacks
+from . import watching
 from .batches import Chunk
 from .interrupts import Interrupts
 from .minimize import solve
@@ -130,19 +130,19 @@ class StepSolver:
         """
         trainer, total, first, stop = self._bound, 0.0, 0, False
         while first < len(data.order) and not stop:
-            rows = min(trainer.buffered, callbacks.unseen_steps(watchers, self.step)) * trainer.batch_size
+            rows = min(trainer.buffered, watching.unseen_steps(watchers, self.step)) * trainer.batch_size
             chunk = dense_chunk(data._replace(order=data.order[first : first + rows]))
             sizes, divisors = _divisors(chunk, trainer.batch_size)
             scales = np.divide(1.0, divisors, out=np.zeros_like(divisors), where=divisors > 0)
             rates = np.full(len(sizes), self.learning_rate)
-            callbacks.call(watchers, "on_rates", self.step, rates)
+            watching.call(watchers, "on_rates", self.step, rates)
             with interrupts.held():
-                callbacks.begin_batch(watchers, self.step)
+                watching.begin_batch(watchers, self.step)
                 losses = trainer.train(chunk.X, chunk.y, chunk.order, self.step, rates, chunk.weights, penalty_scales=scales)
                 if len(losses) < len(sizes):
                     raise DivergedError(f"loss must be finite; got NaN or infinity in step {self.step + len(losses)}.")
                 self.step += len(sizes)
-                stop = callbacks.end_batch(watchers, self.step - 1, float(losses[-1])) | callbacks.call(watchers, "on_chunk_end", self.step)
+                stop = watching.end_batch(watchers, self.step - 1, float(losses[-1])) | watching.call(watchers, "on_chunk_end", self.step)
             total += float((losses * sizes).sum())
             first += rows
         if not trainer.settle():
