@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -144,3 +145,50 @@ class Exchange:
         from . import exchange_sklearn
 
         return exchange_sklearn.write_model(self)
+
+    @classmethod
+    def from_onnx(cls: type[T], path: str | os.PathLike[str], output: str | None = None, dtype: Any = None) -> T:
+        """Return the network in an ONNX file: linear layers, layer normalization, activations in any spelling, scaled inputs.
+
+        Dropout, which such files do not have for predictions, is not brought along.
+
+        Parameters
+        ----------
+        path : path
+        output : str, optional
+            Which output of the file, where there are several.
+        dtype : {"float32", "float64"}, optional
+            Left out, that of the weights.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        ValueError
+            For a file that is damaged, or an operator that has no place here, by its name.
+        """
+        from . import exchange_onnx
+
+        return cls._of(exchange_onnx.read(path, output), dtype)
+
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write an ONNX file (opset 24) that predicts what the network predicts, for any number of rows.
+
+        It takes `X` in the network's dtype and returns `outputs` in it; but float64 where inputs are scaled by columns, and where targets
+        are standardized. ONNX Runtime has no kernel for the exact `gelu` in float64.
+
+        Parameters
+        ----------
+        path : path
+            Replaced as a whole where it exists.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        ValueError
+            For an activation of one's own.
+        """
+        from . import exchange_onnx
+
+        exchange_onnx.write(self, path)

@@ -72,7 +72,7 @@ class Stack:
     def __post_init__(self) -> None:
         self.layers: list[Layer] = []
         self.n_features = 0
-        self._width = 0
+        self.width = 0
         self._dtypes: list[np.dtype[Any]] = []
         self._waiting: tuple[str, Dropout] | None = None  # a dropout whose dense layer is yet to come
         self._last = ""
@@ -83,9 +83,9 @@ class Stack:
         if self._waiting is not None:
             self.layers.append(self._waiting[1])
             self._waiting = None
-        self._width = W.shape[1]
-        arrays = (W, np.zeros(self._width, W.dtype) if b is None else b)
-        self._add(where, Dense(self._width, initializer=arrays, bias=b is not None, **settings), *arrays)
+        self.width = W.shape[1]
+        arrays = (W, np.zeros(self.width, W.dtype) if b is None else b)
+        self._add(where, Dense(self.width, initializer=arrays, bias=b is not None, **settings), *arrays)
         if activation is not None:
             self.activation(where, activation)
 
@@ -98,7 +98,7 @@ class Stack:
             self._refuse_waiting()
         if not isinstance(before, Dense) or before.activation != "identity":
             raise ValueError(f"activations must follow linear layers; got {where} after {self._last or 'the inputs'}.")
-        self.layers[-1] = replace(before, activation=name)
+        self.replace_last(replace(before, activation=name))
         self._last = where
 
     def norm(self, where: str, gain: Array | None, bias: Array | None, n: int, eps: float, trainable: bool = True) -> None:
@@ -121,6 +121,10 @@ class Stack:
             raise ValueError(f"layers that scale by constants must be the first; got {where} after {self._last}.")
         self._add(where, layer, *arrays)
 
+    def replace_last(self, layer: Dense) -> None:
+        """Put a dense layer in the place of the last one."""
+        self.layers[-1], self.width = layer, layer.units
+
     def finish(self) -> Found:
         """Return the network."""
         self._refuse_waiting()
@@ -137,9 +141,9 @@ class Stack:
 
     def _take_width(self, where: str, n: int) -> None:
         """Raise unless a layer takes as many inputs as there are."""
-        if self._width and n != self._width:
-            raise ValueError(f"{where} must take the {self._width} outputs of {self._last}; got {n} inputs.")
-        self.n_features, self._width = self.n_features or n, n
+        if self.width and n != self.width:
+            raise ValueError(f"{where} must take the {self.width} outputs of {self._last}; got {n} inputs.")
+        self.n_features, self.width = self.n_features or n, n
 
     def _refuse_waiting(self) -> None:
         if self._waiting is not None:
