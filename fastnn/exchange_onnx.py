@@ -11,7 +11,7 @@ import numpy as np
 from kernels._math import ERROR
 
 from . import onnx_graph
-from .checkpoints import replace
+from .files import replace
 from .layers import Dense, Dropout, LayerNorm
 from .stack import Found, activation_name, columns, parts, to_scale
 
