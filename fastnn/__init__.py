@@ -14,7 +14,7 @@ from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .gradients import check_gradient  # noqa: E402
 from .history import History  # noqa: E402
 from .initializers import Initializer  # noqa: E402
-from .layers import BatchNorm, Dense, Dropout, LayerNorm, Scale, Standardize  # noqa: E402
+from .layers import BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, PReLU, Residual, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
@@ -41,6 +41,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Exponential",
+    "GaussianNoise",
     "History",
     "Initializer",
     "InverseTime",
@@ -49,7 +50,9 @@ __all__ = [
     "Linear",
     "ModelCheckpoint",
     "OneCycle",
+    "PReLU",
     "ReduceOnPlateau",
+    "Residual",
     "Scale",
     "Sequential",
     "Standardize",

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from . import files, layers, validation
+from . import files, layers, schedules, validation
 from .custom import Activation
 from .files import Damaged
 from .losses import LOSSES, CustomLoss, Loss
@@ -26,6 +26,10 @@ MAX_SAID = 300  # characters of an error, which may show what a file holds
 def layer_settings(layer: Any) -> dict[str, Any]:
     """Return a layer as a dict for JSON: its kind and its settings, the initializer left out."""
     values = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer) if field.name != "initializer"}
+    if isinstance(layer, layers.Residual):
+        values["layers"] = [layer_settings(one) for one in layer.layers]
+    if callable(values.get("rate")):
+        values["rate"] = schedules.settings(values["rate"])
     if isinstance(activation := values.get("activation"), Activation):
         values["activation"] = {"custom": activation.name, "parameters": activation.parameters}
     return {"kind": _kind(layer), **values}
@@ -35,13 +39,13 @@ def _kind(layer: Any) -> str:
     return next(name for name, one in KINDS.items() if isinstance(layer, one))
 
 
-def _prefixes(found: Iterable[Any]) -> list[tuple[int, str]]:
-    """Return the position of every layer that has arrays, and how their names start: `dense.0.`, `norm.0.`, `dense.1.`, ..."""
+def _prefixes(found: Sequence[Any]) -> list[tuple[Any, str]]:
+    """Return every layer that has arrays, those of residual blocks among them, and how their names start: `dense.0.`, `norm.0.`, `dense.1.`, ..."""
     counts: Counter[str] = Counter()
     prefixes = []
-    for position, layer in enumerate(found):
+    for layer in layers.single(found):
         if hasattr(layer, "shapes"):
-            prefixes.append((position, f"{_kind(layer)}.{counts[_kind(layer)]}."))
+            prefixes.append((layer, f"{_kind(layer)}.{counts[_kind(layer)]}."))
             counts[_kind(layer)] += 1
     return prefixes
 
@@ -49,8 +53,8 @@ def _prefixes(found: Iterable[Any]) -> list[tuple[int, str]]:
 def named(found: Sequence[Any], weights: Iterable[tuple[Array | None, ...]]) -> dict[str, Array]:
     """Return the arrays of the layers by their names in a file: `dense.0.W`, `dense.0.b`, `norm.0.gain`, ...; without those that are None."""
     arrays: dict[str, Array] = {}
-    for (position, prefix), some in zip(_prefixes(found), weights):
-        arrays |= {prefix + name: A for name, A in zip(found[position].shapes(0), some) if A is not None}
+    for (layer, prefix), some in zip(_prefixes(found), weights):
+        arrays |= {prefix + name: A for name, A in zip(layer.shapes(0), some) if A is not None}
     return arrays
 
 
@@ -134,20 +138,24 @@ def _check_format(settings: dict[str, Any]) -> None:
 def _with_arrays(found: list[Any], settings: dict[str, Any], arrays: dict[str, Array]) -> list[Any]:
     """Return the layers with their arrays, if they are the ones that the settings name."""
     arrays = {name: A for name, A in arrays.items() if not name.startswith(OF_FIT)}
-    n_in, dtype, prefixes = settings["n_features"], validation.real_dtype(settings["dtype"]), dict(_prefixes(found))
+    n_in, dtype, prefixes = settings["n_features"], validation.real_dtype(settings["dtype"]), _prefixes(found)
     shapes: dict[str, tuple[int, ...]] = {}
-    for position, layer in enumerate(found):
-        if position in prefixes:
-            shapes |= {prefixes[position] + name: shape for name, shape in layer.shapes(n_in).items()}
+    for layer, prefix in prefixes:
+        shapes |= {prefix + name: shape for name, shape in layer.shapes(n_in).items()}
         n_in = getattr(layer, "units", n_in)
     if sorted(arrays) != sorted(shapes):
         raise Damaged("other arrays than its settings name")
     if any(arrays[name].shape != shape or arrays[name].dtype != dtype for name, shape in shapes.items()):
         raise Damaged("arrays of other shapes than its settings say")
-    for position, prefix in prefixes.items():
-        own = tuple(arrays[prefix + name] for name in found[position].shapes(0))
-        found[position] = dataclasses.replace(found[position], initializer=own if len(own) > 1 else own[0])
-    return found
+    starts = iter([tuple(arrays[prefix + name] for name in layer.shapes(0)) for layer, prefix in prefixes])
+
+    def with_start(layer: Any) -> Any:
+        if not hasattr(layer, "shapes"):
+            return layer
+        own = next(starts)
+        return dataclasses.replace(layer, initializer=own if len(own) > 1 else own[0])
+
+    return list(layers.changed(found, with_start))
 
 
 def read_loss(saved: dict[str, Any], custom: Mapping[str, Any]) -> Loss:
@@ -165,11 +173,15 @@ def _own(name: str, kind: type, custom: Mapping[str, Any]) -> Any:
 
 
 def read_layers(settings: dict[str, Any], custom: Mapping[str, Any]) -> list[Any]:
-    """Return the layers of a file, without their arrays."""
+    """Return the layers of a file, or of a residual block in it, without their arrays."""
     found = []
     for saved in settings["layers"]:
         values = {name: value for name, value in saved.items() if name != "kind"}
         if isinstance(own := values.get("activation"), dict):
             values["activation"] = dataclasses.replace(_own(own["custom"], Activation, custom), parameters=own["parameters"])
+        if saved["kind"] == "residual":
+            values["layers"] = read_layers(saved, custom)
+        if isinstance(rate := values.get("rate"), dict):
+            values["rate"] = schedules.from_settings(rate)
         found.append(KINDS[saved["kind"]](**values))
     return found

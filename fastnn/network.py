@@ -9,6 +9,7 @@ import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from .custom import Activation
 from .exchange import Exchange
 from .history import History
 from .initializers import Initializer
-from .layers import BETWEEN, BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize, check_layers
+from .layers import BETWEEN, RANDOM, BatchNorm, Dense, Dropout, Layer, Mark, Scale, Standardize, changed, check_layers, check_widths, in_order, single
 from .losses import CustomLoss, Loss, loss_for
 from .metrics import checked_metrics, values
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
@@ -40,7 +41,7 @@ class Sequential(Exchange):
 
     Parameters
     ----------
-    layers : list of Scale, Standardize, Dense, Dropout, LayerNorm and BatchNorm
+    layers : list of Scale, Standardize, Dense, Dropout, LayerNorm, BatchNorm, Residual, GaussianNoise and PReLU
         In the order in which the data goes through them.
     n_features : int
         The number of inputs.
@@ -88,9 +89,9 @@ class Sequential(Exchange):
         self.metadata: dict[str, Any] = {}
         self.feature_names: tuple[str, ...] | None = None
         self.n_fits = 0
-        dense = [layer for layer in checked if isinstance(layer, Dense)]
-        self._widths = [self.n_features, *(layer.units for layer in dense)]
+        check_widths(checked, self.n_features)
         self.layers = checked
+        self._widths = [self.n_features, *(layer.units for layer in self.dense)]
         self._check_columns()
         self.plan = self._plan()
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
@@ -99,7 +100,7 @@ class Sequential(Exchange):
         for layer, placed in self._with_arrays:
             n_in = next(iter(placed.layer.shapes.values()))[0]
             self.plan.set_arrays(self._parameters, placed, layer.start(n_in, self.seed, placed.index, self.dtype))
-        self.layers = tuple(_without_arrays(layer) for layer in checked)
+        self.layers = changed(checked, _without_arrays)
         self._check_variances(self._parameters)
         self.loss = loss_for(None, self.last_activation)
 
@@ -125,24 +126,24 @@ class Sequential(Exchange):
 
     @property
     def dense(self) -> tuple[Dense, ...]:
-        """The dense layers."""
-        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+        """The dense layers, those of residual blocks among them."""
+        return tuple(layer for layer in single(self.layers) if isinstance(layer, Dense))
 
     @property
-    def _with_arrays(self) -> list[tuple[Dense | LayerNorm | BatchNorm, Any]]:
+    def _with_arrays(self) -> list[tuple[Any, Any]]:
         """The layers that have parameters, each as the plan places it."""
-        ours = [layer for layer in self.layers if isinstance(layer, (Dense, *BETWEEN))]
+        ours = [layer for layer in single(self.layers) if hasattr(layer, "shapes")]
         return list(zip(ours, (placed for placed in self.plan.layers if placed.ranges), strict=True))
 
     @property
     def last_activation(self) -> str:
-        """The name of the last layer's activation; "identity" where a normalization follows it."""
+        """The name of the last layer's activation; "identity" where it is not a dense one."""
         last = self.layers[-2] if self._of_targets else self.layers[-1]
         return str(last.activation) if isinstance(last, Dense) else "identity"
 
     @property
     def n_parameters(self) -> int:
-        """The number of weights, biases and gains, and of running means and variances."""
+        """The number of weights, biases, gains and slopes, and of running means and variances."""
         return sum(A.size for arrays in self.weights for A in arrays if A is not None)
 
     @property
@@ -191,7 +192,8 @@ class Sequential(Exchange):
         """Copies of the parameters: a list of tuples of arrays, one for each layer that has some, in their order.
 
         Of a `Dense` layer it is `(W, b)` of shapes (n_in, n_out) and (n_out,), b None where there is none; of a `LayerNorm`
-        `(gain, bias)`, of a `BatchNorm` `(gain, bias, mean, variance)`, the running ones, all of shape (n_in,).
+        `(gain, bias)`, of a `BatchNorm` `(gain, bias, mean, variance)`, the running ones, all of shape (n_in,), of a `PReLU`
+        `(slope,)`. Those of a `Residual` stand one after the other, as if they were layers of the network.
         """
         found: list[tuple[Any, ...]] = []
         for layer, placed in self._with_arrays:
@@ -207,7 +209,7 @@ class Sequential(Exchange):
         weights : list of tuple of array
             For each dense layer (W, b) of shapes (n_in, n_out) and (n_out,), b None for a layer without a bias; for each
             `LayerNorm` between them, at its place, (gain, bias), for each `BatchNorm` (gain, bias, mean, variance), all of
-            shape (n_in,), the variance at least 0. Finite in the network's dtype.
+            shape (n_in,), the variance at least 0, for each `PReLU` (slope,). Finite in the network's dtype.
 
         Examples
         --------
@@ -252,11 +254,14 @@ class Sequential(Exchange):
         >>> net.layers[0]
         Dense(8, 'relu', trainable=False)
         """
-        places = [place for place, layer in enumerate(self.layers) if isinstance(layer, Dense)]
-        layers: list[Any] = list(self.layers)
-        chosen = places[validation.integer("index", index, 0, len(places) - 1)]  # a place: one object may stand for several layers
-        layers[chosen] = dataclasses.replace(layers[chosen], trainable=trainable)
-        self.layers = tuple(layers)
+        numbers = iter(range(len(self.dense)))  # a place: one object may stand for several layers
+        chosen = validation.integer("index", index, 0, len(self.dense) - 1)
+
+        def with_trainable(layer: Any) -> Any:
+            here = isinstance(layer, Dense) and next(numbers) == chosen
+            return dataclasses.replace(layer, trainable=trainable) if here else layer
+
+        self.layers = changed(self.layers, with_trainable)
         self.plan, self._stepper, self._state = self._plan(), None, None
 
     def _check_variances(self, parameters: Array) -> None:
@@ -371,9 +376,9 @@ class Sequential(Exchange):
         """Return the network that ends with a layer; it shares the parameters."""
         n_layers = len(self.layers)
         layers = self.layers[: validation.integer("layer", layer, -n_layers, n_layers - 1) % n_layers + 1]
-        while layers and isinstance(layers[-1], Dropout):  # which predictions do without
+        while layers and isinstance(layers[-1], RANDOM):  # which predictions do without
             layers = layers[:-1]
-        if not any(isinstance(one, Dense) for one in layers):
+        if not any(isinstance(one, Dense) for one in single(layers)):
             raise ValueError(f"layer must be the position of a Dense layer or of one behind it; got {layer}, {self.layers[layer]}.")
         part = Sequential(layers, self.n_features, self.dtype, self.seed)
         part._parameters = self._parameters[: part.plan.parameters_size]
@@ -688,7 +693,7 @@ class Sequential(Exchange):
         """
         size, threads = validation.integer("batch_size", batch_size, 1), validation.threads(n_threads)
         copy: Sequential = pickle.loads(pickle.dumps(self))
-        return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads, self.seed).program
+        return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads, self.seed, n_steps=1).program
 
     def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
@@ -702,15 +707,16 @@ class Sequential(Exchange):
     def _plan(self) -> kernels.Plan:
         """Return the network as the kernels see it."""
         dense = self.dense
+        dropouts, others = _between(self.layers, self._widths)
         return kernels.Plan(
             tuple(self._widths),
             tuple(layer.code for layer in dense),
-            _dropouts(self.layers),
+            dropouts,
             self.dtype.name,
             self.seed,
             tuple(layer.trained for layer in dense),
             tuple(layer.penalties for layer in dense),
-            _others(self.layers, self._widths),
+            others,
         )
 
     # Files.
@@ -788,20 +794,21 @@ class Sequential(Exchange):
         return network
 
 
-def _dropouts(layers: tuple[Layer, ...]) -> tuple[float, ...]:
-    """Return the dropout rate on the input of every dense layer."""
-    before: tuple[Layer | None, ...] = (None, *layers)
-    return tuple(one.rate if isinstance(one, Dropout) else 0.0 for one, layer in zip(before, layers) if isinstance(layer, Dense))
-
-
-def _others(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[int, Any], ...]:
-    """Return the layers between the dense ones as a plan takes them."""
-    found, place = [], 0
-    for layer in layers:
-        place += isinstance(layer, Dense)
-        if isinstance(layer, BETWEEN):
-            found.append((place, layer.record(widths[place])))
-    return tuple(found)
+def _between(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[float | None, ...], tuple[tuple[int, Any], ...]]:
+    """Return what a plan takes of the layers between the dense ones: the rates of the dropouts right before these, and the others."""
+    rates: list[float | None] = []
+    others: list[tuple[int, Any]] = []
+    rate: float | None = 0.0
+    sequence = list(in_order(layers))
+    for layer, following in zip(sequence, [*sequence[1:], None]):
+        if isinstance(layer, Dense):
+            rates.append(rate)
+            rate = 0.0
+        elif isinstance(layer, Dropout) and isinstance(following, Dense):
+            rate = None if callable(layer.rate) else layer.rate
+        elif isinstance(layer, (Mark, *BETWEEN)):
+            others.append((len(rates), layer.record(widths[len(rates)])))
+    return tuple(rates), tuple(others)
 
 
 def _learned(layer: Layer, X: Array, y: Array) -> Layer:
@@ -811,8 +818,7 @@ def _learned(layer: Layer, X: Array, y: Array) -> Layer:
     return layer
 
 
-def _without_arrays(layer: Layer) -> Layer:
+def _without_arrays(layer: Any) -> Any:
     """Return a layer that does not hold on to the arrays it started with."""
-    if isinstance(layer, (Dense, *BETWEEN)) and not isinstance(layer.initializer, (str, Initializer)):
-        return dataclasses.replace(layer, initializer=None)
-    return layer
+    given = getattr(layer, "initializer", None)
+    return layer if isinstance(given, (str, Initializer, NoneType)) else dataclasses.replace(layer, initializer=None)

@@ -234,8 +234,14 @@ def spanning(learning_rate: LearningRate, n_steps: int) -> LearningRate:
     return cast(LearningRate, schedule)
 
 
-def rates(learning_rate: LearningRate, first_step: int, n_steps: int) -> NDArray[np.float64]:
-    """Return the learning rates of the steps from `first_step` on.
+def rates(
+    learning_rate: LearningRate,
+    first_step: int,
+    n_steps: int,
+    name: str = "learning_rate",
+    below: float = math.inf,
+) -> NDArray[np.float64]:
+    """Return the learning rates of the steps from `first_step` on, or others, of a `name`, that are `below` a number.
 
     Examples
     --------
@@ -247,9 +253,40 @@ def rates(learning_rate: LearningRate, first_step: int, n_steps: int) -> NDArray
     found: list[Any] = [learning_rate(step) for step in range(first_step, first_step + n_steps)]
     for step, rate in enumerate(found, first_step):
         if not (isinstance(rate, (float, numbers.Real)) or (hasattr(rate, "__float__") and np.ndim(rate) == 0)):
-            raise TypeError(f"learning_rate must return a number; got {validation.shown(rate)} at step {step}.")
+            raise TypeError(f"{name} must return a number; got {validation.shown(rate)} at step {step}.")
     values = np.array(found, dtype=np.float64)
-    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0) & (values < below)))
     if len(wrong):
-        raise ValueError(f"learning_rate must be a finite number of at least 0; got {values[wrong[0]]:g} at step {first_step + wrong[0]}.")
+        limit = "" if below == math.inf else f" and below {below:g}"
+        raise ValueError(f"{name} must be a finite number of at least 0{limit}; got {values[wrong[0]]:g} at step {first_step + wrong[0]}.")
     return values
+
+
+SCHEDULES: dict[str, Any] = {
+    "constant": Constant,
+    "step": Step,
+    "exponential": Exponential,
+    "inverse_time": InverseTime,
+    "linear": Linear,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+}
+
+
+def settings(schedule: Any) -> dict[str, Any]:
+    """Return a schedule as a dict for JSON: its name and its settings.
+
+    Examples
+    --------
+    >>> settings(Exponential(0.1, 0.99))
+    {'schedule': 'exponential', 'rate': 0.1, 'factor': 0.99}
+    """
+    for name, kind in SCHEDULES.items():
+        if type(schedule) is kind:
+            return {"schedule": name, **dataclasses.asdict(schedule)}
+    raise TypeError(f"a schedule that is saved must be one of fastnn.schedules; got {validation.shown(schedule)}. Files hold no code.")
+
+
+def from_settings(saved: dict[str, Any]) -> Any:
+    """Return the schedule of what `settings` returned."""
+    return SCHEDULES[saved["schedule"]](**{name: value for name, value in saved.items() if name != "schedule"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,9 +13,10 @@ import numpy as np
 import kernels
 
 from . import validation
-from .layers import BatchNorm, Layer
+from .layers import BatchNorm, Dropout, Layer, single
 from .losses import Loss
 from .optimizers import Optimizer
+from .schedules import spanning
 from .state import State
 from .validation import Array
 
@@ -92,8 +94,17 @@ def fit_seed(network: Network) -> int:
     return network.seed + (network.n_fits << 32)
 
 
-def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, seed: int, full_batch: bool = False) -> kernels.Trainer:
-    """Return what trains the parameters in place, with a gradient, a state and a workspace of its own."""
+def make_trainer(
+    network: Network,
+    batch_size: int,
+    loss: Loss,
+    optimizer: Optimizer,
+    n_threads: int,
+    seed: int,
+    full_batch: bool = False,
+    n_steps: int | None = None,
+) -> kernels.Trainer:
+    """Return what trains the parameters in place, with a gradient, a state and a workspace of its own; `n_steps` is what schedules span."""
     _check_trainable(network)
     _check_batch_size(network, batch_size)
     for name in ("eps", "clip_norm", "clip_value"):
@@ -111,6 +122,7 @@ def make_trainer(network: Network, batch_size: int, loss: Loss, optimizer: Optim
         full_batch=full_batch,
         clip_norm=optimizer.clip_norm,
         clip_value=optimizer.clip_value,
+        dropout_rates=_dropout_rates(network, n_steps),
     )
 
 
@@ -151,6 +163,17 @@ def _check_trainable(network: Network) -> None:
         raise ValueError(f"layers must have something that is trainable; got {list(network.layers)}.")
 
 
+def _dropout_rates(network: Network, n_steps: int | None) -> Callable[[int, int], Array] | None:
+    """Return the function of a step, and how many, that gives their rates for each dropout with a schedule, None without any."""
+    found = [layer for layer in single(network.layers) if isinstance(layer, Dropout) and callable(layer.rate)]
+    if not found:
+        return None
+    layers = [Dropout(spanning(layer.rate, n_steps)) for layer in found] if n_steps else found
+    for layer in layers:
+        layer.rates(0, 1)
+    return lambda first, count: np.stack([layer.rates(first, count) for layer in layers])
+
+
 def _check_batch_size(network: Network, batch_size: int) -> None:
     if batch_size == 1 and batch_normalized(network):
         raise ValueError("batch_size must be at least 2 with BatchNorm, whose variance is that of the minibatch's rows; got 1.")
@@ -158,7 +181,7 @@ def _check_batch_size(network: Network, batch_size: int) -> None:
 
 def batch_normalized(network: Network) -> bool:
     """Return whether a fit normalizes by the statistics of the minibatch."""
-    return any(isinstance(layer, BatchNorm) and layer.trainable for layer in network.layers)
+    return any(isinstance(layer, BatchNorm) and layer.trainable for layer in single(network.layers))
 
 
 def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:

@@ -21,6 +21,7 @@ from .batches import ArraySource, Chunk, Source, split
 from .callbacks import TimeLimit
 from .history import History
 from .interrupts import Interrupts
+from .layers import RANDOM, single
 from .losses import Loss, loss_for
 from .metrics import metric_names, metrics_for
 from .minimize import minimize
@@ -154,11 +155,12 @@ def fit(
     saved = files.newest() if files and resume else None
     seed, epoch = (last.seed, last.epoch) if last else (trainers.fit_seed(network), 0)
     source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)
-    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.seed, source.full_batch)
+    n_steps = last.n_steps if last else epochs * source.n_batches(0)
+    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.seed, source.full_batch, n_steps)
     if last:
         state = trainers.go_on(last, trainer, optimizer, source.batch_size)
     else:
-        state = State(seed, epochs * source.n_batches(0), optimizer, trainer.state, batch_size=source.batch_size)
+        state = State(seed, n_steps, optimizer, trainer.state, batch_size=source.batch_size)
     learning_rate = spanning(optimizer.learning_rate, state.n_steps)
     run = Run(network, loss, epoch + epochs, judged, watchers, progress, threads, state, Interrupts(files is not None), files=files)
     watching.check_monitors(watchers, run.log_names())
@@ -204,8 +206,8 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
         for method in watching.OF_STEPS:
             if hasattr(one, method):
                 raise ValueError(f"callbacks must not have {method} for {name}, which has no minibatches; got {validation.shown(one)}.")
-    if any(network.plan.dropouts):
-        warnings.warn(f"{name} minimizes the loss without dropout: the Dropout layers have no effect in this fit.", stacklevel=4)
+    if any(isinstance(layer, RANDOM) for layer in single(network.layers)):
+        warnings.warn(f"{name} minimizes the loss without dropout and noise: the layers that add them have no effect in this fit.", stacklevel=4)
     if trainers.batch_normalized(network):
         warnings.warn(f"{name} takes the running mean and variance of the BatchNorm layers as they are, and leaves them.", stacklevel=4)
 

@@ -9,29 +9,38 @@ from ._jit import compilations, default_threads, max_threads, on_compile, thread
 from .activations import *
 from .batchnorm import BatchNorm
 from .compiled import CompiledNetwork
+from .dropout import Dropout
 from .elementary import *
 from .gather import gather
 from .hardware import cpu_info, fma_peak
 from .linear import linear_backward, linear_forward, matmul
 from .losses import *
+from .noise import GaussianNoise
 from .norm import LayerNorm
 from .objective import Objective
 from .optimizers import *
 from .panels import pack, packed_shape, panel_width, unpack
 from .plan import Plan
 from .prediction import Predictor, evaluate, predict
+from .prelu import PReLU
 from .program import Program
 from .random import *
+from .residual import Fork, Join
 from .training import FullBatch, Trainer, loss_and_gradient
 
 __all__ = [
     "Activation",
     "BatchNorm",
     "CompiledNetwork",
+    "Dropout",
+    "Fork",
     "FullBatch",
+    "GaussianNoise",
+    "Join",
     "LayerNorm",
     "Loss",
     "Objective",
+    "PReLU",
     "Plan",
     "Predictor",
     "Program",

@@ -137,7 +137,7 @@ def plan_fields(plan: Plan, kinds: tuple[type, ...]) -> dict[str, Any]:
     if any(code in (SOFTMAX, LOG_SOFTMAX) for code in activations[:-1]):
         raise ValueError(f"activations must have softmax at the last layer only; got {activations}.")
     fields: dict[str, Any] = {"widths": widths, "activations": activations}
-    fields["dropouts"] = tuple(_dropout(rate) for rate in rates)
+    fields["dropouts"] = tuple(dropout_rate("dropouts", rate) for rate in rates)
     fields["dtype"] = float_dtype(plan.dtype).name
     fields["seed"] = whole("seed", plan.seed, 0, 2**63 - 1)
     trained = _of_layers("trained", plan.trained, n_layers, (True, True))
@@ -145,6 +145,7 @@ def plan_fields(plan: Plan, kinds: tuple[type, ...]) -> dict[str, Any]:
     fields["trained"] = tuple(tuple(yes_or_no("trained", part) for part in parts) for parts in trained)
     fields["penalties"] = tuple(tuple(_penalty(factor) for factor in factors) for factors in penalties)
     fields["others"] = tuple(_other(entry, widths, kinds) for entry in _entries("others", plan.others))
+    _check_blocks([layer for _, layer in fields["others"]])
     if activations[-1] in (SOFTMAX, LOG_SOFTMAX) and any(place == n_layers for place, _ in fields["others"]):
         raise ValueError(f"others must not follow a last layer with softmax; got {fields['others']}.")
     return fields
@@ -154,12 +155,25 @@ def _other(entry: Any, widths: tuple[int, ...], kinds: tuple[type, ...]) -> tupl
     """Return the place and the layer of an entry of `others`."""
     parts = _entries("others", entry)
     if len(parts) != 2 or not isinstance(parts[1], kinds):
-        raise TypeError(f"others must be pairs of a place and a {' or '.join(kind.__name__ for kind in kinds)}; got {_shown(entry)}.")
+        *first, last = (kind.__name__ for kind in kinds)
+        raise TypeError(f"others must be pairs of a place and a {', '.join(first)} or {last}; got {_shown(entry)}.")
     place = whole("others", parts[0], 0, len(widths) - 1)
     layer: Any = parts[1]
     if layer.n != widths[place]:
         raise ValueError(f"others must have the {widths[place]} columns of their place {place}; got {layer}.")
     return place, layer
+
+
+def _check_blocks(layers: list[Any]) -> None:
+    """Raise unless every residual block ends, with as many columns as it began with."""
+    begun: list[Any] = []
+    for layer in layers:
+        if type(layer).__name__ == "Fork":
+            begun.append(layer)
+        elif type(layer).__name__ == "Join" and (not begun or begun.pop().n != layer.n):
+            raise ValueError(f"others must have before {layer} a Fork of as many columns; got {layers}.")
+    if begun:
+        raise ValueError(f"others must have a Join for {begun[-1]}; got {layers}.")
 
 
 def _code(name: str, value: Any, codes: Collection[int], kind: type) -> Any:
@@ -172,10 +186,13 @@ def _code(name: str, value: Any, codes: Collection[int], kind: type) -> Any:
     return code
 
 
-def _dropout(rate: Any) -> float:
-    value = number("dropouts", rate)
+def dropout_rate(name: str, rate: Any) -> float | None:
+    """Return a rate as Python's float, or None for one that is given step by step."""
+    if rate is None:
+        return None
+    value = number(name, rate)
     if value < 0 or round(value * 2**32) >= 2**32:  # such a share of the random words is dropped
-        raise ValueError(f"dropouts must lie in [0, 1), more than 2**-33 below 1; got {value}.")
+        raise ValueError(f"{name} must lie in [0, 1), more than 2**-33 below 1; got {value}.")
     return value
 
 
@@ -350,6 +367,17 @@ def check_row_weights(weights: Any, n_rows: int) -> None:
         raise TypeError(f"weights must be a float64 array; got {_shown(weights)}.")
     if weights.shape != (n_rows,):
         raise ValueError(f"weights must have one for each of {n_rows} rows; got {weights.shape}.")
+
+
+def dropout_rates(rates: Any, count: int, n_steps: int) -> NDArray[np.float64]:
+    """Return the rate of each step for each of so many dropouts."""
+    if not isinstance(rates, np.ndarray) or rates.dtype != FLOAT64 or rates.ndim != 2:
+        raise TypeError(f"dropout_rates must be a float64 array of two dimensions; got {_shown(rates)}.")
+    if rates.shape != (count, n_steps):
+        raise ValueError(f"dropout_rates must have the shape ({count}, {n_steps}); got {rates.shape}.")
+    if not (rates.min() >= 0 and np.round(rates.max() * 2**32) < 2**32):
+        raise ValueError(f"dropout_rates must lie in [0, 1), more than 2**-33 below 1; got {rates.min()} to {rates.max()}.")
+    return rates
 
 
 def check_rates(name: str, rates: Any, n_steps: int) -> None:

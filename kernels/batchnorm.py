@@ -218,6 +218,8 @@ class BatchNorm:
     """
 
     penalties: ClassVar[tuple[float, ...]] = ()
+    matrices: ClassVar[int] = 1
+    follows: ClassVar[bool] = False
 
     n: int
     eps: float = 1e-5

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from numba import carray
 
@@ -203,6 +204,8 @@ class Dense:
     penalties : (float, float, float, float)
         (l1, l2, bias_l1, bias_l2).
     """
+
+    follows: ClassVar[bool] = False
 
     n_in: int
     n_out: int

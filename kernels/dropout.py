@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numba import carray
 
+from . import _door
 from ._bits import like
 from ._jit import task
-from ._tile import PANEL_BYTES, call, width_of, zero_of
+from ._tile import PANEL_BYTES, pointer, width_of, zero_of
 from .dense import elements
-from .program import Memory, Operation, Program, Value, task_address
+from .operations import follow
+from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_DROPOUT, philox
 from .records import NOW, I, Record
 
@@ -23,10 +26,13 @@ DROPOUT = Record(
     out=(I, "address of where what is left is written"),
     jump=(I, "numbers from one panel to the next"),
     threshold=(I, "random words below it drop"),
-    layer=(I, "which layer's numbers are drawn"),
+    schedule=(I, "address of the record of the thresholds of each step, 0: there is one for all"),
+    stream=(I, "which of the streams of random numbers is drawn from"),
     seed=(I, "of the network"),
-    drop=(I, "address of `drop`, for inputs"),
-    n=(I, "columns, for inputs"),
+)
+
+SCHEDULE = Record(
+    thresholds=(I, "address of the threshold of each step of this call"),
 )
 
 
@@ -34,10 +40,12 @@ DROPOUT = Record(
 def drop(tag, record, first, last, panel, now):
     """out = source * keep / (1 - rate) for rows of one panel; whole groups of four rows, as the generator gives them."""
     zero, D = zero_of(tag), DROPOUT(record)
-    width, seed = width_of(zero), D.seed
+    width, seed, threshold = width_of(zero), D.seed, D.threshold
+    if D.schedule != 0:
+        threshold = carray(pointer(np.int64(0), SCHEDULE(D.schedule).thresholds), NOW(now).done + 1)[NOW(now).done]
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
-    stream, time, limit = np.uint32(PURPOSE_DROPOUT | D.layer), np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(D.threshold)
-    scale = like(zero, (1 << 32) / ((1 << 32) - D.threshold))
+    stream, time, limit = np.uint32(PURPOSE_DROPOUT | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(threshold)
+    scale = like(zero, (1 << 32) / ((1 << 32) - threshold))
     step, column, at = 4 * width, panel * width, panel * D.jump * (PANEL_BYTES // width)
     source = D.source if D.source != 0 else NOW(now).inputs
     out = D.out if D.out != 0 else NOW(now).inputs
@@ -51,35 +59,54 @@ def drop(tag, record, first, last, panel, now):
             o[3 * width + j] = s[3 * width + j] * scale if d >= limit else zero
 
 
-@task
-def drop_inputs(tag, t, worker, record, now):
-    """The same for a panel of the inputs, in their place."""
-    D = DROPOUT(record)
-    call(D.drop, (0, record, 0, NOW(now).rows, t, now))
-
-
 @dataclass(frozen=True)
 class Dropout:
-    """Dropout of what the dense layer of a number reads, with probability `threshold / 2**32`."""
+    """Y = X * keep / (1 - rate) in the steps of a fit, keep being 0 with probability `rate`, else 1; elsewhere Y = X.
+
+    Parameters
+    ----------
+    n : int
+        Columns.
+    rate : float or None
+        From 0, more than 2**-33 below 1. None: a `Trainer` is told the rate of each step.
+    stream : int
+        Which of the streams of random numbers it draws from; a plan counts them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of another kind or out of range.
+    """
 
     shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
     trained: ClassVar[tuple[bool, ...]] = ()
     penalties: ClassVar[tuple[float, ...]] = ()
+    flops_per_row: ClassVar[int] = 0
+    matrices: ClassVar[int] = 1
+    follows: ClassVar[bool] = True
 
-    layer: int
-    threshold: int
-    seed: int
+    n: int
+    rate: float | None
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
+        object.__setattr__(self, "rate", _door.dropout_rate("rate", self.rate))
+        object.__setattr__(self, "stream", _door.whole("stream", self.stream, 0, 2**28 - 1))
 
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """In a fit add it to the phase that writes X, or for the inputs a phase; the way back is an operation on the gradient."""
-        if not at.fitting:
+        if not at.fitting or self.rate == 0:
             return X, lambda d: d
-        settings = {"jump": program.jump, "threshold": self.threshold, "layer": self.layer, "seed": self.seed}
-        if X.epilogue is None:
-            record = DROPOUT.new(**settings, drop=task_address(drop, program.dtype), n=X.n)
-            program.phase(drop_inputs, program.panels(X.n), record, 4.0 * program.rows * X.n, f"drop of {X.name}")
-            return X, lambda d: d
-        out = program.matrix(X.n)
-        X.epilogue.append(Operation(drop, DROPOUT.new(**settings, source=X.where, out=out)))
+        settings = {"jump": program.jump, "threshold": round((self.rate or 0.0) * 2**32), "stream": self.stream, "seed": at.seed}
+        if self.rate is None:
+            schedule = SCHEDULE.new()
+            program.schedules.append(schedule)
+            settings["schedule"] = program.keep(schedule)
+        in_place = X.where == 0 and not X.kept
+        program.overwrites_inputs |= in_place
+        out = 0 if in_place else program.matrix(X.n)
+        record = DROPOUT.new(**settings, source=X.where, out=out)
+        follow(program, X, Operation(drop, record, f"drop of {X.name}"), 4.0 * program.rows * X.n)
         finish = [Operation(drop, DROPOUT.new(**settings)), *X.finish]
         return Value(out, X.n, X.name, X.mask, finish, X.epilogue, X.wanted), lambda d: d

@@ -241,6 +241,8 @@ class LayerNorm:
     """
 
     penalties: ClassVar[tuple[float, ...]] = ()
+    matrices: ClassVar[int] = 1
+    follows: ClassVar[bool] = False
 
     n: int
     eps: float = 1e-5

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from .activations import IDENTITY
 from .batchnorm import BatchNorm
 from .dense import Dense
 from .dropout import Dropout
+from .noise import GaussianNoise
 from .norm import LayerNorm
 from .panels import pack, packed_shape, panel_width, unpack
+from .prelu import PReLU
+from .residual import Fork, Join
 
 __all__ = ["CHUNK_BYTES", "Array", "Placed", "Plan"]
 
@@ -26,9 +29,11 @@ Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20  # of gathered rows: they stay in the cache until they are read
 # Kinds of layers that stand between the dense ones and keep their n columns. Each is a frozen dataclass with `shapes`, the names and
 # shapes of its parameters, `trained`, a truth value for each of those that training may change, which come first, `penalties`,
-# `flops_per_row`, and `emit`.
-OTHERS = (LayerNorm, BatchNorm)
-Layer = Dense | Dropout | LayerNorm | BatchNorm
+# `flops_per_row`, `matrices`, how many it takes memory for, `follows`, whether it is part of the phase before it, and `emit`.
+Other = LayerNorm | BatchNorm | Dropout | GaussianNoise | PReLU | Fork | Join
+OTHERS = get_args(Other)
+Layer = Dense | Other
+OWN_STREAMS = 1 << 20  # the first random stream of those that are not a dropout on the input of a dense layer
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Placed:
 
     Attributes
     ----------
-    layer : Dense, Dropout, LayerNorm or BatchNorm
+    layer : Dense, or one of OTHERS
     index : int
         Which of its kind it is.
     ranges : tuple of (int, int)
@@ -75,8 +80,8 @@ class Plan:
         Features, then the outputs of each layer.
     activations : tuple of int or Activation
         The code of each layer, such as `kernels.RELU`, or what `custom_activation` returns; softmax and log-softmax at the last layer only.
-    dropouts : tuple of float
-        The rate of the dropout on the input of each layer.
+    dropouts : tuple of float or None
+        The rate of the dropout on the input of each layer; None where a `Trainer` is told the rate of each step.
     dtype : str
         "float32" or "float64".
     seed : int
@@ -87,9 +92,10 @@ class Plan:
     penalties : tuple of (float, float, float, float)
         (l1, l2, bias_l1, bias_l2) of each layer; empty: none. l1 * sum(abs(W)) + l2 * sum(W**2), and so for the bias, is
         added to the loss of every minibatch.
-    others : tuple of (int, LayerNorm or BatchNorm)
-        A place and the layer there, in the order of the data: place i is the input of dense layer i, before its dropout;
-        i = n_layers is the end, which takes the outputs of a last layer without softmax or log-softmax.
+    others : tuple of (int, layer)
+        A place and the layer there, one of LayerNorm, BatchNorm, Dropout, GaussianNoise, PReLU, Fork and Join, in the order
+        of the data: place i is the input of dense layer i, before its dropout; i = n_layers is the end, which takes the
+        outputs of a last layer without softmax or log-softmax.
 
     Raises
     ------
@@ -99,12 +105,12 @@ class Plan:
 
     widths: tuple[int, ...]
     activations: tuple[int | Activation, ...]
-    dropouts: tuple[float, ...]
+    dropouts: tuple[float | None, ...]
     dtype: str = "float32"
     seed: int = 0
     trained: tuple[tuple[bool, bool], ...] = ()
     penalties: tuple[tuple[float, float, float, float], ...] = ()
-    others: tuple[tuple[int, LayerNorm | BatchNorm], ...] = ()
+    others: tuple[tuple[int, Other], ...] = ()
 
     def __post_init__(self) -> None:
         for name, value in _door.plan_fields(self, OTHERS).items():
@@ -125,11 +131,11 @@ class Plan:
         """All layers in the order of the data, each with its place in the flat vector."""
         found: list[Layer] = []
         for i, rate in enumerate(self.dropouts):
-            found += [layer for place, layer in self.others if place == i]
-            if rate > 0:
-                found.append(Dropout(i, round(rate * 2**32), self.seed))
+            found += self._others_at(i)
+            if rate != 0:
+                found.append(Dropout(self.widths[i], rate, i))
             found.append(Dense(self.widths[i], self.widths[i + 1], self.activations[i], self.trained[i], self.penalties[i]))
-        found += [layer for place, layer in self.others if place == self.n_layers]
+        found += self._others_at(self.n_layers)
         placed, end, counts = [], 0, dict.fromkeys(map(type, found), 0)
         for layer in found:
             ranges = []
@@ -139,6 +145,12 @@ class Plan:
             placed.append(Placed(layer, counts[type(layer)], tuple(ranges)))
             counts[type(layer)] += 1
         return tuple(placed)
+
+    def _others_at(self, place: int) -> list[Other]:
+        """Return the other layers at a place, each that draws random numbers with a stream of its own."""
+        streams = enumerate(self.others, OWN_STREAMS)
+        found = [(layer, stream) for stream, (at, layer) in streams if at == place]
+        return [replace(layer, stream=stream) if isinstance(layer, (Dropout, GaussianNoise)) else layer for layer, stream in found]
 
     @cached_property
     def _dense(self) -> tuple[Placed, ...]:
@@ -241,9 +253,9 @@ class Plan:
         row = [-(-n // width) * width * itemsize for n in self.widths]
         elements = [placed.layer.element for placed in self._dense if isinstance(placed.layer, Dense)]
         saved = [element is not None and element.saves_input for element in elements]
-        normed = [place for place, _ in self.others]
-        copies = [(i > 0) + twice + (rate > 0 and (i > 0 or i in normed)) for i, (twice, rate) in enumerate(zip((False, *saved), (*self.dropouts, 0.0)))]
+        others = [(place, layer.matrices) for place, layer in self.others]
+        copies = [(i > 0) + twice + (rate != 0) for i, (twice, rate) in enumerate(zip((False, *saved), (*self.dropouts, 0.0)))]
         rows = -(-_door.whole("batch_size", batch_size, 1) // width) * width + 1
-        largest = max(row[0 if 0 in normed else 1 :])
-        activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] for place in normed))
+        largest = max(row[0 if others and others[0][0] == 0 else 1 :])
+        activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] * n for place, n in others))
         return activations + max(rows * row[0], CHUNK_BYTES)

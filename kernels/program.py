@@ -40,10 +40,11 @@ def task_address(function: Any, dtype: str) -> int:
 
 @dataclass
 class Operation:
-    """What is done to rows of a panel that was just written."""
+    """What is done to rows of a panel that was just written; a note is for listings."""
 
     task: Any
     record: Any
+    note: str = ""
 
 
 @dataclass
@@ -66,6 +67,10 @@ class Value:
         Where to add what is done to each panel of it once it is written; None where no phase would.
     wanted : bool
         Whether anything below is trained, so that a gradient of it is asked for.
+    kept : bool
+        Whether others read it later, so that nobody may overwrite it.
+    ends : Value or None
+        Another one that nobody reads any more once this one is written.
     """
 
     where: int
@@ -75,6 +80,8 @@ class Value:
     finish: list[Operation] = field(default_factory=list)
     epilogue: list[Operation] | None = None
     wanted: bool = False
+    kept: bool = False
+    ends: Value | None = None
 
 
 @dataclass
@@ -93,6 +100,8 @@ class Memory:
         Whether there will be a way back.
     fitting : bool
         Whether it is a step of a fit: with what only a fit has, such as dropout and the statistics of a minibatch.
+    seed : int
+        Of the random numbers of a fit.
     update : (int, int) or None
         Addresses of a task and of its record, where who writes a gradient updates the parameters at once.
     """
@@ -102,6 +111,7 @@ class Memory:
     gradient: tuple[int, ...]
     training: bool = False
     fitting: bool = False
+    seed: int = 0
     update: tuple[int, int] | None = None
 
 
@@ -168,6 +178,9 @@ class Program:
         self._lists: list[tuple[Any, str, list[Operation]]] = []
         self._scratch = self._scratch_size = 0
         self._table: Any = None
+        self.blocks: list[Any] = []  # residual blocks that have begun and not ended
+        self.schedules: list[Any] = []  # records of dropouts that have another rate at each step
+        self.overwrites_inputs = False
         self.sample: Callable[[], None] = lambda: None  # fills in random rows, where there is something to train
 
     # What layers call.
@@ -244,6 +257,9 @@ class Program:
 
     def close(self) -> None:
         """Write the tables that the compiled loop reads; nothing can be added afterwards."""
+        followed = {id(record): [operation.note for operation in operations if operation.note] for record, _, operations in self._lists}
+        for phase in self.phases:
+            phase.note = ", ".join([phase.note, *followed.get(id(phase.record), ())])
         for record, name, operations in self._lists:
             table = new_array(OP, max(1, len(operations)))
             for place, operation in zip(table, operations):

@@ -26,6 +26,7 @@ __all__ = ["dropout_backward", "dropout_forward", "permutation", "random_normal"
 PURPOSE_WEIGHTS = 1 << 28
 PURPOSE_SHUFFLE = 2 << 28
 PURPOSE_DROPOUT = 3 << 28
+PURPOSE_NOISE = 4 << 28
 
 _ROUNDS = 10
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
@@ -167,7 +168,7 @@ def random_normal(seed, stream, mean, std, out):
         a, b, _, _ = philox(e, e >> 32, stream, PURPOSE_WEIGHTS, k0, k1)
         digits = (np.uint64(b) << _WORD | np.uint64(a)) >> np.uint64(12)
         # the middle of one of 2**52 equal parts: neither 0 nor 1
-        flat[e] = mean + std * _normal_quantile((np.float64(digits) + 0.5) * 2.0**-52)
+        flat[e] = mean + std * normal_quantile((np.float64(digits) + 0.5) * 2.0**-52)
 
 
 _CENTRAL = (
@@ -191,7 +192,7 @@ _FAR_TAIL = (
 
 
 @inline
-def _normal_quantile(p):
+def normal_quantile(p):
     """Return the x that a normal variable stays below with probability p, to 1e-15 (Wichura, AS 241, Appl. Stat. 37, 1988)."""
     q = p - 0.5
     central = abs(q) <= 0.425

@@ -83,7 +83,7 @@ def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, 
         slopes = [0] * len(where)
         if gradient is not None:
             slopes = [address(gradient) + at if trained else 0 for at, trained in zip(where, layer.trained)]
-        memory = Memory(placed.index, tuple(start + at for at in where), tuple(slopes), gradient is not None, fitting)
+        memory = Memory(placed.index, tuple(start + at for at in where), tuple(slopes), gradient is not None, fitting, plan.seed)
         layers.append((placed, memory))
     if plain and isinstance(layer, Dense):
         layers[-1] = replace(placed, layer=replace(layer, activation=IDENTITY)), memory
@@ -165,11 +165,13 @@ def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_th
     program = Program(plan.dtype, rows, n_threads)
     program.jump = program.width if rows == 1 else program.jump  # a row alone is a plain vector
     program.mark("forward")
-    X = Value(0, plan.widths[0], "X")
+    X, dead = Value(0, plan.widths[0], "X"), list[Value]()
     for placed, memory in _layers(plan, parameters, None, logits):
+        if not placed.layer.follows:  # what follows in the last phase must not write to what that still reads
+            while dead:
+                program.release(dead.pop().where)
         A, _ = placed.layer.emit(program, X, memory)
-        if A.where != X.where:
-            program.release(X.where)
+        dead += [one for one in (X, A.ends) if one is not None and one.where != A.where and not one.kept]
         X = A
     program.mark("output")
     program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")

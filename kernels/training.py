@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,6 +127,9 @@ class Trainer:
         finite changes nothing: the loss after it ends the run.
     clip_value : float, optional
         Before that, each number of the gradient is brought to the nearest in [-clip_value, clip_value].
+    dropout_rates : function, optional
+        Of a step, counted from 0, and of a number of steps: their rates, a row for each dropout whose rate in the plan is
+        None, in the order of the data.
 
     Raises
     ------
@@ -158,6 +161,7 @@ class Trainer:
         full_batch: bool = False,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        dropout_rates: Callable[[int, int], NDArray[np.float64]] | None = None,
     ) -> None:
         _door.check_trainer(plan, parameters, batch_size, objective, rule, n_threads)
         clip = Clip(_door.bound(plan, "clip_norm", clip_norm), _door.bound(plan, "clip_value", clip_value))
@@ -181,10 +185,16 @@ class Trainer:
         columns = self.program.panels(plan.widths[0]) + (0 if objective.loss == CROSS_ENTROPY else self.program.panels(plan.widths[-1]))
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
-        if not full_batch or plan.dropouts[0] > 0:  # the dropout overwrites what was gathered
+        if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
             self.chunk = self.buffered
+        if (dropout_rates is None) != (not self.program.schedules):
+            raise ValueError(f"dropout_rates must be given for the {len(self.program.schedules)} dropouts whose rate is None; got {dropout_rates}.")
+        self.dropout_rates = dropout_rates
+        self.thresholds = np.zeros((len(self.program.schedules), self.chunk), np.int64)
+        for schedule, thresholds in zip(self.program.schedules, self.thresholds):
+            schedule["thresholds"] = address(thresholds)
         self.minibatches = Minibatches(self.program, plan, self.buffered, objective.loss == CROSS_ENTROPY)
-        self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches)
+        self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches, self.thresholds)
         self.now = address(self.program.now)
         self.bad_row = -1
 
@@ -235,6 +245,8 @@ class Trainer:
         losses = np.empty(steps)
         if not steps:
             return losses
+        if self.dropout_rates is not None:
+            self.thresholds[:, :steps] = np.round(_door.dropout_rates(self.dropout_rates(first_step, steps), len(self.thresholds), steps) * 2**32)
         order, rates = np.ascontiguousarray(order), np.ascontiguousarray(rates)
         scales = NO_WEIGHTS if penalty_scales is None else np.ascontiguousarray(penalty_scales)
         with share(self.n_threads) as team:

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import kernels
-from fastnn import SGD, BatchNorm, Dense, Dropout, LayerNorm, Momentum, Sequential, Standardize
+from fastnn import SGD, BatchNorm, Dense, Dropout, LayerNorm, Momentum, PReLU, Residual, Sequential, Standardize
 from tests.fixtures import make_torch_layers as torch_layers
 from tests.numerics import assert_same_bits
 
@@ -20,7 +20,7 @@ LABELS = (X[:, 0] > X[:, 1]).astype(int)
 
 def layers_of(specification):
     """Return the layers of a case beside PyTorch."""
-    makers = {"dense": Dense, "batchnorm": BatchNorm}
+    makers = {"dense": Dense, "batchnorm": BatchNorm, "norm": LayerNorm, "prelu": PReLU, "residual": lambda block: Residual(layers_of(block))}
     return [makers[kind](*settings) for kind, *settings in specification]
 
 
@@ -211,7 +211,6 @@ def one_row():
         (lambda: BatchNorm(initializer=([1], [2])), TypeError, "initializer must be (gain, bias, mean, variance); got"),
         (lambda: Sequential([BatchNorm(initializer=([1],) * 4), Dense(1)], 3), ValueError, "initializer of BatchNorm 0, gain, must have shape (3,)"),
         (lambda: Sequential([BatchNorm(initializer=([-1],) * 4), Dense(1)], 1), ValueError, "variance of BatchNorm 0 must be at least 0; got -1."),
-        (lambda: Sequential([Dropout(0.5), BatchNorm(), Dense(1)], 3), ValueError, "layers[0] must be followed by a Dense layer, whose inputs it drops"),
         (lambda: Sequential([Dense(3, "softmax"), BatchNorm()], 3), ValueError, "layers[0] must not have the activation 'softmax'"),
         (negative, ValueError, "variance of BatchNorm 0 must be at least 0; got -1."),
         (one_row, ValueError, "batch_size must be at least 2 with BatchNorm, whose variance is that of the minibatch's rows; got 1."),

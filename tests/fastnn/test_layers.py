@@ -3,8 +3,10 @@ import re
 import pytest
 
 import kernels
-from fastnn import Dense, Dropout, Scale, Sequential
+from fastnn import Dense, Dropout, Scale, Sequential, Standardize
 from fastnn.layers import ACTIVATIONS, check_layers
+
+NAMES = "Scale, Standardize, Dense, Dropout, LayerNorm, BatchNorm, Residual, GaussianNoise"
 
 
 def test_activations_are_the_kernels():
@@ -23,11 +25,19 @@ def test_layers_are_plain_settings():
     [
         ([], ValueError, "layers must have at least one Dense layer; got []."),
         ([Scale(2.0)], ValueError, "layers must have at least one Dense layer"),
-        (Dense(3), TypeError, "layers must be a list of Scale, Standardize, Dense, Dropout, LayerNorm and BatchNorm; got a Dense."),
-        ([Dense(3), "relu"], TypeError, "layers[1] must be a Scale, Standardize, Dense, Dropout, LayerNorm or BatchNorm; got 'relu'."),
+        (
+            Dense(3),
+            TypeError,
+            f"layers must be a list of {NAMES} and PReLU; got a Dense.",
+        ),
+        (
+            [Dense(3), "relu"],
+            TypeError,
+            f"layers[1] must be a {NAMES} or PReLU; got 'relu'.",
+        ),
         ([Dense(3), Scale(2.0), Dense(1)], ValueError, "layers[1] must not be a Scale: only the first layer can be"),
-        ([Dense(3), Dropout(0.5)], ValueError, "layers[1] must be followed by a Dense layer, whose inputs it drops; got None."),
-        ([Dropout(0.1), Dropout(0.5), Dense(2)], ValueError, "layers[0] must be followed by a Dense layer"),
+        ([Dense(3), Dropout(0.5)], ValueError, "layers[1] must be followed by another layer, whose inputs it changes; got None."),
+        ([Dense(3), Dropout(0.5), Standardize(targets=True)], ValueError, "layers[1] must be followed by another layer"),
         ([Dense(3, "softmax"), Dense(2)], ValueError, "layers[0] must not have the activation 'softmax': only the last layer can have it"),
         ([Dense(3, "log_softmax"), Dense(2)], ValueError, "layers[0] must not have the activation 'log_softmax': only the last"),
         ([Dense(1, "softmax")], ValueError, "layers[0] must not have the activation 'softmax': of one unit it is always 1, use 'sigmoid'"),

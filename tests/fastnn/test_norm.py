@@ -170,7 +170,7 @@ def test_numbers_of_torch():
         (lambda: LayerNorm("small"), TypeError, "eps must be a finite number of at least 0; got 'small'."),
         (lambda: LayerNorm(trainable="gain"), TypeError, "trainable must be True or False"),
         (lambda: Sequential([LayerNorm()], 3), ValueError, "layers must have at least one Dense layer"),
-        (lambda: Sequential([Dropout(0.5), LayerNorm(), Dense(1)], 3), ValueError, "layers[0] must be followed by a Dense layer, whose inputs it drops"),
+        (lambda: Sequential([Dense(1), LayerNorm(), Dropout(0.5)], 3), ValueError, "layers[2] must be followed by another layer, whose inputs it changes"),
         (lambda: Sequential([Dense(3, "softmax"), LayerNorm()], 3), ValueError, "layers[0] must not have the activation 'softmax'"),
         (lambda: Sequential([LayerNorm(), Scale(2), Dense(1)], 3), ValueError, "layers[1] must not be a Scale: only the first layer can be"),
     ],

@@ -228,7 +228,11 @@ def test_the_memory_that_is_announced_is_taken():
         (lambda: plan_with((0, LayerNorm(3))), ValueError, "others must have the 4 columns of their place 0; got LayerNorm(n=3,"),
         (lambda: plan_with((2, LayerNorm(3))), ValueError, "others must be at least 0 and at most 1; got 2."),
         (lambda: plan_with((1, LayerNorm(3))), ValueError, "others must not follow a last layer with softmax; got"),
-        (lambda: plan_with((0, "norm")), TypeError, "others must be pairs of a place and a LayerNorm or BatchNorm; got (0, 'norm')."),
+        (
+            lambda: plan_with((0, "norm")),
+            TypeError,
+            "others must be pairs of a place and a LayerNorm, BatchNorm, ",
+        ),
         (lambda: plan_with(LayerNorm(4)), TypeError, "others must be a sequence"),
     ],
 )

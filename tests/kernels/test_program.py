@@ -57,7 +57,7 @@ def test_marks_name_places_between_phases():
     first = {name: step.phases[at].name for name, at in step.marks.items() if at < len(step.phases)}
     assert first == {
         "place": "place",
-        "forward": "drop_inputs",
+        "forward": "operate",
         "loss": "loss_rows",
         "backward": "dense_backward",
         "update": "update",

@@ -1,0 +1,105 @@
+"""Gaussian noise in a network: an operation on what was just written; a gradient goes through it unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from . import _door
+from ._bits import like
+from ._jit import task
+from ._tile import PANEL_BYTES, width_of, zero_of
+from .dense import elements
+from .operations import follow
+from .program import Memory, Operation, Program, Value
+from .random import PURPOSE_NOISE, normal_quantile, philox
+from .records import NOW, F, I, Record
+
+__all__ = ["GaussianNoise"]
+
+NOISE = Record(
+    source=(I, "address of what noise is added to"),
+    out=(I, "address of where the sum is written"),
+    n=(I, "columns"),
+    jump=(I, "numbers from one panel to the next"),
+    std=(F, "standard deviation of the noise"),
+    stream=(I, "which of the streams of random numbers is drawn from"),
+    seed=(I, "of the network"),
+)
+
+
+@task
+def add_noise(tag, record, first, last, panel, now):
+    """out = source + std * normal for rows of one panel; whole groups of four rows, as the generator gives them."""
+    zero, D = zero_of(tag), NOISE(record)
+    width, seed = width_of(zero), D.seed
+    low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
+    stream, time = np.uint32(PURPOSE_NOISE | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF)
+    step, column, at = 4 * width, panel * width, panel * D.jump * (PANEL_BYTES // width)
+    source = D.source if D.source != 0 else NOW(now).inputs
+    out = D.out if D.out != 0 else NOW(now).inputs
+    for i in range(first, last, 4):
+        s, o = elements(zero, source + at + i * PANEL_BYTES, step), elements(zero, out + at + i * PANEL_BYTES, step)
+        for j in range(width):
+            words = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
+            std = D.std if column + j < D.n else 0.0
+            for k in range(4):  # the middle of one of 2**32 equal parts: neither 0 nor 1
+                normal = normal_quantile((np.float64(words[k]) + 0.5) * 2.0**-32)
+                o[k * width + j] = s[k * width + j] + like(zero, std * normal)
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Y = X + std * normal in the steps of a fit, elsewhere Y = X.
+
+    Parameters
+    ----------
+    n : int
+        Columns.
+    std : float
+        At least 0.
+    stream : int
+        Which of the streams of random numbers it draws from; a plan counts them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of another kind or out of range.
+    """
+
+    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
+    trained: ClassVar[tuple[bool, ...]] = ()
+    penalties: ClassVar[tuple[float, ...]] = ()
+    matrices: ClassVar[int] = 1
+    follows: ClassVar[bool] = True
+
+    n: int
+    std: float
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        std = _door.number("std", self.std)
+        if not 0 <= std <= float(np.finfo(np.float32).max):
+            raise ValueError(f"std must be at least 0 and finite, also in float32; got {std}.")
+        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
+        object.__setattr__(self, "std", std)
+        object.__setattr__(self, "stream", _door.whole("stream", self.stream, 0, 2**28 - 1))
+
+    @property
+    def flops_per_row(self) -> int:
+        """Floating-point operations for one row of training."""
+        return 60 * self.n
+
+    def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
+        """In a fit add it to the phase that writes X, or for the inputs a phase."""
+        if not at.fitting or self.std == 0:
+            return X, lambda d: d
+        in_place = X.where == 0 and not X.kept
+        program.overwrites_inputs |= in_place
+        out = 0 if in_place else program.matrix(X.n)
+        record = NOISE.new(source=X.where, out=out, n=X.n, jump=program.jump, std=self.std, stream=self.stream, seed=at.seed)
+        follow(program, X, Operation(add_noise, record, f"{X.name} with noise"), 30.0 * program.rows * X.n)
+        return Value(out, X.n, X.name, X.mask, X.finish, X.epilogue, X.wanted), lambda d: d

@@ -1,0 +1,188 @@
+"""PReLU, an activation whose slope is trained: its record, its tasks, its `emit`.
+
+Forward it is an operation on what was just written. On the way back a task takes a panel, all its rows, as those of batch normalization
+do: so the gradient of a slope does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from . import _door
+from ._jit import task
+from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
+from .activations import ACTIVATIONS, RELU
+from .batchnorm import add_rows
+from .dense import activation_back, apply, elements, place_gradient
+from .norm import NORM_ROWS, add_lanes
+from .operations import follow
+from .program import Memory, Operation, Program, Value
+from .records import NOW, I, Record
+
+__all__ = ["PReLU"]
+
+FORWARD = Record(
+    slope=(I, "address of the slope of each column, or of the one of all"),
+    shared=(I, "whether there is one of all"),
+    source=(I, "address of Z, 0: the minibatch's inputs"),
+    out=(I, "address of where the outputs are written"),
+    jump=(I, "numbers from one panel to the next"),
+)
+
+BACK = Record(
+    n=(I, "columns"),
+    slope=(I, "address of the slope of each column, or of the one of all"),
+    shared=(I, "whether there is one of all"),
+    Z=(I, "address of Z, 0: the minibatch's inputs"),
+    dA=(I, "address of the gradient of the outputs; that of Z is written in its place"),
+    jump=(I, "numbers from one panel to the next"),
+    wanted=(I, "whether anybody asks for the gradient of Z"),
+    scratch=(I, "address of what a thread calculates with"),
+    scratch_bytes=(I, "bytes of that for one thread"),
+    sums=(I, "address of a line for each panel: the gradient of a slope, column by column"),
+    dslope=(I, "address of where the gradient of the slopes is written, 0: they are not trained"),
+    update=(I, "address of the task that updates some parameters at once, 0: later"),
+    optimizer=(I, "address of the optimizer's record"),
+    finish=(I, "address of the operations on dZ"),
+    n_finish=(I, "how many there are"),
+)
+
+
+@task
+def prelu(tag, record, first, last, panel, now):
+    """out = Z where Z > 0, else slope * Z, for rows of one panel."""
+    zero, L = zero_of(tag), FORWARD(record)
+    width = width_of(zero)
+    at, step = panel * L.jump * (PANEL_BYTES // width) + first * PANEL_BYTES, 1 - L.shared
+    Z, out = (L.source if L.source != 0 else NOW(now).inputs) + at, L.out + at
+    slope = elements(zero, L.slope + step * panel * PANEL_BYTES, width)
+    for i in range(last - first):
+        z, a = elements(zero, Z + i * PANEL_BYTES, width), elements(zero, out + i * PANEL_BYTES, width)
+        for j in range(width):
+            a[j] = z[j] if z[j] > zero else slope[step * j] * z[j]
+
+
+@task
+def prelu_backward(tag, t, worker, record, now):
+    """The sums of dA * min(Z, 0) over the rows of a panel, and dZ = dA where Z > 0, else slope * dA, in the place of dA, finished."""
+    zero, L, rows = zero_of(tag), BACK(record), NOW(now).rows
+    width = width_of(zero)
+    size, at, step = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width), 1 - L.shared
+    Z, dA, room = (L.Z if L.Z != 0 else NOW(now).inputs) + at, L.dA + at, L.scratch + worker * L.scratch_bytes
+    total, slope = elements(zero, room, size), elements(zero, L.slope + step * t * PANEL_BYTES, width)
+    for k in range(size):
+        total[k] = zero
+    for first in range(0, rows, NORM_ROWS):
+        count = min(NORM_ROWS, rows - first) * width
+        z, d = elements(zero, Z + first * PANEL_BYTES, count), elements(zero, dA + first * PANEL_BYTES, count)
+        for k in range(count):
+            total[k] += zero if z[k] > zero else d[k] * z[k]
+    add_rows(zero, room, L.sums + t * PANEL_BYTES)
+    sums = elements(zero, L.sums + t * PANEL_BYTES, width)
+    for j in range(L.n - t * width, width):
+        sums[j] = zero
+    if L.wanted != 0:
+        for i in range(rows):
+            z, d = elements(zero, Z + i * PANEL_BYTES, width), elements(zero, dA + i * PANEL_BYTES, width)
+            for j in range(width):
+                d[j] = d[j] if z[j] > zero else slope[step * j] * d[j]
+        apply(L.finish, L.n_finish, 0, rows, t, now)
+    if L.dslope != 0 and L.shared == 0:
+        copy_line(zero, L.sums + t * PANEL_BYTES, L.dslope + t * PANEL_BYTES)
+        if L.update != 0:
+            call(L.update, (0, L.optimizer, L.dslope + t * PANEL_BYTES, width, now))
+
+
+@task
+def prelu_sum(tag, t, worker, record, now):
+    """Add up the panels: the gradient of one slope of all columns, updated where that is done at once."""
+    zero, L = zero_of(tag), BACK(record)
+    width = width_of(zero)
+    total = elements(zero, L.sums, width)
+    for p in range(1, (L.n + width - 1) // width):
+        part = elements(zero, L.sums + p * PANEL_BYTES, width)
+        for j in range(width):
+            total[j] += part[j]
+    elements(zero, L.dslope, 1)[0] = add_lanes(total, 0, width)
+    if L.update != 0:
+        call(L.update, (0, L.optimizer, L.dslope, width, now))
+
+
+@dataclass(frozen=True)
+class PReLU:
+    """A = Z where Z > 0, else slope * Z.
+
+    Parameters
+    ----------
+    n : int
+        Columns.
+    shared : bool
+        Whether all columns have one slope, or each its own.
+    trained : (bool,)
+        Whether training changes it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of another kind or out of range.
+
+    References
+    ----------
+    He, Zhang, Ren, Sun, Delving deep into rectifiers, ICCV 2015.
+    """
+
+    penalties: ClassVar[tuple[float, ...]] = ()
+    matrices: ClassVar[int] = 1
+    follows: ClassVar[bool] = True
+
+    n: int
+    shared: bool = True
+    trained: tuple[bool] = (True,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
+        object.__setattr__(self, "shared", _door.yes_or_no("shared", self.shared))
+        object.__setattr__(self, "trained", _door.flags("trained", self.trained, 1))
+
+    @property
+    def flops_per_row(self) -> int:
+        """Floating-point operations for one row of training."""
+        return 4 * self.n
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Its array."""
+        return {"slope": (1 if self.shared else self.n,)}
+
+    def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
+        """Add it to the phase that writes X, or for the inputs a phase; return the outputs, and what adds the way back."""
+        i, out, (slope,) = at.index + 1, program.matrix(self.n), at.parameters
+        shared = {"slope": slope, "shared": self.shared, "jump": program.jump}
+        work, name = 2.0 * program.rows * self.n, f"P{i}"
+        record = FORWARD.new(**shared, source=X.where, out=out)
+        follow(program, X, Operation(prelu, record, f"{name} = prelu({X.name})"), work)
+        A = Value(out, self.n, name, epilogue=X.epilogue, wanted=X.wanted or any(at.gradient))
+
+        def backward(dA: int) -> int:
+            if not A.wanted:
+                return 0
+            panels, (dslope,) = program.panels(self.n), at.gradient
+            record = BACK.new(**shared, n=self.n, Z=X.where, dA=dA, wanted=X.wanted, dslope=dslope, sums=program.zeros(panels * program.width))
+            record["scratch"], record["scratch_bytes"] = program.scratch(NORM_ROWS * program.width)
+            if at.update:
+                record["update"], record["optimizer"] = at.update
+            finish = list(X.finish)
+            if X.mask:
+                finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
+            program.operations(record, "finish", [place_gradient(one, dA) for one in finish])
+            made, updated = [f"d{X.name}"] * X.wanted + [f"dslope{i}"] * bool(dslope), ", updated" if at.update and dslope else ""
+            program.phase(prelu_backward, panels, record, 2 * work, f"{', '.join(made)} from d{name}{'' if self.shared else updated}")
+            if dslope and self.shared:
+                program.phase(prelu_sum, 1, record, 0.0, f"dslope{i}, added up{updated}")
+            if not X.wanted:
+                program.release(dA)
+            return dA if X.wanted else 0
+
+        return A, backward

@@ -1,0 +1,164 @@
+"""Residual blocks: the outputs of some layers are added to their inputs.
+
+Of a plan the block is what stands between a `Fork` and its `Join`. Behind the fork the inputs go on without what finishes a gradient
+of them: the sum of both gradients is finished, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from . import _door
+from ._jit import task
+from ._tile import PANEL_BYTES, width_of, zero_of
+from .activations import ACTIVATIONS, RELU
+from .dense import activation_back, apply, elements, place_gradient
+from .operations import follow
+from .program import Memory, Operation, Program, Value
+from .records import NOW, I, Record
+
+__all__ = ["Fork", "Join"]
+
+SUM = Record(
+    a=(I, "address of one matrix, 0: the minibatch's inputs"),
+    b=(I, "address of another one, 0: the minibatch's inputs"),
+    out=(I, "address of where the sum is written"),
+    jump=(I, "numbers from one panel to the next"),
+)
+
+PASS = Record(
+    source=(I, "address of the gradient of the sum"),
+    out=(I, "address of the gradient of the block's inputs, to which that is added, or of where that of its outputs is written"),
+    jump=(I, "numbers from one panel to the next"),
+    adds=(I, "whether it is added"),
+    finish=(I, "address of the operations on what was written"),
+    n_finish=(I, "how many there are"),
+)
+
+
+@task
+def add(tag, record, first, last, panel, now):
+    """out = a + b for rows of one panel."""
+    zero, R = zero_of(tag), SUM(record)
+    width = width_of(zero)
+    at, count = panel * R.jump * (PANEL_BYTES // width) + first * PANEL_BYTES, (last - first) * width
+    a = elements(zero, (R.a if R.a != 0 else NOW(now).inputs) + at, count)
+    b = elements(zero, (R.b if R.b != 0 else NOW(now).inputs) + at, count)
+    out = elements(zero, R.out + at, count)
+    for k in range(count):
+        out[k] = a[k] + b[k]
+
+
+@task
+def pass_gradient(tag, t, worker, record, now):
+    """out = source, or out + source, for a panel, finished."""
+    zero, R, rows = zero_of(tag), PASS(record), NOW(now).rows
+    width = width_of(zero)
+    at, count = t * R.jump * (PANEL_BYTES // width), rows * width
+    source, out = elements(zero, R.source + at, count), elements(zero, R.out + at, count)
+    if R.adds != 0:
+        for k in range(count):
+            out[k] += source[k]
+    else:
+        for k in range(count):
+            out[k] = source[k]
+    apply(R.finish, R.n_finish, 0, rows, t, now)
+
+
+def _emit_pass(program: Program, X: Value, source: int, out: int, adds: bool, note: str) -> None:
+    """Add the phase that writes a gradient of X, finished."""
+    record = PASS.new(source=source, out=out, jump=program.jump, adds=adds)
+    finish = list(X.finish)
+    if X.mask:
+        finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
+    program.operations(record, "finish", [place_gradient(one, out) for one in finish])
+    program.phase(pass_gradient, program.panels(X.n), record, 1.0 * program.rows * X.n, note)
+
+
+@dataclass
+class Block:
+    """A residual block that is being emitted.
+
+    Attributes
+    ----------
+    X : Value
+        Its inputs.
+    gradient : int
+        Address of the gradient of the sum, 0 where nobody asks for it.
+    """
+
+    X: Value
+    gradient: int = 0
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where a residual block of n columns begins."""
+
+    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
+    trained: ClassVar[tuple[bool, ...]] = ()
+    penalties: ClassVar[tuple[float, ...]] = ()
+    flops_per_row: ClassVar[int] = 0
+    matrices: ClassVar[int] = 0
+    follows: ClassVar[bool] = True
+
+    n: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
+
+    def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
+        """Pass X on without finish; the way back adds the gradients."""
+        block = Block(X)
+        program.blocks.append(block)
+        inner = Value(X.where, X.n, X.name, epilogue=X.epilogue, wanted=X.wanted, kept=True)
+
+        def backward(dX: int) -> int:
+            if X.wanted:
+                _emit_pass(program, X, block.gradient, dX, True, f"d{X.name} of both")
+            program.release(block.gradient)
+            return dX if X.wanted else 0
+
+        return inner, backward
+
+
+@dataclass(frozen=True)
+class Join:
+    """Where a residual block of n columns ends: what went into it is added to what comes out."""
+
+    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
+    trained: ClassVar[tuple[bool, ...]] = ()
+    penalties: ClassVar[tuple[float, ...]] = ()
+    matrices: ClassVar[int] = 2
+    follows: ClassVar[bool] = True
+
+    n: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
+
+    @property
+    def flops_per_row(self) -> int:
+        """Floating-point operations for one row of training."""
+        return 2 * self.n
+
+    def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
+        """Add the sum; the way back gives the block a gradient of its own."""
+        block = program.blocks.pop()
+        below, name = block.X, f"S{at.index + 1}"
+        out = program.matrix(self.n)
+        record = SUM.new(a=below.where, b=X.where, out=out, jump=program.jump)
+        follow(program, X, Operation(add, record, f"{name} = {below.name} + {X.name}"), 1.0 * program.rows * self.n)
+        total = Value(out, self.n, name, epilogue=X.epilogue, wanted=X.wanted or below.wanted, ends=below)
+
+        def backward(dS: int) -> int:
+            block.gradient = dS if total.wanted else 0
+            if not X.wanted:
+                return 0
+            dX = program.matrix(self.n)
+            _emit_pass(program, X, dS, dX, False, f"d{X.name} from d{name}")
+            return dX
+
+        return total, backward
