@@ -4,9 +4,7 @@ Compilation. `jit` compiles a function with the flags that every kernel shares, 
 must vanish into the loop around it, `parallel_helper` one with a `prange`, and `kernel` a public function:
 callable from Python with errors that show values, and from a user's own nopython code, where it is serial.
 
-Cache. Numba watches only the file that a function is written in. A kernel is built of several files, so here the
-machine code carries a fingerprint of all of them: an edited helper is never run in its old form. A cache file that
-cannot be read, or a folder that cannot be written, costs a compilation, never an error.
+The machine code is kept on the disk, see `_cache`.
 
 Threads. A parallel region runs only where that is safe: not in a forked child of a process whose OpenMP pool is
 running, and never two at once on a threading layer that would abort the process. Elsewhere the same work is done by
@@ -17,133 +15,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
-import shutil
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from numba import types
-from numba.core import caching, errors
+from numba.core import errors
 from numba.extending import typeof_impl
+
+from ._cache import Cache
 
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT must be 0 or left out; got 1. The kernels work on addresses, which only compiled code can.")
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False) | {"prange": True}
-
-_FOLDER = Path(__file__).resolve().parent
-
-
-def _fingerprint() -> str:
-    """Return a hash of all kernel sources and of the settings that change the machine code made from them."""
-    digest = hashlib.sha256()
-    for path in sorted(_FOLDER.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
-    for name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO", "FASTNN_VECTOR_BYTES"):
-        digest.update(f"{name}={os.environ.get(name)}".encode())
-    return digest.hexdigest()
-
-
-FINGERPRINT = _fingerprint()
-
-
-@functools.cache
-def cache_folder() -> str | None:
-    """Return the folder of the compiled kernels, or None where none can be written.
-
-    Numba's own order: NUMBA_CACHE_DIR, beside the sources, the user's cache folder. In it each state of the sources has a folder of its own,
-    so that two versions that run at the same time never read each other's machine code; those unused for a month are removed.
-    """
-    user = caching.AppDirs(appname="numba", appauthor=False).user_cache_dir
-    for parent in (numba.config.CACHE_DIR, str(_FOLDER / "__pycache__"), user):
-        if parent:
-            folder = os.path.join(parent, f"fastnn-kernels-{FINGERPRINT[:16]}")
-            try:
-                os.makedirs(folder, mode=0o700, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder):
-                    pass
-            except OSError:
-                continue
-            for old in Path(parent).glob("fastnn-kernels-*"):
-                with contextlib.suppress(OSError):
-                    if time.time() - old.stat().st_mtime > 30 * 24 * 3600 and str(old) != folder:
-                        shutil.rmtree(old)
-            return folder
-    return None
-
-
-class _Locator(caching._CacheLocator):
-    """Says where the machine code of a kernel lies and what it was made from."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._line = function.__code__.co_firstlineno
-
-    def get_cache_path(self) -> str | None:
-        return cache_folder()
-
-    def get_source_stamp(self) -> str:
-        return FINGERPRINT
-
-    def get_disambiguator(self) -> str:
-        return str(self._line)
-
-    @classmethod
-    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
-        return cls(py_func) if cache_folder() else None
-
-
-class _CacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
-
-
-class _Cache(caching.FunctionCache):
-    """Numba's cache, where a damaged file is a miss: it is removed and written again."""
-
-    _impl_class = _CacheImpl
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        """Tell functions apart by their names: Numba's own key has what a closure holds, whose bytes differ in every process."""
-        return sig, codegen.magic_tuple(), self._py_func.__module__, self._py_func.__qualname__
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            found = super().load_overload(sig, target_context)
-        except Exception:  # unpickling foreign bytes can raise anything
-            self._drop()
-            found = None
-        if found is None:
-            _note_compilation(self._py_func)
-        return found
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except OSError:
-            pass  # a full or vanished folder: the kernel runs all the same
-        except Exception:
-            self._drop()
-
-    def _drop(self) -> None:
-        with contextlib.suppress(OSError):
-            os.remove(self._cache_file._index_path)
-
-
-class _NoCache(caching.NullCache):
-    """No cache, where no folder can be written: everything is compiled, and counted."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._py_func = function
-
-    def load_overload(self, sig: Any, target_context: Any) -> None:
-        _note_compilation(self._py_func)
 
 
 def _note_compilation(function: Callable[..., Any]) -> None:
@@ -170,10 +59,7 @@ def compilations() -> list[str]:
 
 def _compile(function: Callable[..., Any], **flags: Any) -> Any:
     dispatcher = numba.njit(function, **FLAGS, **flags)
-    try:
-        dispatcher._cache = _Cache(function)
-    except Exception:  # no writable folder, or another Numba inside: run without a cache
-        dispatcher._cache = _NoCache(function)
+    dispatcher._cache = Cache(function, _note_compilation)
     return dispatcher
 
 

@@ -19,7 +19,8 @@ from numba.extending import NativeValue, box, intrinsic, models, overload_attrib
 from numba.np import arrayobj
 
 from . import _door
-from ._jit import DTYPES, FINGERPRINT, kernel, max_threads
+from ._cache import FINGERPRINT
+from ._jit import DTYPES, kernel, max_threads
 from ._tile import address_of, array_pointer
 from .plan import Array, Plan
 from .program import task_address

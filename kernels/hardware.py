@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ._jit import cache_folder, default_threads, jit, max_threads, threading_layer
+from ._cache import cache_folder
+from ._jit import default_threads, jit, max_threads, threading_layer
 from ._tile import VECTOR_BYTES, cpu_features, cpu_name, fma_chains
 
 __all__ = ["cpu_info", "fma_peak"]

@@ -553,11 +553,11 @@ def test_info_describes_the_machine(capsys):
 USUAL = """
 import numpy as np
 from fastnn import Dense, Sequential, cli
-from kernels import _jit
+from kernels import _cache
 
 cli.main(["warmup"])
-asked, load = set(), _jit._Cache.load_overload
-_jit._Cache.load_overload = lambda cache, sig, target: asked.add(cache._py_func.__qualname__) or load(cache, sig, target)
+asked, load = set(), _cache.Cache.load_overload
+_cache.Cache.load_overload = lambda cache, sig, target: asked.add(cache.function.__qualname__) or load(cache, sig, target)
 for dtype in ("float32", "float64"):
     for data, order, writeable in ((data, order, writeable) for data in "Bfd" for order in "CF" for writeable in (True, False)):
         X, y = np.arange(100).reshape(50, 2).astype(data, order), np.arange(50) % 3
