@@ -24,7 +24,8 @@ from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_columns
 from .plan import Array
 from .program import task_address
 from .records import F, I, Record, address
-from .team import TEAM_WORK, run_tasks
+from .sharing import LARGE_WORK
+from .team import run_tasks
 
 __all__ = ["NO_ORDER", "Gather", "RowError", "check_row", "gather", "gather_some"]
 
@@ -131,7 +132,7 @@ def gather_some(task, record, X, row_bytes, column_bytes, order, first, rows, ba
     S.X, S.row_bytes, S.column_bytes = X, row_bytes, column_bytes
     S.order, S.first, S.rows = address_of(order) if order.size > 0 else 0, first, rows
     tasks = (rows + ROWS - 1) // ROWS
-    run_tasks(team if rows * S.n * 20 > TEAM_WORK else 0, task, tasks, record, 0)
+    run_tasks(team if rows * S.n * 20 > LARGE_WORK else 0, task, tasks, record, 0)
     for t in range(tasks):
         if bad[t] >= 0:
             return bad[t]

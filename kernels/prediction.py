@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _door
+from . import _door, sharing
 from ._jit import jit
 from ._tile import address_of
 from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
@@ -17,8 +18,9 @@ from .objective import Objective, fuses
 from .plan import Array, Plan
 from .program import run
 from .records import NOW, address, aligned_zeros
+from .sharing import Sharing
 from .steps import emit_prediction, emit_step
-from .team import TEAM_WORK, share
+from .team import share
 from .training import NO_WEIGHTS, Minibatches
 
 __all__ = ["Predictor", "evaluate", "predict"]
@@ -51,10 +53,18 @@ class _Bound:
         self.gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], self.inputs)
         program.now["inputs"] = address(self.inputs)
         self.count, self.now = program.marks["end"], address(program.now)
+        self.n_threads, self.sharing = n_threads, Sharing(program.kinds() if n_threads > 1 else [], program.work)
 
-    def __call__(self, X: Array, out: Array, scale: float | Array, shift: float | Array, team: int) -> int:
+    def __call__(self, X: Array, out: Array, scale: float | Array, shift: float | Array) -> int:
+        """Write the outputs; return a row that is not finite, or -1."""
+        self.gather.read(X.dtype, scale, shift)
+        if not self.sharing.together:
+            return self._predict(X, out, 0)
+        with share(self.n_threads) as team:
+            return self._predict(X, out, team)
+
+    def _predict(self, X: Array, out: Array, team: int) -> int:
         gather, (row_bytes, column_bytes) = self.gather, X.strides
-        gather.read(X.dtype, scale, shift)
         phases, now = self.program.where, self.now
         return int(predict_blocks(phases, self.count, now, team, gather.task, gather.where, address(X), row_bytes, column_bytes, self.rows, gather.bad, out))
 
@@ -99,7 +109,7 @@ class Predictor:
         if n_rows == 0:
             return out
         rows = min(BLOCK, 1 << (n_rows - 1).bit_length())
-        if self.work * max(rows, BOUND_ROWS) <= TEAM_WORK:
+        if self.work * max(rows, BOUND_ROWS) <= sharing.LARGE_WORK:
             n_threads = 1
         key = rows, logits, n_threads
         spare = self._spare.setdefault(key, [])
@@ -107,11 +117,9 @@ class Predictor:
             bound = spare.pop()
         except IndexError:
             bound = _Bound(plan, self.parameters, rows, logits, n_threads)
-        if n_threads == 1:
-            bad_row = bound(X, out, scale, shift, 0)
-        else:
-            with share(n_threads) as team:
-                bad_row = bound(X, out, scale, shift, team)
+        start, bound.program.now["apart"] = time.perf_counter(), bound.sharing.apart
+        bad_row = bound(X, out, scale, shift)
+        bound.sharing.note((time.perf_counter() - start) / n_rows)
         spare.append(bound)
         check_row(bad_row, plan.dtype)
         if not logits and plan.last_activation in ROW_FORWARD:

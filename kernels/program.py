@@ -19,15 +19,18 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from . import sharing
 from ._jit import DTYPES, jit, max_threads
 from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES
 from .hardware import fma_peak
 from .records import NOW, OP, PHASE, address, aligned_zeros, new_array
-from .team import TEAM_WORK, run_tasks, share
+from .sharing import ALONE, LARGE, SMALL
+from .team import run_tasks, share
 
 __all__ = ["Memory", "Operation", "Phase", "Profile", "Program", "Value", "task_address"]
 
+FINE_WORK, FINE_TASKS = 1.5e7, 4  # multiplications from which on a thread has some tasks of a phase: others take over what one is late with
 BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
 
 
@@ -139,7 +142,7 @@ def run(phases, first, last, times, team, now):
     for round_ in range(times):
         for k in range(first, last):
             phase = PHASE(phases + k * PHASE_BYTES)
-            run_tasks(team if phase.together != 0 else 0, phase.task, phase.tasks, phase.record, now)
+            run_tasks(team if phase.together > state.apart else 0, phase.task, phase.tasks, phase.record, now)
             if state.stop != 0:
                 return round_
     return times
@@ -169,7 +172,7 @@ class Program:
         self.jump = (-(-rows // self.width) * self.width + 1) * self.width
         self.phases: list[Phase] = []
         self.marks: dict[str, int] = {}
-        self.now = NOW.new(rows=rows, batch=rows, penalized=1)
+        self.now = NOW.new(rows=rows, batch=rows, penalized=1, apart=SMALL)
         self._now = address(self.now)
         self._kept: list[Any] = []
         self._free: list[tuple[int, int]] = []
@@ -252,8 +255,10 @@ class Program:
         self.marks[name] = len(self.phases)
 
     def shares(self, work: float) -> int:
-        """Return into how many tasks to cut a phase of so much work: one for each thread, or one."""
-        return self.n_threads if work > TEAM_WORK else 1
+        """Return into how many tasks to cut a phase of so much work: one, one for each thread, or some for each."""
+        if work <= sharing.TEAM_WORK or self.n_threads == 1:
+            return 1
+        return self.n_threads * (FINE_TASKS if work > FINE_WORK else 1)
 
     def close(self) -> None:
         """Write the tables that the compiled loop reads; nothing can be added afterwards."""
@@ -271,9 +276,24 @@ class Program:
         for place, phase in zip(self._table, self.phases):
             place["task"] = task_address(phase.task, self.dtype)
             place["tasks"], place["record"] = phase.tasks, self.keep(phase.record)
-            place["together"] = phase.tasks > 1 and (phase.products or phase.work > TEAM_WORK)  # products are cut for threads only
+            place["together"] = self._together(phase)
         self.marks["end"] = len(self.phases)
         self.where = address(self._table)
+
+    def _together(self, phase: Phase) -> int:
+        """Return whether threads may share a phase: ALONE, SMALL or LARGE."""
+        if phase.tasks == 1 or not (phase.products or phase.work > sharing.TEAM_WORK):  # products are cut for threads only
+            return ALONE
+        return LARGE if phase.work > sharing.LARGE_WORK else SMALL
+
+    @property
+    def work(self) -> float:
+        """The multiplications of all phases."""
+        return sum(phase.work for phase in self.phases)
+
+    def kinds(self) -> list[int]:
+        """Return which kinds of phases there are that threads may share, the smaller ones first."""
+        return sorted({int(kind) for kind in self._table["together"]} - {ALONE})
 
     # What runs it.
 

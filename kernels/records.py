@@ -85,7 +85,7 @@ PHASE = Record(
     task=(I, "address of a compiled task (tag, t, worker, record, now)"),
     tasks=(I, "how many tasks there are"),
     record=(I, "address of the record that they read"),
-    together=(I, "whether threads may share them"),
+    together=(I, "ALONE: no threads share them; SMALL, LARGE: they may, as now.apart says"),
 )
 
 OP = Record(
@@ -121,4 +121,5 @@ NOW = Record(
     penalty_scales=(I, "address of what penalties are multiplied by in each step of this call, or 0"),
     losses=(I, "address of where the loss of each step is written"),
     out=(I, "address of where plain outputs are written"),
+    apart=(I, "up to which kind of phases, of ALONE, SMALL and LARGE, threads do not share the tasks"),
 )

@@ -28,7 +28,7 @@ from ._tile import call
 from ._wait import doze, fetch_add, give_way, load, pause, store, ticks
 from .records import I, Record
 
-__all__ = ["TEAM_WORK", "run_tasks", "share"]
+__all__ = ["run_tasks", "share"]
 
 LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
 SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last an idle helper goes back to Python
@@ -36,9 +36,6 @@ IDLE_SPINS = 8000  # more of them where nobody drives: between two calls of a lo
 ALONE = 1  # how many times as long as it was held up a driver works alone
 PART = 1  # how many times as long as its own work a driver may wait before that is to be held up: tasks are not quite equal
 IDLE_SECONDS = 60.0
-# Multiplications from which on threads share a phase: what one CPU wrote costs another up to 11 ns a line, which eats what a
-# small phase gains (64-128-64-10, batch 32, all shared: 31 us instead of 26).
-TEAM_WORK = 600_000
 
 # A claim word is (end of the share << BITS) + next task: the end goes with the number, so that a late claim finds nothing.
 BITS = 31

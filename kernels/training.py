@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ from .optimizers import OPTIMIZERS
 from .plan import CHUNK_BYTES, Array, Plan
 from .program import Program, run
 from .records import NOW, address, aligned_zeros
+from .sharing import Sharing
 from .steps import emit_step
 from .team import share
 from .updates import Updater
@@ -196,6 +198,7 @@ class Trainer:
         self.minibatches = Minibatches(self.program, plan, self.buffered, objective.loss == CROSS_ENTROPY)
         self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches, self.thresholds)
         self.now = address(self.program.now)
+        self.sharing = Sharing(self.program.kinds() if n_threads > 1 else [], self.program.work)
         self.bad_row = -1
 
     def train(
@@ -249,7 +252,9 @@ class Trainer:
             self.thresholds[:, :steps] = np.round(_door.dropout_rates(self.dropout_rates(first_step, steps), len(self.thresholds), steps) * 2**32)
         order, rates = np.ascontiguousarray(order), np.ascontiguousarray(rates)
         scales = NO_WEIGHTS if penalty_scales is None else np.ascontiguousarray(penalty_scales)
-        with share(self.n_threads) as team:
+        start = time.perf_counter()
+        self.program.now["apart"] = self.sharing.apart
+        with share(self.n_threads if self.sharing.together else 1) as team:
             self.bad_row = self.minibatches.fill(X, y, order, self.objective, team)
             if self.bad_row >= 0:
                 return losses[:0]
@@ -270,6 +275,7 @@ class Trainer:
                 order.size,
                 first_step,
             )
+        self.sharing.note((time.perf_counter() - start) / (order.size * repeats))
         if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]

@@ -1,5 +1,7 @@
 """Networks and data for several test files, and what they compute, by the formula, in float64."""
 
+import sys
+
 import numpy as np
 
 import kernels
@@ -68,3 +70,10 @@ CASES = [
     ([6, 40, 1], [kernels.RELU, kernels.IDENTITY], kernels.ABSOLUTE_ERROR, False),
     ([6, 40, 2], [kernels.TANH, kernels.IDENTITY], kernels.HUBER, False),
 ]
+
+
+def share_all(monkeypatch):
+    """Let threads share every phase, however small."""
+    for name in ("TEAM_WORK", "LARGE_WORK", "SURE_WORK"):
+        monkeypatch.setattr(kernels.sharing, name, 0)
+    monkeypatch.setattr(sys.modules["kernels.gather"], "LARGE_WORK", 0)  # `kernels.gather` is the kernel

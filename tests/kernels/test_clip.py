@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
-from tests.kernels.networks import ADAM, CLASSES, data, network
+from tests.kernels.networks import ADAM, CLASSES, data, network, share_all
 from tests.kernels.test_training import TRAINED
 from tests.numerics import DTYPES, assert_same_bits
 
@@ -120,7 +120,7 @@ WIDTHS = [[5, 7, 3], [70, 300, 5], [300, 650, 33, 10]]  # the last is updated la
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def test_threads_change_no_bits_and_what_never_clips_changes_none_either(widths, dtype, monkeypatch):
-    monkeypatch.setattr(kernels.program, "TEAM_WORK", 0)  # threads for the smallest layer
+    share_all(monkeypatch)  # threads for the smallest layer
     activations = [kernels.TANH] * (len(widths) - 2) + [kernels.SOFTMAX]
     plan, start = network(widths, activations, dtype, [0.0] + [0.2] * (len(widths) - 2))
     X, y = data(40, plan)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import _product, dense, program
-from tests.kernels.networks import CLASSES, data, network
+from kernels import _product, dense
+from tests.kernels.networks import CLASSES, data, network, share_all
 from tests.numerics import DTYPES, assert_same_bits
 
 WIDTHS = [[1, 1, 2], [7, 16, 33, 3], [64, 100, 17], [5, 129, 130, 31], [48, 257, 10]]
@@ -44,7 +44,7 @@ def test_few_rows_take_their_own_way():
 @pytest.mark.parametrize("rows", [1, 4, 5, 37, 130])
 def test_tasks_of_any_shape_have_the_same_bits(rows, dtype, monkeypatch):
     """Cut for 1 to 7 threads, along panels, rows, inputs or outputs; one thread does them all."""
-    monkeypatch.setattr(program, "TEAM_WORK", 0)
+    share_all(monkeypatch)
     monkeypatch.setattr(kernels._jit, "max_threads", lambda: 1)  # there are no others
     monkeypatch.setattr(kernels._door, "max_threads", lambda: 7)
     for widths in ([40, 130, 257, 3], [5, 129, 12]):

@@ -6,6 +6,7 @@ import pytest
 import kernels
 from kernels import LayerNorm, Plan
 from tests.fixtures import make_torch_norm
+from tests.kernels.networks import share_all
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
 SQUARES, CLASSES = kernels.Objective(kernels.SQUARED_ERROR), kernels.Objective(kernels.CROSS_ENTROPY)
@@ -119,7 +120,7 @@ def test_numbers_of_torch():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_change_no_bit(dtype, monkeypatch):
-    monkeypatch.setattr("kernels.program.TEAM_WORK", 0)  # threads for the smallest layer
+    share_all(monkeypatch)  # threads for the smallest layer
     for n in (7, 17, 100):
         for rows in (1, 13, 33, 70):
             ends = []

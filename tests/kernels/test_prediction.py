@@ -8,7 +8,7 @@ import pytest
 import kernels
 from kernels import prediction
 from kernels.gather import RowError
-from tests.kernels.networks import CLASSES, data, forward, network
+from tests.kernels.networks import CLASSES, data, forward, network, share_all
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
 ACTIVATIONS = [kernels.RELU, kernels.TANH, kernels.SOFTMAX]
@@ -65,7 +65,7 @@ def test_a_row_that_is_not_finite_is_named():
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_several_python_threads_may_call_one_predictor(n_threads, monkeypatch):
-    monkeypatch.setattr(prediction, "TEAM_WORK", 0)
+    share_all(monkeypatch)
     plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
     X, _ = data(700, plan)
     predictor = kernels.Predictor(plan, parameters)

@@ -29,14 +29,14 @@ TWO_THREADS = """
 place:
    0 place                  1 x  the next minibatch
 forward:
-   1 dense_forward          2 x  A1 = f(X W1 + b1)
-   2 dense_forward          1 x  A2 = f(A1 W2 + b2)
+   1 dense_forward          8 x  A1 = f(X W1 + b1)
+   2 dense_forward          2 x  A2 = f(A1 W2 + b2)
 loss:
    3 loss_rows              4 x  loss of A2, dA2
    4 loss_sum               1 x  loss, looked at
 backward:
    5 dense_backward         2 x  dA1, dW2, db2 from dA2, updated
-   6 dense_backward         2 x  dW1, db1 from dA1, updated
+   6 dense_backward         8 x  dW1, db1 from dA1, updated
 close:
    7 close                  1 x  the loss written down
 """

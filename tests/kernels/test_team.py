@@ -1,7 +1,6 @@
 """The team: each task once, whoever comes; helpers that never come, come late, are held up, leave, and come again."""
 
 import os
-import sys
 import threading
 import time
 
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import _jit, prediction, program, team
+from kernels import _jit, program, team
 from kernels._wait import doze, fetch_add, load, store
 from kernels.records import I, Record, address
+from tests.kernels.networks import share_all
 from tests.kernels.test_jit import run
 
 MEMBERS = 4
@@ -100,8 +100,7 @@ def fresh(monkeypatch):
     """A team of its own for as many members as the tests want, whatever the CPUs, and phases that are shared however small."""
     for module in (_jit, program, kernels, kernels._door):
         monkeypatch.setattr(module, "max_threads", lambda: MEMBERS)
-    for module in (program, prediction, sys.modules["kernels.gather"]):  # `kernels.gather` is the kernel
-        monkeypatch.setattr(module, "TEAM_WORK", 0)
+    share_all(monkeypatch)
     new = team._Team()
     monkeypatch.setattr(team, "_team", new)
     yield new
@@ -388,8 +387,9 @@ import os, sys, threading, time, warnings
 import kernels, kernels.prediction
 from tests.kernels.test_team import Fit
 warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
-for name in ("program", "gather", "prediction"):
-    sys.modules["kernels." + name].TEAM_WORK = 0
+for name in ("TEAM_WORK", "LARGE_WORK", "SURE_WORK"):
+    setattr(kernels.sharing, name, 0)
+sys.modules["kernels.gather"].LARGE_WORK = 0
 expected = Fit(1).steps(0, 60).result()
 
 def wait(child, seconds=60):

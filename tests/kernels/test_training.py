@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kernels
-from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, reference_loss
+from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, reference_loss, share_all
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
 
@@ -107,7 +107,7 @@ def test_gradient_of_penalties_is_their_slope():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_penalties_are_the_same_in_threads(dtype, monkeypatch):
-    monkeypatch.setattr(kernels.program, "TEAM_WORK", 0)
+    share_all(monkeypatch)
     plan, parameters = penalized(dtype)
     X, y = data(40, plan)
     one, several = (kernels.loss_and_gradient(plan, parameters, X, y, CLASSES, n_threads=n) for n in (1, kernels.max_threads()))
@@ -239,7 +239,7 @@ def test_another_network_compiles_nothing():
 BITS = """
 import hashlib, sys
 import numpy as np, kernels
-kernels.program.TEAM_WORK = 0  # threads for the smallest layer
+kernels.sharing.TEAM_WORK = kernels.sharing.LARGE_WORK = kernels.sharing.SURE_WORK = 0  # threads for the smallest layer
 digest = hashlib.sha256()
 for dtype in ("float32", "float64"):
     rng = np.random.default_rng(0)
