@@ -5,6 +5,7 @@ import pytest
 
 import kernels
 from kernels import BatchNorm, Plan
+from tests.kernels.networks import share_all
 from tests.numerics import DTYPES, assert_same_bits
 
 SQUARES = kernels.Objective(kernels.SQUARED_ERROR)
@@ -138,7 +139,7 @@ def test_outside_a_fit_the_running_statistics_are_constants():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_change_no_bit(dtype, monkeypatch):
-    monkeypatch.setattr("kernels.program.TEAM_WORK", 0)  # threads for the smallest layer
+    share_all(monkeypatch)
     for n, rows in ((7, 13), (100, 33), (100, 70)):
         plan, parameters = network(n, dtype)
         X, T = data(plan, rows)
