@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 
 from . import _door, sharing
 from ._jit import jit
-from ._tile import address_of
+from ._tile import address_of, call
 from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
 from .dense import BOUND_ROWS
 from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
 from .plan import Array, Plan
-from .program import run
+from .program import run, task_address
 from .records import NOW, address, aligned_zeros
 from .sharing import Sharing
 from .steps import emit_prediction, emit_step
 from .team import share
 from .training import NO_WEIGHTS, Minibatches
+from .workspaces import FINISH
 
 __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-ROW_FORWARD: dict[Any, Any] = {code: one.forward.compiled for code, one in ROW_ACTIVATIONS.items()}
-FUSED_FORWARD: dict[Any, Any] = {**ROW_FORWARD, SIGMOID: sigmoid_forward.compiled}
+FUSED_FORWARD: dict[Any, Any] = {code: one.forward.compiled for code, one in ROW_ACTIVATIONS.items()} | {SIGMOID: sigmoid_forward.compiled}
 
 
 @jit
-def predict_blocks(phases, count, now, team, task, source, X, row_bytes, column_bytes, block, bad, out):
+def predict_blocks(phases, count, now, team, finish, task, source, X, row_bytes, column_bytes, block, bad, out):
     """Send rows forward in blocks; return one that is not finite, or -1."""
     S, order, bad_row = NOW(now), bad[:0], np.int64(-1)
     for first in range(0, out.shape[0], block):
@@ -40,6 +40,8 @@ def predict_blocks(phases, count, now, team, task, source, X, row_bytes, column_
         wrong = gather_some(task, source, X, row_bytes, column_bytes, order, first, S.rows, bad, team)
         bad_row = wrong if bad_row < 0 else bad_row
         run(phases, 0, count, 1, team, now)
+        if finish != 0:
+            call(finish, (0, S.out, S.rows, out.shape[1]))
     return bad_row
 
 
@@ -53,20 +55,42 @@ class _Bound:
         self.gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], self.inputs)
         program.now["inputs"] = address(self.inputs)
         self.count, self.now = program.marks["end"], address(program.now)
+        last: Any = plan.last_activation
+        self.finish = task_address(FINISH[last], plan.dtype) if last in FINISH and not logits else 0
         self.n_threads, self.sharing = n_threads, Sharing(program.kinds() if n_threads > 1 else [], program.work)
 
     def __call__(self, X: Array, out: Array, scale: float | Array, shift: float | Array) -> int:
         """Write the outputs; return a row that is not finite, or -1."""
         self.gather.read(X.dtype, scale, shift)
-        if not self.sharing.together:
+        if self.n_threads == 1:
             return self._predict(X, out, 0)
-        with share(self.n_threads) as team:
-            return self._predict(X, out, team)
+        start = time.perf_counter()
+        self.program.now["apart"] = self.sharing.apart
+        with share(self.n_threads if self.sharing.together else 1) as team:
+            bad_row = self._predict(X, out, team)
+        self.sharing.note((time.perf_counter() - start) / len(X))
+        return bad_row
 
     def _predict(self, X: Array, out: Array, team: int) -> int:
         gather, (row_bytes, column_bytes) = self.gather, X.strides
         phases, now = self.program.where, self.now
-        return int(predict_blocks(phases, self.count, now, team, gather.task, gather.where, address(X), row_bytes, column_bytes, self.rows, gather.bad, out))
+        return int(
+            predict_blocks(
+                phases,
+                self.count,
+                now,
+                team,
+                self.finish,
+                gather.task,
+                gather.where,
+                address(X),
+                row_bytes,
+                column_bytes,
+                self.rows,
+                gather.bad,
+                out,
+            )
+        )
 
 
 class Predictor:
@@ -117,13 +141,9 @@ class Predictor:
             bound = spare.pop()
         except IndexError:
             bound = _Bound(plan, self.parameters, rows, logits, n_threads)
-        start, bound.program.now["apart"] = time.perf_counter(), bound.sharing.apart
         bad_row = bound(X, out, scale, shift)
-        bound.sharing.note((time.perf_counter() - start) / n_rows)
         spare.append(bound)
         check_row(bad_row, plan.dtype)
-        if not logits and plan.last_activation in ROW_FORWARD:
-            ROW_FORWARD[plan.last_activation](out, out)
         return out
 
 
