@@ -1,4 +1,4 @@
-"""The command `fastnn`: train, predict, info, warmup. Bad input ends it with one sentence and a status other than 0."""
+"""The command `fastnn`: train, predict, export, info, warmup. Bad input ends it with one sentence and a status other than 0."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ READ_BY = {
 STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout", "weight_decay")  # which optimizers over all rows at once do without
 FORMATS = ("csv", "npz")
 CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
+EXPORTS: dict[str, Any] = {"c": Sequential.to_c, "onnx": Sequential.to_onnx, "npz": Sequential.to_npz}
 INTERRUPTED = 130
 TEST_SPLIT = 0.2
 
@@ -114,6 +115,11 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", metavar="FILE", help="write the lines to a file")
     predict.add_argument("--threads", type=int, help="number of threads (default: all CPUs)")
     predict.set_defaults(command=_predict)
+    export = commands.add_parser("export", help="write a saved network as C source, as an ONNX file, or its arrays")
+    export.add_argument("model", metavar="MODEL", help="file written by fastnn train --save")
+    export.add_argument("--format", choices=EXPORTS, required=True, help="c: a C99 file without dependencies; onnx: needs the package onnx; npz: arrays")
+    export.add_argument("-o", "--out", metavar="FILE", help="default: the name of MODEL with the ending of the format")
+    export.set_defaults(command=_export)
     info = commands.add_parser("info", help="describe this machine as the kernels see it")
     info.set_defaults(command=_info)
     warmup = commands.add_parser("warmup", help="compile all kernels into the cache")
@@ -451,6 +457,20 @@ def _features(options: argparse.Namespace, network: Sequential) -> Array:
     if not reading.is_table(options.file):
         raise ValueError(f"file must end in .npz, .csv, .tsv or .txt (the last three also with .gz); got {options.file!r}. Or say --format csv.")
     return load_csv(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
+
+
+# fastnn export
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Write a network for others, and print where."""
+    network = Sequential.load(options.model)
+    out = options.out or f"{os.path.splitext(options.model)[0]}.{options.format}"
+    if os.path.realpath(out) == os.path.realpath(options.model):
+        raise ValueError(f"out must be another file than the model; got {out!r}.")
+    EXPORTS[options.format](network, out)
+    print(out)
+    return 0
 
 
 # fastnn info, fastnn warmup

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from . import stack
+import numpy as np
+
+from . import checkpoints, stack
+from .files import replace
+from .layers import Scale, Standardize
 from .stack import Found
 from .validation import Array
 
@@ -54,6 +59,25 @@ class Exchange:
         """Return copies of all weights and biases, one after the other: `W, b, W, b, ...`, without those that there are not."""
         net: Any = self
         return [A for pair in net.weights for A in pair if A is not None]
+
+    def to_npz(self, path: str | os.PathLike[str]) -> None:
+        """Write the arrays to an npz file: `dense.0.W` of shape (n_in, n_out), `dense.0.b`, `norm.0.gain`, ..., and X's `scale` and `shift`.
+
+        Where targets are standardized, also their `std` and `mean`. It is for NumPy; `save` writes what `load` reads.
+
+        Parameters
+        ----------
+        path : path
+            Replaced as a whole where it exists.
+        """
+        net: Any = self
+        arrays = checkpoints.named(net.layers, net.weights)
+        for layer in net.layers:
+            if isinstance(layer, (Scale, Standardize)):
+                arrays |= dict(zip(("std", "mean") if getattr(layer, "targets", False) else ("scale", "shift"), map(np.asarray, stack.to_scale(layer))))
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        replace(path, file.getvalue())
 
     @classmethod
     def from_torch(cls: type[T], model: Any, layers: Sequence[Any] | None = None, names: Sequence[str] | None = None, dtype: Any = None) -> T:
@@ -192,3 +216,25 @@ class Exchange:
         from . import exchange_onnx
 
         exchange_onnx.write(self, path)
+
+    def to_c(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        """Write the network as C source: one file of C99, the weights inside, that needs nothing but libm.
+
+        `void NAME_predict(const float *X, long n_rows, float *outputs)` writes the outputs for some rows; the numbers are `double` in a
+        float64 network, X is where columns are scaled, outputs are where targets are standardized. A comment says how to compile it.
+
+        Parameters
+        ----------
+        path : path
+            Replaced as a whole where it exists.
+        name : str, optional
+            What the functions' names begin with. Left out, the name of the file.
+
+        Raises
+        ------
+        ValueError
+            For an activation of one's own.
+        """
+        from . import c_source
+
+        c_source.write(self, path, name)

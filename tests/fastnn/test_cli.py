@@ -532,6 +532,24 @@ def test_a_saved_network_knows_whether_its_file_had_names(capsys, tmp_path):
         assert (status, len(out.splitlines())) == (0, 60)
 
 
+def test_export_writes_for_c_onnx_and_numpy(capsys, houses, tmp_path):
+    path = tmp_path / "net.safetensors"
+    assert run(capsys, "train", houses, *QUICK, "--save", path)[0] == 0
+    network = fastnn.Sequential.load(path)
+    assert run(capsys, "export", path, "--format", "npz") == (0, f"{tmp_path / 'net.npz'}\n", "")
+    arrays = np.load(tmp_path / "net.npz")
+    A = np.maximum(([3.0, 2000.0] * arrays["scale"] + arrays["shift"]) @ arrays["dense.0.W"] + arrays["dense.0.b"], 0)
+    outputs = (A @ arrays["dense.1.W"] + arrays["dense.1.b"]) * arrays["std"] + arrays["mean"]
+    np.testing.assert_allclose(outputs, network.predict([[3.0, 2000.0]])[0], rtol=1e-6)
+    assert run(capsys, "export", path, "--format", "c", "-o", tmp_path / "price.c")[0] == 0
+    assert "void price_predict(const double *X, long n_rows, double *outputs);" in (tmp_path / "price.c").read_text()
+    pytest.importorskip("onnx")
+    assert run(capsys, "export", path, "--format", "onnx")[0] == 0
+    np.testing.assert_allclose(fastnn.Sequential.from_onnx(tmp_path / "net.onnx").predict([[3.0, 2000.0]])[0], outputs, rtol=1e-6)
+    assert run(capsys, "export", path, "--format", "c", "-o", path) == (1, "", f"fastnn: out must be another file than the model; got {str(path)!r}.\n")
+    assert run(capsys, "export", path)[0] == 2
+
+
 def test_predict_takes_no_abbreviations(capsys):
     status, out, err = run(capsys, "predict", "model", "file.csv", "--thread", "1")
     assert (status, err) == (2, "fastnn: unrecognized arguments: --thread 1\n")
