@@ -71,7 +71,7 @@ class Exchange:
             Replaced as a whole where it exists.
         """
         net: Any = self
-        arrays = checkpoints.named(net.layers, net.weights)
+        arrays: dict[str, Any] = dict(checkpoints.named(net.layers, net.weights))
         for layer in net.layers:
             if isinstance(layer, (Scale, Standardize)):
                 arrays |= dict(zip(("std", "mean") if getattr(layer, "targets", False) else ("scale", "shift"), map(np.asarray, stack.to_scale(layer))))
