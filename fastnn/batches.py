@@ -17,16 +17,25 @@ from numpy.typing import NDArray
 import kernels
 
 from . import validation
+from .sparse import SparseRows
 from .validation import Array
 
 
 class Chunk(NamedTuple):
     """Some minibatches: the rows `order` of `X`, `y` and, where rows are weighted, `weights`, cut every `batch_size` rows."""
 
-    X: Array
+    X: Any  # an array, or sparse rows
     y: Array
     order: NDArray[np.int64]
     weights: NDArray[np.float64] | None = None
+
+
+def dense(chunk: Chunk) -> Chunk:
+    """Return a chunk with its rows, where they are sparse, made dense: these alone, in their order."""
+    if not isinstance(chunk.X, SparseRows):
+        return chunk
+    rows, weights = chunk.order, chunk.weights
+    return Chunk(chunk.X[rows], chunk.y[rows], np.arange(len(rows)), None if weights is None else weights[rows])
 
 
 class Source(Protocol):
@@ -104,7 +113,7 @@ class ArraySource:
     def chunk(self, epoch: int, batch: int, size: int) -> Chunk | None:
         """Return at most `size` minibatches of an epoch, from number `batch` on; None where there are no more."""
         rows = self.order(epoch)[batch * self.batch_size : (batch + size) * self.batch_size]
-        return Chunk(self.X, self.y, rows, self.weights) if len(rows) else None
+        return dense(Chunk(self.X, self.y, rows, self.weights)) if len(rows) else None
 
     def state_dict(self) -> dict[str, int]:
         """Return the epoch whose order was asked for last, and a checksum of it where it came from a function."""

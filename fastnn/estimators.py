@@ -5,7 +5,6 @@ The module is imported with the first use of `fastnn.MLPClassifier` or `fastnn.M
 
 from __future__ import annotations
 
-import pickle
 import warnings
 from numbers import Integral, Real
 from typing import Any
@@ -42,6 +41,7 @@ from . import validation, watching
 from .custom import Activation
 from .perceptron import HIDDEN, NOT_FINITE, STEPWISE, Perceptron, Weights
 from .solvers import Problem
+from .sparse import SparseRows
 from .validation import Array
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -54,7 +54,7 @@ class FitTasks:
         self.estimator = estimator
         self.root: Any = None
         self.task: Any = None
-        self.data = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        self.data = {"X": X.matrix if isinstance(X, SparseRows) else X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
         if hasattr(estimator, "_skl_callbacks"):
             self.root = estimator._init_callback_context(max_subtasks=estimator.max_iter + 1)
             self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
@@ -80,8 +80,8 @@ class FitTasks:
 
     def fitted(self) -> dict[str, Any]:
         """Return the attributes of the estimator as if the fit had ended."""
-        network = pickle.loads(pickle.dumps(self.estimator._network))
-        return {"_network": network, "coefs_": [W for W, _ in network.weights], "intercepts_": [b for _, b in network.weights]}
+        weights = self.estimator._network.weights
+        return {"_network": None, "coefs_": [W for W, _ in weights], "intercepts_": [b for _, b in weights]}
 
 
 class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
@@ -237,7 +237,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
 
 
 def _by_rows(X: Any) -> Any:
-    return X.tocsr() if hasattr(X, "tocsr") else X
+    return SparseRows(X) if hasattr(X, "tocsr") else X
 
 
 def _keep(estimator: Any, parameters: dict[str, Any]) -> None:

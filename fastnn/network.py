@@ -28,6 +28,7 @@ from .losses import CustomLoss, Loss, loss_for
 from .metrics import checked_metrics, values
 from .optimizers import FullBatchOptimizer, Optimizer, step_optimizer
 from .progress import announce_compilation
+from .sparse import SparseRows
 from .state import State
 from .summary import Summary, describe
 from .trainers import Stepper
@@ -313,7 +314,7 @@ class Sequential(Exchange):
 
         Parameters
         ----------
-        X : array of shape (n_rows, n_features)
+        X : array or sparse matrix of shape (n_rows, n_features)
             Any real dtype and layout.
         logits : bool
             Whether to leave out the last activation.
@@ -332,14 +333,15 @@ class Sequential(Exchange):
         if layer is not None:
             return self._until(layer).predict(X, logits, n_threads)
         threads, (scale, shift) = validation.threads(n_threads), self.scaling
+
+        def forward(rows: Array) -> Array:
+            return self._predictor(rows, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+
         try:
-            if sparse.is_sparse(X):
-                parts = [self._predictor(rows, logits=bool(logits), n_threads=threads, scale=scale, shift=shift) for _, rows in sparse.blocks(X)]
-                outputs = np.concatenate([np.empty((0, self.n_outputs), self.dtype), *parts])
-            else:
-                outputs = self._predictor(X, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
+            outputs = X.map(forward) if isinstance(X, SparseRows) else forward(X)
         except RowError as error:
             validation.finite("X", X)
+            validation.usable("X", X, scale, shift, self.dtype)
             validation.unusable(X, error.row, scale, shift, self.dtype)
         return outputs if logits else self._in_units(outputs)
 
@@ -443,7 +445,7 @@ class Sequential(Exchange):
         chosen, threads = self._loss(loss), validation.threads(n_threads)
         X, y = self.training_data(chosen, X, y)
         try:
-            value, gradient = kernels.loss_and_gradient(self.plan, self._parameters, X, y, trainers.objective(self, chosen), n_threads=threads)
+            value, gradient = sparse.full_batch(self.plan, X, y, trainers.objective(self, chosen), n_threads=threads)(self._parameters)
         except RowError as error:
             validation.unusable(X, error.row, *self.scaling, self.dtype)
         return value, gradient
@@ -496,8 +498,8 @@ class Sequential(Exchange):
 
         Parameters
         ----------
-        X : array of shape (n_rows, n_features)
-            Any real dtype and layout, also a memory map: rows are converted and scaled as they are used. The names of a frame's
+        X : array or sparse matrix of shape (n_rows, n_features)
+            Any real dtype and layout, also a memory map: rows are converted and scaled, sparse ones made dense, as they are used. The names of a frame's
             columns are remembered, see `feature_names`.
         y : array
             For cross-entropy integer labels 0 to n_outputs - 1 of shape (n_rows,), or rows of probabilities; otherwise
@@ -618,13 +620,13 @@ class Sequential(Exchange):
                 self.feature_names = before
             raise
 
-    def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
+    def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Any, Array]:
         """Return checked features and targets; numbers as targets are as the user has them."""
         X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features, self.feature_names))
         dtype = self.dtype if self._of_targets is None else np.dtype(np.float64)
         return X, loss.check_targets(y_name, y, len(X), self.n_outputs, dtype)
 
-    def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Array, Array]:
+    def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Any, Array]:
         """Return features and targets in the form that the kernels read; with `learn` take from them the mean and deviation that are not known yet."""
         X, y = self.check_data(loss, X, y)
         if learn:
@@ -695,10 +697,11 @@ class Sequential(Exchange):
         copy: Sequential = pickle.loads(pickle.dumps(self))
         return trainers.make_trainer(copy, size, self.loss, step_optimizer(optimizer), threads, self.seed, n_steps=1).program
 
-    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
+    def loss_and_outputs(self, loss: Loss, X: Any, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
         targets, objective = self._as_learned(loss, y), trainers.objective(self, loss)
-        value, outputs = kernels.evaluate(self.plan, self._parameters, X, targets, objective, n_threads=n_threads, weights=weights)
+        judge = sparse.evaluate if isinstance(X, SparseRows) else kernels.evaluate
+        value, outputs = judge(self.plan, self._parameters, X, targets, objective, n_threads=n_threads, weights=weights)
         return value, self._in_units(outputs)
 
     def _loss(self, loss: str | Loss | None) -> Loss:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ from .interrupts import Interrupts
 from .layers import ACTIVATIONS, LAST_ONLY, Dense, Dropout, Layer
 from .network import Sequential
 from .solvers import LBFGS, Problem, StepSolver, lbfgs
+from .sparse import take
 from .training import DivergedError
 from .validation import Array
 
@@ -113,8 +115,11 @@ class Perceptron:
         sizes, given = self._sizes(), self.activation
         hidden = [given] * len(sizes) if isinstance(given, (str, Activation)) else list(given)
         if len(hidden) != len(sizes) or not all(isinstance(one, Activation) or one in HIDDEN for one in hidden):
-            raise ValueError(f"activation must be one of {', '.join(sorted(HIDDEN))}, or a list of {len(sizes)}, one for each hidden layer; got {given}.")
-        rates = np.broadcast_to(np.asarray(self.dropout, dtype=float), (len(sizes),)).tolist()
+            wanted = f"one of {', '.join(sorted(HIDDEN))}, or a list with one for each of {len(sizes)} hidden layers"
+            raise ValueError(f"activation must be {wanted}; got {given}.")
+        rates = [float(rate) for rate in ([self.dropout] * len(sizes) if isinstance(self.dropout, Real) else self.dropout)]
+        if len(rates) != len(sizes):
+            raise ValueError(f"dropout must be one rate, or one for each of {len(sizes)} hidden layers; got {self.dropout}.")
         if self.dtype is not None:
             dtype = validation.real_dtype(self.dtype)
         elif self.solver == "lbfgs":  # as in scikit-learn, whose weights come back from SciPy
@@ -205,7 +210,7 @@ class Perceptron:
         rows = np.arange(len(y))
         if held_out is None and self.early_stopping:
             rows, judged = self._split(y)
-            held_out = X[judged], y[judged], None if weights is None else weights[judged]
+            held_out = take(X, judged), y[judged], None if weights is None else weights[judged]
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
         batch_size = self._rows_of_batch(len(rows))
@@ -320,7 +325,8 @@ class Perceptron:
             if self.verbose:
                 print(f"Iteration {n_iter}, loss = {loss:.8f}")
             stop = watching.end_epoch(watchers, "on_epoch_end", n_iter, n_iter == self.max_iter, logs) | tasks.end()
-            tasks.begin()
+            if not stop:
+                tasks.begin()
             start = time.perf_counter()
             return stop
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import validation
+from .sparse import SparseRows
 from .validation import Array
 
 
@@ -111,11 +112,11 @@ class Standardize:
         >>> Standardize.of([[1, 5], [3, 5]])
         Standardize(mean=(2.0, 5.0), std=(1.0, 0.0))
         """
-        columns = validation.array("A", A)
+        columns: Any = A if isinstance(A, SparseRows) else validation.array("A", A)
         if columns.ndim not in (1, 2) or columns.size == 0:
             raise ValueError(f"A must have shape (n_rows, n_columns) with at least one row; got {columns.shape}.")
         validation.finite("A", columns)
-        mean, std = mean_and_deviation(columns.reshape(len(columns), -1))
+        mean, std = mean_and_deviation(columns if columns.ndim == 2 else columns[:, None])
         return cls(tuple(mean.tolist()), tuple(std.tolist()), targets=targets)
 
     @functools.cached_property

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 import kernels
 
 from . import watching
-from .batches import Chunk
+from .batches import Chunk, dense
 from .interrupts import Interrupts
 from .minimize import solve
 from .network import Sequential
 from .optimizers import FullBatchOptimizer
-from .sparse import FullBatch, dense_chunk, is_sparse
+from .sparse import full_batch
 from .training import DivergedError
 from .validation import Array
 
@@ -131,7 +131,7 @@ class StepSolver:
         trainer, total, first, stop = self._bound, 0.0, 0, False
         while first < len(data.order) and not stop:
             rows = min(trainer.buffered, watching.unseen_steps(watchers, self.step)) * trainer.batch_size
-            chunk = dense_chunk(data._replace(order=data.order[first : first + rows]))
+            chunk = dense(data._replace(order=data.order[first : first + rows]))
             sizes, divisors = _divisors(chunk, trainer.batch_size)
             scales = np.divide(1.0, divisors, out=np.zeros_like(divisors), where=divisors > 0)
             rates = np.full(len(sizes), self.learning_rate)
@@ -189,8 +189,7 @@ def lbfgs(
 ) -> Any:
     """Minimize the loss of all rows; return SciPy's result, whose parameters the network gets."""
     plan = problem.plan(len(y) if weights is None else float(weights.sum()))
-    kind = FullBatch if is_sparse(X) else kernels.FullBatch
-    function = kind(plan, X, y, problem.objective, n_threads=problem.n_threads, weights=weights)
+    function = full_batch(plan, X, y, problem.objective, n_threads=problem.n_threads, weights=weights)
     result = solve(function, problem.network.parameters, optimizer, max_iter, watch)
     problem.network.parameters[:] = result.x
     return result

@@ -6,70 +6,140 @@ SciPy need not be imported: what has `tocsr` is sparse, and rows are taken and m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import kernels
 
-from .batches import Chunk
-from .validation import Array
+Array = NDArray[Any]
+Weights = NDArray[np.float64] | None
 
 BLOCK_BYTES = 1 << 25  # of dense rows at a time
 
 
-def is_sparse(X: Any) -> bool:
-    """Whether X is a sparse matrix or array."""
-    return hasattr(X, "tocsr")
+class SparseRows:
+    """A sparse matrix whose rows become dense when they are taken, `X[rows]`.
+
+    Parameters
+    ----------
+    matrix : sparse matrix or array
+        Of two dimensions.
+
+    Attributes
+    ----------
+    matrix : sparse matrix or array
+        In the form of which rows are taken, CSR.
+    """
+
+    ndim = 2
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix = matrix.tocsr()
+        self.shape = int(matrix.shape[0]), int(matrix.shape[1])
+        self.dtype: np.dtype[Any] = matrix.dtype
+        self.size = self.shape[0] * self.shape[1]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Array:
+        dense: Array = self.matrix[rows].toarray()
+        return dense
+
+    def __repr__(self) -> str:
+        return f"SparseRows of shape {self.shape}, {self.dtype}, {self.matrix.nnz} stored"
+
+    def part(self, rows: Any) -> SparseRows:
+        """Return some rows, still sparse."""
+        return SparseRows(self.matrix[rows])
+
+    def min(self, axis: int) -> Array:
+        """Return the smallest number of every column."""
+        return np.asarray(self.matrix.min(axis=axis).toarray()).ravel()
+
+    def max(self, axis: int) -> Array:
+        """Return the largest number of every column."""
+        return np.asarray(self.matrix.max(axis=axis).toarray()).ravel()
+
+    def blocks(self) -> Iterator[tuple[slice, Array]]:
+        """Yield all rows, some at a time, and which they are."""
+        height = max(1, BLOCK_BYTES // (8 * max(1, self.shape[1])))
+        for first in range(0, max(1, len(self)), height):
+            part = slice(first, min(len(self), first + height))
+            yield part, self[part]
+
+    def map(self, function: Callable[[Array], Array]) -> Array:
+        """Return what a function makes of all rows, called with some at a time."""
+        return np.concatenate([function(rows) for _, rows in self.blocks()])
 
 
-def dense_chunk(chunk: Chunk) -> Chunk:
-    """Return a chunk of minibatches with its rows dense, where they are sparse: these alone, in their order."""
-    if not is_sparse(chunk.X):
-        return chunk
-    X: Any = chunk.X
-    rows, weights = chunk.order, chunk.weights
-    return Chunk(X[rows].toarray(), chunk.y[rows], np.arange(len(rows)), None if weights is None else weights[rows])
+def take(X: Any, rows: Any) -> Any:
+    """Return some rows of an array, or of sparse rows, which they stay."""
+    return X.part(rows) if isinstance(X, SparseRows) else X[rows]
 
 
-def blocks(X: Any) -> Iterator[tuple[slice, Array]]:
-    """Yield the rows of a sparse X, made dense some at a time, and which they are."""
-    n_rows, n_columns = X.shape
-    height = max(1, BLOCK_BYTES // (8 * max(1, n_columns)))
-    for first in range(0, n_rows, height):
-        part = slice(first, min(n_rows, first + height))
-        yield part, X[part].toarray()
+Part = tuple[kernels.Plan, Array, Array, kernels.Objective, Weights]
+
+
+def parts(plan: kernels.Plan, X: SparseRows, y: Array, objective: kernels.Objective, weights: Weights) -> Iterator[Part]:
+    """Yield the objective of all rows as a sum over blocks of them, penalties counted once: plan, rows, targets, objective, weights."""
+    of_sum = objective.sum_over_rows(len(X))
+    factors = None if weights is None else objective.factors(weights, len(X))
+    for part, rows in X.blocks():
+        yield plan, rows, y[part], of_sum, None if factors is None else factors[part]
+        plan = dataclasses.replace(plan, penalties=())
+
+
+def evaluate(
+    plan: kernels.Plan,
+    parameters: Array,
+    X: SparseRows,
+    y: Array,
+    objective: kernels.Objective,
+    *,
+    n_threads: int = 1,
+    weights: Weights = None,
+) -> tuple[float, Array]:
+    """Return the loss over all rows and the outputs, as `kernels.evaluate`."""
+    total, outputs = 0.0, []
+    for part, rows, targets, of_sum, factors in parts(plan, X, y, objective, weights):
+        value, out = kernels.evaluate(part, parameters, rows, targets, of_sum, n_threads=n_threads, weights=factors)
+        total += value
+        outputs.append(out)
+    return total, np.concatenate(outputs)
 
 
 class FullBatch:
-    """As `kernels.FullBatch`, the loss of all rows and its gradient, for sparse rows: each call makes them dense again, block by block.
+    """The loss of all rows and its gradient, as `kernels.FullBatch`: each call makes the rows dense again, block by block.
 
     Parameters
     ----------
     plan : kernels.Plan
-    X : sparse matrix
+    X : SparseRows
     y : ndarray
     objective : kernels.Objective
     n_threads : int
     weights : ndarray, optional
     """
 
-    def __init__(self, plan: kernels.Plan, X: Any, y: Array, objective: kernels.Objective, *, n_threads: int = 1, weights: Array | None = None) -> None:
-        self.plan, self.X, self.y, self.n_threads = plan, X, y, n_threads
-        self.objective = objective.sum_over_rows(len(y))
-        self.weights = None if weights is None else objective.factors(weights, len(y))
-        self.gradient = np.zeros(plan.parameters_size, plan.dtype)
+    def __init__(self, plan: kernels.Plan, X: SparseRows, y: Array, objective: kernels.Objective, *, n_threads: int = 1, weights: Weights = None) -> None:
+        self.data, self.n_threads = (plan, X, y, objective, weights), n_threads
+        self.gradient: Array = np.zeros(plan.parameters_size, plan.dtype)
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         """Return the loss and the flat gradient, which the next call overwrites."""
         total, self.gradient[:] = 0.0, 0.0
-        plan = self.plan
-        for part, rows in blocks(self.X):
-            weights = None if self.weights is None else self.weights[part]
-            function = kernels.FullBatch(plan, rows, self.y[part], self.objective, n_threads=self.n_threads, weights=weights)
-            value, gradient = function(parameters)
+        for plan, rows, y, objective, weights in parts(*self.data):
+            value, gradient = kernels.FullBatch(plan, rows, y, objective, n_threads=self.n_threads, weights=weights)(parameters)
             total += value
             self.gradient += gradient
-            plan = dataclasses.replace(plan, penalties=())  # they count once
         return total, self.gradient
+
+
+def full_batch(plan: kernels.Plan, X: Any, y: Array, objective: kernels.Objective, *, n_threads: int = 1, weights: Weights = None) -> Any:
+    """Return the function from parameters to the loss of all rows and its gradient."""
+    kind = FullBatch if isinstance(X, SparseRows) else kernels.FullBatch
+    return kind(plan, X, y, objective, n_threads=n_threads, weights=weights)

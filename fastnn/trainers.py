@@ -12,7 +12,7 @@ import numpy as np
 
 import kernels
 
-from . import validation
+from . import sparse, validation
 from .layers import BatchNorm, Dropout, Layer, single
 from .losses import Loss
 from .optimizers import Optimizer
@@ -63,13 +63,13 @@ class Network(Protocol):
     def settings(self) -> dict[str, Any]:
         """Return what a file holds of the network beside its arrays."""
 
-    def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Array, Array]:
+    def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Any, Array]:
         """Return checked features and targets; numbers as targets are as the user has them."""
 
-    def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Array, Array]:
+    def training_data(self, loss: Loss, X: Any, y: Any, learn: bool = False) -> tuple[Any, Array]:
         """Return features and targets in the form that the kernels read."""
 
-    def loss_and_outputs(self, loss: Loss, X: Array, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
+    def loss_and_outputs(self, loss: Loss, X: Any, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
 
 
@@ -152,10 +152,10 @@ def _of_buffers(optimizer: Optimizer) -> Any:
     return dataclasses.replace(optimizer, learning_rate=0.0)
 
 
-def full_batch(network: Network, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> kernels.FullBatch:
+def full_batch(network: Network, loss: Loss, X: Array, y: Array, weights: Array | None, n_threads: int) -> Any:
     """Return the function from parameters to the loss of all rows and its gradient."""
     _check_trainable(network)
-    return kernels.FullBatch(network.plan, X, y, objective(network, loss), n_threads=n_threads, weights=weights)
+    return sparse.full_batch(network.plan, X, y, objective(network, loss), n_threads=n_threads, weights=weights)
 
 
 def _check_trainable(network: Network) -> None:

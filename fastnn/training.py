@@ -29,6 +29,7 @@ from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optim
 from .progress import Progress
 from .runs import Checkpoints, facts_of
 from .schedules import LearningRate, rates, spanning
+from .sparse import take
 from .state import State
 from .trainers import Network
 from .validation import Array
@@ -192,7 +193,7 @@ def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, 
     rows, others = split(y, validation.number("validation_split", share, 0.0, 1.0), "validation_split")
     if not len(others):
         raise ValueError(f"validation_split must hold out at least one row; got {share:g} of {len(y)} rows.")
-    return X[rows], y[rows], None if weights is None else weights[rows], (X[others], y[others])
+    return take(X, rows), y[rows], None if weights is None else weights[rows], (take(X, others), y[others])
 
 
 def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any], checkpoint: Any) -> None:
@@ -400,6 +401,7 @@ def train_on_batch(network: Network, X: Any, y: Any, optimizer: str | Optimizer 
     loss, optimizer = loss_for(loss, network.last_activation), step_optimizer(optimizer)
     threads = validation.threads(n_threads)
     X, y = network.training_data(loss, X, y)
+    X = X[:]  # sparse rows are a minibatch here, and dense
     stepper = trainers.stepper(network, len(X), loss, optimizer, threads)
     rate = rates(optimizer.learning_rate, stepper.step, 1)
     stepper.trainer.forget()

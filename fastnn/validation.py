@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 import kernels
 
+from .sparse import SparseRows
+
 Array = NDArray[Any]
 
 USUAL = (np.dtype(np.float32), np.dtype(np.float64))
@@ -179,15 +181,15 @@ def same_columns(name: str, value: Any, feature_names: tuple[str, ...] | None) -
     raise ValueError(f"{name} must {constraint}; got {got} instead of {wanted} in column {at}.{help_}")
 
 
-def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None, look: bool = True) -> Array:
-    """Return `value` as a finite array of shape (n_rows, n_features), not copied; a frame must have these names.
+def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...] | None = None, look: bool = True) -> Any:
+    """Return `value` as a finite array of shape (n_rows, n_features), not copied, or as sparse rows; a frame must have these names.
 
     Without a `look` it may hold NaN and infinity: for those who find them on their way.
     """
     if not look and value.__class__ is np.ndarray and value.dtype in USUAL and value.shape[1:] == (n_features,) and value.flags.aligned:
         return value  # at once: a prediction of a row takes no longer than some of these checks
     same_columns(name, value, feature_names)
-    X = sparse_rows(name, value) if hasattr(value, "tocsr") else array(name, value)
+    X: Any = sparse_rows(name, value) if isinstance(value, SparseRows) or hasattr(value, "tocsr") else array(name, value)
     wanted = f"{name} must have shape (n_rows, n_features) = (..., {n_features}); got {X.shape}."
     if X.ndim == 1 and X.size == n_features:
         raise ValueError(f"{wanted} For a single row use {name}.reshape(1, -1).")
@@ -200,27 +202,27 @@ def matrix(name: str, value: Any, n_features: int, feature_names: tuple[str, ...
     return X
 
 
-def sparse_rows(name: str, value: Any) -> Any:
-    """Return a sparse matrix of real numbers in the form of which rows are taken, CSR."""
+def sparse_rows(name: str, value: Any) -> SparseRows:
+    """Return a sparse matrix of real numbers as rows that become dense when they are taken."""
     if value.dtype.kind not in "buif" or value.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold real numbers; got dtype {value.dtype}.")
-    return value.tocsr()
+    return value if isinstance(value, SparseRows) else SparseRows(value)
 
 
-def not_empty(name: str, A: Array) -> Array:
+def not_empty(name: str, A: Any) -> Any:
     """Return `A` if it has a row."""
     if len(A) == 0:
         raise ValueError(f"{name} must have at least one row; got shape {A.shape}.")
     return A
 
 
-def finite(name: str, A: Array) -> None:
+def finite(name: str, A: Any) -> None:
     """Raise where `A` holds NaN or infinity, with row and column.
 
     A finite sum proves that every term is finite, and costs a fifth of `np.isfinite(A).all()`.
     """
-    if hasattr(A, "tocsr"):
-        sparse_finite(name, A)
+    if isinstance(A, SparseRows):
+        sparse_finite(name, A.matrix)
         return
     if A.dtype.kind != "f":
         return

@@ -1,5 +1,6 @@
 """The estimators against scikit-learn: its checks, its tests, its numbers."""
 
+import copy
 import os
 import pickle
 import re
@@ -11,12 +12,20 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn")
+import joblib
 import scipy.sparse
 import sklearn.neural_network
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_regression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastnn import MLPClassifier, MLPRegressor
+import kernels
+from fastnn import Activation, Dense, Dropout, MLPClassifier, MLPRegressor
+from fastnn.solvers import Problem
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -162,7 +171,7 @@ def test_a_weight_is_a_number_of_rows(digits, kind, solver):
         np.testing.assert_allclose(one, third, rtol=1e-12, atol=1e-12)
 
 
-# Sparse rows.
+# Sparse rows; see also test_sparse.py.
 
 
 class Guarded(scipy.sparse.csr_array):
@@ -174,13 +183,285 @@ class Guarded(scipy.sparse.csr_array):
 
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_sparse_rows_give_the_same_bits_and_are_never_dense_together(digits, monkeypatch, solver):
+def test_sparse_rows_give_the_same_numbers_and_are_never_dense_together(digits, monkeypatch, solver):
     monkeypatch.setattr("fastnn.sparse.BLOCK_BYTES", 100 * 64 * 8)
     monkeypatch.setattr("kernels.training.CHUNK_BYTES", 2 * 40 * 64 * 8)
     X, y = digits
-    settings = {"solver": solver, "random_state": 0, "max_iter": 3, "batch_size": 40, "hidden_layer_sizes": 8}
+    settings = {"solver": solver, "random_state": 0, "max_iter": 3, "batch_size": 40, "hidden_layer_sizes": 8, "early_stopping": True}
     dense, sparse = MLPClassifier(**settings).fit(X, y), MLPClassifier(**settings).fit(Guarded(X), y)
     looser = 1e-10 if solver == "lbfgs" else 0  # the blocks' gradients are added up
     np.testing.assert_allclose(sparse.coefs_[0], dense.coefs_[0], rtol=looser, atol=looser)
     np.testing.assert_allclose(sparse.predict_proba(Guarded(X)), dense.predict_proba(X), rtol=looser, atol=looser)
     np.testing.assert_array_equal(dense.predict(scipy.sparse.csc_array(X)), dense.predict(X))
+
+
+# What scikit-learn's tests look for in private parts.
+
+
+def test_a_step_worked_out_by_hand():
+    X, y = np.array([[0.6, 0.8, 0.7]]), np.array([0])
+    settings = {"solver": "sgd", "learning_rate_init": 0.1, "alpha": 0.1, "activation": "logistic", "momentum": 0}
+    model = MLPClassifier(hidden_layer_sizes=2, random_state=1, **settings).partial_fit(X, y, classes=[0, 1])
+    W1, b1 = np.array([[0.1, 0.2], [0.3, 0.1], [0.5, 0.0]]), np.array([0.1, 0.1])
+    W2, b2 = np.array([[0.1], [0.2]]), np.array([1.0])
+    model.coefs_, model.intercepts_ = [W1, W2], [b1, b2]
+    h = 1 / (1 + np.exp(-(X @ W1 + b1)))
+    p = 1 / (1 + np.exp(-(h @ W2 + b2)))
+    assert p[0, 0] == pytest.approx(0.7654, abs=1e-4)
+    d1 = p @ W2.T * h * (1 - h)
+    model.partial_fit(X, y)
+    np.testing.assert_allclose(model.coefs_[0], W1 - 0.1 * (X.T @ d1 + 0.1 * W1), rtol=1e-14)
+    np.testing.assert_allclose(model.coefs_[1], W2 - 0.1 * (h.T @ p + 0.1 * W2), rtol=1e-14)
+    np.testing.assert_allclose(model.intercepts_[0], (b1 - 0.1 * d1)[0], rtol=1e-14)
+    np.testing.assert_allclose(model.intercepts_[1], (b2 - 0.1 * p)[0], rtol=1e-14)
+    assert model.predict_proba(X)[0, 1] == pytest.approx(0.739, abs=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["multiclass", "binary", "squared_error", "poisson"])
+def test_the_gradient_is_the_slope_of_the_loss(loss):
+    rng = np.random.default_rng(0)
+    X, labels = rng.random((5, 10)), np.array([1, 2, 0, 1, 2])
+    kind, y = (MLPRegressor, labels.astype(float)) if loss in ("squared_error", "poisson") else (MLPClassifier, labels)
+    y = y == 1 if loss == "binary" else y
+    model = kind(hidden_layer_sizes=4, activation="tanh", alpha=0.3, random_state=1, **({"loss": loss} if kind is MLPRegressor else {})).fit(X, y)
+    network, targets = model.network_, model._encoded(y)
+    weights = np.array([0.5, 2.0, 1.0, 0.0, 3.0])
+    problem = Problem(network, kernels.Objective(model._loss(), weighted_mean=True), model.alpha, 0, 1)
+    function = kernels.FullBatch(problem.plan(weights.sum()), X, targets, problem.objective, weights=weights)
+    start = network.parameters.copy()
+    value, gradient = function(start)
+    direction = np.where(network.plan.mask(), rng.standard_normal(start.size), 0)
+    slope = float(gradient @ direction)
+    above, below = (function(start + sign * 1e-5 * direction)[0] for sign in (1, -1))
+    assert (above - below) / 2e-5 == pytest.approx(slope, rel=1e-7)
+
+
+def test_rates_and_patience_are_those_of_scikit_learn():
+    X, y = [[3, 2], [1, 6], [5, 6], [-2, -4]], [1, 1, 1, 0]
+    for rate in ("invscaling", "constant"):
+        model = MLPClassifier(4, solver="sgd", learning_rate=rate, max_iter=1, power_t=0.25, warm_start=True).fit(X, y)
+        before = model._optimizer.learning_rate
+        after = model.fit(X, y)._optimizer.learning_rate
+        assert after == (before if rate == "constant" else 0.001 / (8 + 1) ** 0.25)
+    model = MLPClassifier(tol=0.5, max_iter=3000, solver="sgd", learning_rate="adaptive").fit(X, y)
+    assert model.n_iter_ < 3000 and model._optimizer.learning_rate < 1e-6
+    model = MLPClassifier(tol=0.01, max_iter=3000, solver="sgd", n_iter_no_change=5).fit(X, y)
+    assert model._no_improvement_count == 6
+    model = MLPClassifier(tol=1e9, max_iter=50, solver="sgd", n_iter_no_change=np.inf).fit(X, y)
+    assert model.n_iter_ == 50 and model._no_improvement_count == 49
+
+
+# In scikit-learn's company.
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_a_grid_search_is_the_same_with_processes_and_threads(digits, backend):
+    X, y = digits
+    grid = {"mlp__alpha": [1e-4, 1.0], "mlp__hidden_layer_sizes": [4, 8]}
+    model = Pipeline([("scale", StandardScaler()), ("mlp", MLPClassifier(max_iter=3, random_state=0))])
+    alone = GridSearchCV(model, grid, cv=2).fit(X, y)
+    with joblib.parallel_backend(backend):
+        shared = GridSearchCV(model, grid, cv=2, n_jobs=2).fit(X, y)
+    np.testing.assert_array_equal(shared.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(shared.best_estimator_["mlp"].coefs_[0], alone.best_estimator_["mlp"].coefs_[0])
+
+
+def test_copies_predict_the_same(digits):
+    X, y = digits
+    model = MLPClassifier(max_iter=2, activation=["tanh", "gelu"], hidden_layer_sizes=(5, 4), dropout=0.1, random_state=0).fit(X, y)
+    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+        np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+    twin = clone(model)
+    assert not hasattr(twin, "coefs_") and twin.get_params() == model.get_params()
+    np.testing.assert_array_equal(twin.fit(X, y).coefs_[0], model.coefs_[0])
+
+
+def test_names_of_columns_are_known(digits):
+    polars = pytest.importorskip("polars")
+    X, y = digits
+    frame = polars.DataFrame(X, schema=[f"pixel {i}" for i in range(64)])
+    scaler = StandardScaler().set_output(transform="polars")
+    model = make_pipeline(scaler, MLPClassifier(max_iter=2, random_state=0)).fit(frame, y)
+    assert list(model[-1].feature_names_in_) == frame.columns
+    with pytest.raises(ValueError, match="feature names should match"):
+        model[-1].predict(scaler.transform(frame).select(frame.columns[::-1]))
+
+
+def test_weights_are_routed(digits):
+    X, y = digits
+    weights = np.arange(len(X)) % 3
+    model = MLPClassifier(max_iter=2, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        pipeline = make_pipeline(scaler, clone(model).set_fit_request(sample_weight=True)).fit(X, y, sample_weight=weights)
+    expected = clone(model).fit(StandardScaler().fit_transform(X), y, sample_weight=weights)
+    np.testing.assert_array_equal(pipeline[-1].coefs_[0], expected.coefs_[0])
+
+
+class Recorder:
+    """Notes what scikit-learn's callbacks hear, and stops a fit in its third iteration."""
+
+    def __init__(self):
+        self.heard, self.scores = [], []
+
+    def setup(self, estimator, context):
+        self.heard.append("setup")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.heard.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+        self.heard.append(f"end {context.task_name}")
+        self.scores.append(fitted_estimator.score(X, y))
+        return context.task_id == 2
+
+    def teardown(self, estimator, context):
+        self.heard.append("teardown")
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_callbacks_of_scikit_learn_hear_every_iteration(digits, solver):
+    pytest.importorskip("sklearn.callback")
+    X, y = digits
+    recorder = Recorder()
+    model = MLPClassifier(solver=solver, random_state=0).set_callbacks(recorder).fit(X, y)
+    assert model.n_iter_ == 3
+    assert recorder.heard == ["setup", "begin fit", *["begin iteration", "end iteration"] * 3, "end fit", "teardown"]
+    assert recorder.scores[-2] == recorder.scores[-1] == model.score(X, y)
+
+
+# What is new.
+
+
+def test_callbacks_of_fastnn_watch_and_stop(digits):
+    X, y = digits
+    seen = []
+
+    class Watcher:
+        def on_fit_begin(self, network):
+            self.network = network
+
+        def on_batch_end(self, step, loss):
+            seen.append(step)
+
+        def on_epoch_end(self, epoch, logs):
+            assert set(logs) == {"loss", "val_score", "seconds"}
+            return epoch == 2
+
+        def on_fit_end(self):
+            seen.append("end")
+
+    model = MLPClassifier(callbacks=[Watcher()], random_state=0).fit(X, y, X_val=X[:50], y_val=y[:50])
+    assert seen == [0, 1, 2, 3, 4, 5, "end"] and model.n_iter_ == 2
+    with pytest.raises(TypeError, match="callbacks must be objects with one of the methods"):
+        MLPClassifier(callbacks=[print]).fit(X, y)
+
+
+def test_validation_data_of_ones_own_are_scored_and_stop_a_fit(digits):
+    X, y = digits
+    model = MLPClassifier(max_iter=4, random_state=0).fit(X, y, X_val=X[:80], y_val=y[:80])
+    plain = MLPClassifier(max_iter=4, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.coefs_[0], plain.coefs_[0])
+    assert plain.validation_scores_ is None
+    assert len(model.validation_scores_) == 4 and model.validation_scores_[-1] == model.score(X[:80], y[:80])
+    model = MLPRegressor(early_stopping=True, random_state=0, tol=10.0, n_iter_no_change=2).fit(X, y, X_val=X[:80], y_val=y[:80])
+    assert model.n_iter_ < 10 and model.t_ == model.n_iter_ * len(X)
+    assert model.best_validation_score_ == max(model.validation_scores_) == pytest.approx(model.score(X[:80], y[:80]))
+
+
+def test_class_weights_are_weights_of_rows(digits):
+    X, y = digits
+    for weight in ("balanced", {3: 2.0, 4: 0.0}):
+        actual = MLPClassifier(max_iter=2, random_state=0, class_weight=weight).fit(X, y, sample_weight=np.full(len(X), 2.0))
+        expected = MLPClassifier(max_iter=2, random_state=0).fit(X, y, sample_weight=2.0 * compute_sample_weight(weight, y))
+        np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
+
+
+def test_dropout_activations_and_dtype_make_the_network(digits):
+    X, y = digits
+    settings = {"hidden_layer_sizes": (6, 5), "max_iter": 3, "random_state": 0}
+    model = MLPClassifier(activation=["tanh", "silu"], dropout=[0.5, 0.0], dtype="float32", **settings).fit(X, y)
+    layers = [Dense(6, "tanh"), Dropout(0.5), Dense(5, "silu"), Dense(10, "softmax")]
+    assert list(model.network_.layers) == layers and model.coefs_[0].dtype == np.float32
+    np.testing.assert_array_equal(model.predict_proba(X), model.network_.predict(X))
+    again = clone(model).set_params(n_threads=1).fit(X, y)
+    np.testing.assert_array_equal(again.coefs_[0], model.coefs_[0])
+    assert np.any(clone(model).set_params(dropout=0.0).fit(X, y).coefs_[0] != model.coefs_[0])
+    own = Activation(lambda z: z * z, lambda z: 2 * z, name="square")
+    assert MLPRegressor(activation=own, **settings).fit(X, y).network_.layers[0].activation is own
+    assert MLPRegressor(dtype=np.float64, **settings).fit((16 * X).astype(np.uint8), y).predict(X).dtype == np.float64
+
+
+def test_weights_may_be_replaced_but_not_written(digits):
+    X, y = digits
+    model = MLPRegressor(max_iter=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="read-only"):
+        model.coefs_[0][0] = 1
+    model.coefs_[-1], model.intercepts_ = np.zeros((100, 1)), [np.zeros(100), np.array([7.0])]
+    np.testing.assert_array_equal(model.predict(X), 7.0)
+
+
+def test_ctrl_c_keeps_what_was_learned(digits):
+    X, y = digits
+
+    class Interrupt:
+        def on_epoch_end(self, epoch, logs):
+            if epoch == 3:
+                raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match=r"Training interrupted by user\."):
+        model = MLPClassifier(callbacks=[Interrupt()], random_state=0).fit(X, y)
+    expected = MLPClassifier(max_iter=3, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+    assert model.n_iter_ == 3
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fit", "message"),
+    [
+        ({"solver": "hadoken"}, {}, r"The 'solver' parameter of MLPClassifier must be a str among"),
+        ({"activation": "softmax"}, {}, r"The 'activation' parameter of MLPClassifier must be a str among"),
+        ({"hidden_layer_sizes": (5, -1)}, {}, r"hidden_layer_sizes must be > 0, got \[5, -1\]\."),
+        ({"activation": ["tanh"], "hidden_layer_sizes": (3, 3)}, {}, r"activation must be one of .* for each of 2 hidden layers"),
+        ({"dropout": 1.0}, {}, r"The 'dropout' parameter of MLPClassifier must be"),
+        ({"dropout": [0.1, 0.2, 0.3], "hidden_layer_sizes": (3, 3)}, {}, r"dropout must be one rate, or one for each of 2 hidden layers"),
+        ({"dtype": "float16"}, {}, r"The 'dtype' parameter of MLPClassifier must be"),
+        ({"class_weight": {11: 1.0}}, {}, r"The classes, \[.*\], are not in class_weight|class_weight"),
+        ({}, {"sample_weight": [-1.0] * 430}, r"Negative values in data passed to `sample_weight`"),
+        ({}, {"sample_weight": [0.0] * 430}, r"Sample weights must contain at least one non-zero number"),
+        ({}, {"X_val": np.zeros((2, 64))}, r"X_val and y_val must be given together; got only X_val\."),
+        ({}, {"X_val": np.zeros((2, 64)), "y_val": [0, 99]}, r"`y_val` has classes not in `self\.classes_`"),
+        ({}, {"X_val": np.zeros((2, 60)), "y_val": [0, 1]}, r"X has 60 features, but MLPClassifier is expecting 64 features as input"),
+    ],
+)
+def test_bad_input_is_refused(digits, parameters, fit, message):
+    model = MLPClassifier(**{"max_iter": 2} | parameters)
+    with pytest.raises(ValueError, match=message):
+        model.fit(*digits, **fit)
+    assert not hasattr(model, "coefs_")
+
+
+def test_bad_rows_are_refused_in_predictions(digits):
+    X, y = digits
+    model = MLPRegressor(max_iter=2).fit(X, y)
+    bad = X.copy()
+    bad[3, 2] = np.inf
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(bad)
+    with pytest.raises(ValueError, match="X has 63 features, but MLPRegressor is expecting 64 features"):
+        model.predict(X[:, 1:])
+    with pytest.raises(sklearn.exceptions.NotFittedError, match="This MLPRegressor instance is not fitted yet"):
+        MLPRegressor().predict(X)
+    with pytest.raises(ValueError, match="out of the valid range of the loss 'poisson'"):
+        MLPRegressor("poisson").fit(X, y - 1.0)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e6, activation="identity").fit(X * 1e6, y)
+
+
+def test_without_scikit_learn_one_sentence_says_what_to_install():
+    code = "import sys; sys.modules['sklearn'] = None; import fastnn; fastnn.MLPClassifier"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stderr.endswith("MLPClassifier and MLPRegressor need scikit-learn 1.6 or later: pip install 'fastnn[sklearn]'.\n")

@@ -1,0 +1,93 @@
+"""Sparse rows in a network: the same numbers as dense ones, and never dense together."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy")
+from scipy import sparse as scipy_sparse
+
+from fastnn import CrossEntropy, Dense, Sequential, SquaredError, Standardize
+from fastnn.sparse import SparseRows
+
+ROWS = 130
+
+
+class Guarded(scipy_sparse.csr_array):
+    """Sparse rows of which at most 50 may become dense at a time."""
+
+    def toarray(self, *args, **kwargs):
+        assert self.shape[0] <= 50
+        return super().toarray(*args, **kwargs)
+
+
+@pytest.fixture
+def data(monkeypatch):
+    monkeypatch.setattr("fastnn.sparse.BLOCK_BYTES", 50 * 30 * 8)
+    monkeypatch.setattr("kernels.training.CHUNK_BYTES", 48 * 32 * 8)
+    monkeypatch.setattr("fastnn.scaling.STATISTICS_BLOCK", 50 * 30)
+    monkeypatch.setattr("fastnn.validation.BLOCK", 50 * 30)
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((ROWS, 30)) < 0.2, rng.standard_normal((ROWS, 30)), 0.0)
+    return X, rng.integers(0, 3, ROWS), rng.random(ROWS)
+
+
+def network():
+    return Sequential([Dense(5, "tanh", l2=0.01), Dense(3, "softmax")], n_features=30, dtype="float64")
+
+
+def test_a_fit_with_sparse_rows_has_the_bits_of_one_with_dense_rows(data):
+    X, y, weights = data
+    dense, sparse = network(), network()
+    for net, rows in ((dense, X), (sparse, Guarded(X))):
+        net.fit(rows, y, epochs=2, batch_size=16, sample_weight=weights, validation_data=(rows, y), verbose=0)
+    np.testing.assert_array_equal(sparse.parameters, dense.parameters)
+    np.testing.assert_array_equal(sparse.predict(Guarded(X)), dense.predict(X))
+    np.testing.assert_array_equal(sparse.predict(scipy_sparse.coo_matrix(X)), dense.predict(X))
+    assert sparse.predict(Guarded(X)[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "weighted_mean"])
+def test_the_loss_of_sparse_rows_is_that_of_dense_rows(data, reduction):
+    X, y, weights = data
+    net, loss = network(), CrossEntropy(reduction=reduction)
+    for sample_weight in (None, weights):
+        expected = net.evaluate(X, y, loss, sample_weight=sample_weight)
+        assert net.evaluate(Guarded(X), y, loss, sample_weight=sample_weight) == pytest.approx(expected, rel=1e-13)
+    expected, slope = net.loss_and_gradient(X, y, loss)
+    actual, gradient = net.loss_and_gradient(Guarded(X), y, loss)
+    assert actual == pytest.approx(expected, rel=1e-13)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-12, atol=1e-15)
+
+
+def test_sparse_rows_are_standardized_split_off_and_minimized(data):
+    X, y, _ = data
+    nets = []
+    for rows in (X, Guarded(X)):
+        net = Sequential([Standardize(), Dense(1)], n_features=30, dtype="float64")
+        net.fit(rows, y, loss=SquaredError(), optimizer="lbfgs", epochs=3, validation_split=0.2, verbose=0)
+        nets.append(net)
+    np.testing.assert_allclose(nets[1].layers[0].mean, nets[0].layers[0].mean, rtol=1e-12)
+    np.testing.assert_allclose(nets[1].parameters, nets[0].parameters, rtol=1e-8, atol=1e-12)
+
+
+def test_bad_sparse_rows_are_refused(data):
+    X, y, _ = data
+    bad = X.copy()
+    bad[70, 4] = np.nan
+    with pytest.raises(ValueError, match=r"X must be finite; got nan in row 70, column 4\."):
+        network().fit(scipy_sparse.csc_array(bad), y, verbose=0)
+    with pytest.raises(ValueError, match=r"X must be finite; got nan in row 70, column 4\."):
+        network().predict(scipy_sparse.csr_array(bad))
+    with pytest.raises(TypeError, match=r"X must hold real numbers; got dtype complex128\."):
+        network().predict(scipy_sparse.csr_array(X * 1j))
+    with pytest.raises(ValueError, match=r"X must have shape \(n_rows, n_features\) = \(\.\.\., 30\); got \(130, 29\)\."):
+        network().predict(scipy_sparse.csr_array(X[:, 1:]))
+
+
+def test_sparse_rows_are_taken_in_any_order(data):
+    X, _, _ = data
+    rows = SparseRows(scipy_sparse.csc_array(X))
+    np.testing.assert_array_equal(rows[[7, 3, 7]], X[[7, 3, 7]])
+    np.testing.assert_array_equal(rows.part(slice(5, 20))[:], X[5:20])
+    assert np.array_equal(rows.min(axis=0), X.min(axis=0)) and np.array_equal(rows.max(axis=0), X.max(axis=0))
+    assert repr(rows) == f"SparseRows of shape (130, 30), float64, {np.count_nonzero(X)} stored"
