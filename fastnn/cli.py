@@ -198,6 +198,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("--quiet", action="store_true", help="print the result of the test only")
     output.add_argument("--plot", metavar="FILE", help="draw the curves into a file such as curves.png")
+    output.add_argument("--checkpoint", metavar="FOLDER", help="keep checkpoints of the training in a folder, one after each epoch")
+    output.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     output.add_argument("--save", metavar="FILE", help="save the network")
 
 
@@ -387,6 +389,8 @@ def _fit(
         n_threads=options.threads,
         verbose=int(not options.quiet),
         callbacks=[] if options.patience is None else [EarlyStopping(patience=options.patience)],
+        checkpoint=options.checkpoint,
+        resume=options.resume,
     )
     if history.interrupted:
         print(f"interrupted after {len(history.epochs)} of {options.epochs} epochs", file=sys.stderr)

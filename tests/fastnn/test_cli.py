@@ -91,6 +91,20 @@ def test_train_stops_early_and_keeps_the_best_epoch(capsys, flowers):
     assert (status, err) == (1, "fastnn: patience must be left out without rows to judge on; got it without --validation-split.\n")
 
 
+def test_train_goes_on_from_a_checkpoint(capsys, flowers, tmp_path):
+    options = ["--ignore", "number", "--schedule", "constant", "--validation-split", 0.2, "--patience", 50]
+    run(capsys, "train", flowers, *options, "--epochs", 6, "--save", tmp_path / "whole")
+    folder = tmp_path / "run"
+    run(capsys, "train", flowers, *options, "--epochs", 4, "--checkpoint", folder)
+    status, out, err = run(capsys, "train", flowers, *options, "--epochs", 6, "--checkpoint", folder, "--resume", "--save", tmp_path / "parts")
+    assert (status, err) == (0, "") and "epoch 5/6" in out and "epoch 4/6" not in out
+    parts, whole = (fastnn.Sequential.load(tmp_path / name) for name in ("parts", "whole"))
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+    status, out, err = run(capsys, "train", flowers, *options, "--checkpoint", folder)
+    assert status == 1 and err.startswith("fastnn: checkpoint must be a folder without checkpoints unless resume=True; got ")
+    assert run(capsys, "train", flowers, "--resume")[2] == "fastnn: resume must be False without checkpoint; got True.\n"
+
+
 def test_weight_decay_and_initializer_reach_the_network(capsys, flowers, tmp_path):
     def trained(*options):
         status, out, err = run(capsys, "train", flowers, "--ignore", "number", *QUICK, "--save", tmp_path / "model", *options)
