@@ -79,6 +79,22 @@ def test_a_fit_that_is_interrupted_and_resumed_has_the_same_bits(tmp_path, setti
     assert logs[0] == logs[1] and len(logs[0]) == len(expected.epochs) + 1
 
 
+@pytest.mark.parametrize("method", ["on_epoch_begin", "on_epoch_trained", "on_epoch_end", "on_chunk_end"])
+def test_a_signal_around_an_epoch(tmp_path, method):
+    class Once:
+        def __call__(self, number, *logs):
+            if number == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    whole, parts, once = network(), network(), Once()
+    setattr(once, method, once)
+    expected = go(whole, callbacks=knowing(tmp_path / "whole"))
+    go(parts, callbacks=[*knowing(tmp_path / "parts"), once], checkpoint=tmp_path / "parts")
+    actual = go(parts, callbacks=knowing(tmp_path / "parts"), checkpoint=tmp_path / "parts", resume=True)
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+    assert actual.history == expected.history
+
+
 def test_killed_trainings_end_with_the_same_bits():
     assert kill_and_resume(3)[0] == 0
 
