@@ -60,7 +60,7 @@ def named(found: Sequence[Any], weights: Iterable[tuple[Array | None, ...]]) -> 
 
 def listed(found: Sequence[Any], arrays: Mapping[str, Array]) -> list[tuple[Array | None, ...]]:
     """Return the weights of the layers from arrays that are named as `named` names them."""
-    return [tuple(arrays.get(prefix + name) for name in found[position].shapes(0)) for position, prefix in _prefixes(found)]
+    return [tuple(arrays.get(prefix + name) for name in layer.shapes(0)) for layer, prefix in _prefixes(found)]
 
 
 def write(path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[str, Array]) -> None:

@@ -24,6 +24,9 @@ def check_callbacks(callbacks: Any) -> list[Any]:
             raise TypeError(f"callbacks must be objects with one of the methods {', '.join(METHODS)}; got {validation.shown(one)}.")
         _every(one)
         _steps(one)
+    averages = [type(one).__name__ for one in found if isinstance(one, Average)]
+    if len(averages) > 1:
+        raise ValueError(f"callbacks must have at most one average of the parameters; got {' and '.join(averages)}.")
     return sorted(found, key=lambda one: not isinstance(one, Average))  # what others judge, keep and write is the average
 
 

@@ -293,6 +293,11 @@ def test_ema_ends_in_the_middle_of_an_epoch():
     np.testing.assert_array_equal(averaged.parameters, steps.batches[5])
 
 
+def test_one_average_at_a_time():
+    with pytest.raises(ValueError, match=r"^callbacks must have at most one average of the parameters; got SWA and EMA\.$"):
+        network().fit(X, LABELS, verbose=0, callbacks=[SWA(), EMA()])
+
+
 # Files.
 
 

@@ -22,6 +22,7 @@ from fastnn import (
     LayerNorm,
     Linear,
     OneCycle,
+    ReduceOnPlateau,
     Rprop,
     Sequential,
     StopWhen,
@@ -55,9 +56,9 @@ class Signal:
             signal.raise_signal(self.number)
 
 
-def knowing(folder):
+def knowing(folder, average=EMA(0.8, every_steps=3)):
     """Return callbacks that know something."""
-    return [EarlyStopping(patience=2), EMA(0.8, every_steps=3), SWA(start=2), CSVLogger(folder.parent / f"{folder.name}.csv")]
+    return [EarlyStopping(patience=2), average, ReduceOnPlateau(patience=1), CSVLogger(folder.parent / f"{folder.name}.csv")]
 
 
 @pytest.mark.parametrize("settings", [{}, {"optimizer": Rprop(), "batch_size": None}, {"validation_data": None, "validation_split": 0.2}])
@@ -80,7 +81,8 @@ def test_a_fit_that_is_interrupted_and_resumed_has_the_same_bits(tmp_path, setti
 
 
 @pytest.mark.parametrize("method", ["on_epoch_begin", "on_epoch_trained", "on_epoch_end", "on_chunk_end"])
-def test_a_signal_around_an_epoch(tmp_path, method):
+@pytest.mark.parametrize("average", [EMA(0.8, every_steps=3), SWA(start=2)])
+def test_a_signal_around_an_epoch(tmp_path, method, average):
     class Once:
         def __call__(self, number, *logs):
             if number == 3:
@@ -88,9 +90,9 @@ def test_a_signal_around_an_epoch(tmp_path, method):
 
     whole, parts, once = network(), network(), Once()
     setattr(once, method, once)
-    expected = go(whole, callbacks=knowing(tmp_path / "whole"))
-    go(parts, callbacks=[*knowing(tmp_path / "parts"), once], checkpoint=tmp_path / "parts")
-    actual = go(parts, callbacks=knowing(tmp_path / "parts"), checkpoint=tmp_path / "parts", resume=True)
+    expected = go(whole, callbacks=knowing(tmp_path / "whole", average))
+    go(parts, callbacks=[*knowing(tmp_path / "parts", average), once], checkpoint=tmp_path / "parts")
+    actual = go(parts, callbacks=knowing(tmp_path / "parts", average), checkpoint=tmp_path / "parts", resume=True)
     np.testing.assert_array_equal(parts.parameters, whole.parameters)
     assert actual.history == expected.history
 
