@@ -233,8 +233,9 @@ def described(value: Any) -> str:
     >>> described(np.arange(3.0)), described(len), described(None)
     ('(3,) float64 ...', 'builtins.len', 'None')
     """
-    if isinstance(value, np.ndarray):
-        rows = value[np.unique(np.linspace(0, len(value) - 1, SAMPLE).astype(np.int64))] if len(value) else value
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # an array, or rows that are made dense when they are asked for
+        n_rows = value.shape[0]
+        rows = value[np.unique(np.linspace(0, n_rows - 1, SAMPLE).astype(np.int64))] if n_rows else np.zeros(0)
         return f"{value.shape} {value.dtype} {hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (f"{field.name}={described(getattr(value, field.name))}" for field in dataclasses.fields(value))

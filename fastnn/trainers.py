@@ -174,6 +174,11 @@ def _dropout_rates(network: Network, n_steps: int | None) -> Callable[[int, int]
     return lambda first, count: np.stack([layer.rates(first, count) for layer in layers])
 
 
+def spans(network: Network) -> bool:
+    """Return whether the rate of a dropout depends on how long the fit is."""
+    return any(isinstance(layer, Dropout) and getattr(layer.rate, "n_steps", 0) is None for layer in single(network.layers))
+
+
 def _check_batch_size(network: Network, batch_size: int) -> None:
     if batch_size == 1 and batch_normalized(network):
         raise ValueError("batch_size must be at least 2 with BatchNorm, whose variance is that of the minibatch's rows; got 1.")

@@ -167,7 +167,8 @@ def fit(
     watching.check_monitors(watchers, run.log_names())
     if files:
         settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
-        facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights)
+        spanned = n_steps if trainers.spans(network) else None
+        facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
         if saved:
             saved.check(network, facts, watchers)
             source.load_state_dict(saved.fit["source"])

@@ -109,6 +109,19 @@ def test_a_fit_that_has_ended_is_not_trained_further(tmp_path):
     assert actual == expected and len(actual.epochs) == 1
 
 
+def test_a_dropout_by_schedule_goes_on(tmp_path):
+    def net():
+        return Sequential([Dense(8, "tanh"), Dropout(Linear(0.5)), Dense(3, "softmax")], n_features=4)
+
+    whole, parts = net(), net()
+    go(whole, optimizer="adam")
+    go(net(), optimizer="adam", checkpoint=tmp_path, callbacks=Signal(9))
+    with pytest.raises(ValueError, match=r"^n_steps must be as in .* to resume it, 24; got 28\.$"):
+        go(net(), optimizer="adam", checkpoint=tmp_path, resume=True, epochs=7)
+    go(parts, optimizer="adam", checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(parts.parameters, whole.parameters)
+
+
 def test_more_epochs_may_follow(tmp_path):
     whole, parts = network(), network()
     settings = {"optimizer": Adam(Linear(0.1, n_steps=20)), "checkpoint": tmp_path}
