@@ -13,7 +13,21 @@ import numpy as np
 
 from fastnn import SGD, Dense, Dropout, Scale, Sequential
 from fastnn.layers import ACTIVATIONS
-from fastnn.losses import AbsoluteError, BinaryCrossEntropy, CrossEntropy, Huber, LogCosh, SquaredError
+from fastnn.losses import (
+    AbsoluteError,
+    BinaryCrossEntropy,
+    BinaryFocal,
+    CrossEntropy,
+    Focal,
+    GaussianNLL,
+    Hinge,
+    Huber,
+    LogCosh,
+    Poisson,
+    Quantile,
+    SquaredError,
+    SquaredHinge,
+)
 
 ELEMENTWISE = [name for name in ACTIVATIONS if name not in ("softmax", "log_softmax")]
 LAST = {  # the last activations that each loss goes with
@@ -23,6 +37,13 @@ LAST = {  # the last activations that each loss goes with
     AbsoluteError: ELEMENTWISE,
     Huber: ELEMENTWISE,
     LogCosh: ELEMENTWISE,
+    Focal: ["softmax"],
+    BinaryFocal: ["sigmoid"],
+    Poisson: ["exponential"],
+    Quantile: ["tanh"],
+    Hinge: ["softsign"],
+    SquaredHinge: ["identity"],
+    GaussianNLL: ["identity"],
 }
 
 
@@ -34,7 +55,7 @@ def networks():
     options = cycle([{}, {"bias": False}, {"l1": 0.01, "l2": 0.02}, {"bias_l1": 0.03, "bias_l2": 0.04}, {"l2": 0.1, "bias": False}])
     reductions = cycle([("mean", "mean"), ("sum", "mean"), ("mean", "sum"), ("sum", "sum")])
     for seed, (loss, last) in enumerate((loss, last) for loss, activations in LAST.items() for last in activations):
-        layers = [*next(first_layers), Dense(4, next(hidden), **next(options)), *next(dropouts), Dense(5, next(hidden)), Dense(3, last, **next(options))]
+        layers = [*next(first_layers), Dense(4, next(hidden), **next(options)), *next(dropouts), Dense(5, next(hidden)), Dense(4, last, **next(options))]
         net = Sequential(layers, n_features=3, dtype="float64", seed=seed)
         rows, outputs = next(reductions)
         yield randomized(net, seed), *data(loss, seed), loss(reduction=rows, outputs_reduction=outputs, scale=0.7)
@@ -51,9 +72,10 @@ def data(loss, seed, n_rows=6):
     """Return rows and targets that suit a loss."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_rows, 3))
-    if loss is CrossEntropy:
-        return X, rng.integers(0, 3, n_rows)
-    return X, rng.random((n_rows, 3)) if loss is BinaryCrossEntropy else rng.normal(size=(n_rows, 3))
+    if loss in (CrossEntropy, Focal):
+        return X, rng.integers(0, 4, n_rows)
+    y = rng.random((n_rows, 4)) if loss.classification or loss is Poisson else rng.normal(size=(n_rows, 4))
+    return X, y[:, :2] if loss is GaussianNLL else y
 
 
 def as_weights(net, vector):

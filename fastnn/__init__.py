@@ -6,20 +6,20 @@ from .compatibility import check_kernels
 
 check_kernels()
 
-from . import losses, optimizers  # noqa: E402
+from . import initializers, losses, optimizers, schedules  # noqa: E402
 from .averages import EMA, SWA  # noqa: E402
 from .callbacks import CSVLogger, EarlyStopping, ModelCheckpoint, ReduceOnPlateau, StopWhen, TimeLimit  # noqa: E402
 from .custom import Activation  # noqa: E402
 from .datasets import load_digits, load_fashion_mnist, load_mnist  # noqa: E402
 from .gradients import check_gradient  # noqa: E402
 from .history import History  # noqa: E402
-from .initializers import Initializer  # noqa: E402
+from .initializers import *  # noqa: E402
 from .layers import BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, PReLU, Residual, Scale, Standardize  # noqa: E402
 from .losses import *  # noqa: E402
 from .network import Sequential  # noqa: E402
 from .optimizers import *  # noqa: E402
 from .rate_finder import LearningRateFinder  # noqa: E402
-from .schedules import Constant, Cosine, Exponential, InverseTime, Linear, OneCycle, Step  # noqa: E402
+from .schedules import *  # noqa: E402
 from .training import DivergedError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -34,36 +34,28 @@ __all__ = [
     "Activation",
     "BatchNorm",
     "CSVLogger",
-    "Constant",
-    "Cosine",
     "Dense",
     "DivergedError",
     "Dropout",
     "EarlyStopping",
-    "Exponential",
     "GaussianNoise",
     "History",
-    "Initializer",
-    "InverseTime",
     "LayerNorm",
     "LearningRateFinder",
-    "Linear",
     "ModelCheckpoint",
-    "OneCycle",
     "PReLU",
     "ReduceOnPlateau",
     "Residual",
     "Scale",
     "Sequential",
     "Standardize",
-    "Step",
     "StopWhen",
     "TimeLimit",
     "check_gradient",
     "load_digits",
     "load_fashion_mnist",
     "load_mnist",
-    *(name for module in (losses, optimizers) for name in vars(module)["__all__"]),
+    *(name for module in (initializers, losses, optimizers, schedules) for name in vars(module)["__all__"]),
 ]
 
 

@@ -172,6 +172,45 @@ def mish(Z: Any) -> Array:
     return _activation(kernels.MISH, Z)
 
 
+def hard_swish(Z: Any) -> Array:
+    """Return `Z * min(max(Z + 3, 0), 6) / 6`.
+
+    Parameters
+    ----------
+    Z : array of any shape
+
+    References
+    ----------
+    Howard et al., Searching for MobileNetV3, ICCV 2019.
+    """
+    return _activation(kernels.HARD_SWISH, Z)
+
+
+def softsign(Z: Any) -> Array:
+    """Return `Z / (1 + abs(Z))`.
+
+    Parameters
+    ----------
+    Z : array of any shape
+
+    Examples
+    --------
+    >>> softsign([-3, 1])
+    array([-0.75,  0.5 ])
+    """
+    return _activation(kernels.SOFTSIGN, Z)
+
+
+def exponential(Z: Any) -> Array:
+    """Return `e**Z`.
+
+    Parameters
+    ----------
+    Z : array of any shape
+    """
+    return _activation(kernels.EXPONENTIAL, Z)
+
+
 def softplus(Z: Any) -> Array:
     """Return `log(1 + e**Z)`.
 

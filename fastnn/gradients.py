@@ -47,7 +47,7 @@ def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None 
     twin.set_weights(network.weights)
     chosen = network.loss if loss is None else loss_for(loss, network.last_activation)
     function, parameters = (
-        trainers.full_batch(twin, chosen, *twin.check_data(chosen, X, y), None, 1),
+        trainers.full_batch(twin, chosen, *twin.training_data(chosen, X, y), None, 1),
         twin.parameters.copy(),
     )
     value, gradient = function(parameters)

@@ -17,6 +17,8 @@ import kernels
 from . import validation
 from .validation import Array
 
+__all__ = ["Initializer", "Normal", "Orthogonal", "Uniform", "Zeros"]
+
 
 @dataclass(frozen=True)
 class Initializer:
@@ -62,21 +64,130 @@ class Initializer:
         return W
 
 
-INITIALIZERS: dict[str, Initializer] = {
+@dataclass(frozen=True)
+class Uniform:
+    """Draw weights from `-limit` to `limit`, whatever the shape of the layer.
+
+    Parameters
+    ----------
+    limit : float
+        Above 0.
+    """
+
+    limit: float = 0.05
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.positive, "limit")
+
+    def draw(self, n_in: int, n_out: int, seed: int, layer: int, dtype: np.dtype[Any]) -> Array:
+        """Return weights of shape (n_in, n_out)."""
+        W = np.empty((n_in, n_out), dtype=dtype)
+        kernels.random_uniform(seed, layer, -self.limit, self.limit, W)
+        return W
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Draw weights with mean 0 and deviation `std`, whatever the shape of the layer.
+
+    Parameters
+    ----------
+    std : float
+        Above 0.
+    """
+
+    std: float = 0.05
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.positive, "std")
+
+    def draw(self, n_in: int, n_out: int, seed: int, layer: int, dtype: np.dtype[Any]) -> Array:
+        """Return weights of shape (n_in, n_out)."""
+        W = np.empty((n_in, n_out), dtype=dtype)
+        kernels.random_normal(seed, layer, 0.0, self.std, W)
+        return W
+
+
+@dataclass(frozen=True)
+class Orthogonal:
+    """Draw weights whose rows, or columns, whichever are fewer, are at right angles and of length `gain`.
+
+    Parameters
+    ----------
+    gain : float
+        Above 0.
+
+    References
+    ----------
+    Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural networks, ICLR 2014.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.positive, "gain")
+
+    def draw(self, n_in: int, n_out: int, seed: int, layer: int, dtype: np.dtype[Any]) -> Array:
+        """Return weights of shape (n_in, n_out)."""
+        A = np.empty((min(n_in, n_out), max(n_in, n_out)))
+        kernels.random_normal(seed, layer, 0.0, 1.0, A)
+        W = self.gain * orthonormal(A)
+        return np.ascontiguousarray(W if n_in <= n_out else W.T, dtype)
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """Start at zero. For the last layer: the first outputs are then those of its bias; a hidden one would stay at zero."""
+
+    def draw(self, n_in: int, n_out: int, seed: int, layer: int, dtype: np.dtype[Any]) -> Array:
+        """Return weights of shape (n_in, n_out)."""
+        return np.zeros((n_in, n_out), dtype)
+
+
+ROWS = 256  # that are made orthonormal together: fewer need no product, which would have to be compiled
+
+
+def orthonormal(A: Array) -> Array:
+    """Return Q of A = L Q with positive numbers on the diagonal of L, for a float64 array with at most as many rows as columns.
+
+    The method of Gram and Schmidt, twice, block by block with the products of `kernels` and sums of NumPy in a fixed order:
+    LAPACK's bits depend on the machine.
+    """
+    Q: Array = A.copy()
+    for first in range(0, len(Q), ROWS):
+        before, block = Q[:first], Q[first : first + ROWS]
+        for _ in range(2):
+            if first:
+                shares, away = np.empty((len(block), first)), np.empty(block.shape)
+                kernels.matmul(block, np.ascontiguousarray(before.T), shares)
+                kernels.matmul(shares, before, away)
+                block -= away
+            for i, row in enumerate(block):
+                row -= ((block[:i] * row).sum(axis=1)[:, None] * block[:i]).sum(axis=0)
+                row /= math.sqrt((row * row).sum())
+    return Q
+
+
+KINDS = (Initializer, Uniform, Normal, Orthogonal, Zeros)
+INITIALIZERS: dict[str, Initializer | Uniform | Normal | Orthogonal | Zeros] = {
     "glorot_uniform": Initializer(1.0, "average", "uniform"),
     "glorot_normal": Initializer(1.0, "average", "normal"),
     "he_uniform": Initializer(2.0, "in", "uniform"),
     "he_normal": Initializer(2.0, "in", "normal"),
     "lecun_uniform": Initializer(1.0, "in", "uniform"),
     "lecun_normal": Initializer(1.0, "in", "normal"),
+    "uniform": Uniform(),
+    "normal": Normal(),
+    "orthogonal": Orthogonal(),
+    "zeros": Zeros(),
 }
 
 DEFAULTS = {"relu": "he_uniform", "leaky_relu": "he_uniform", "elu": "he_uniform", "gelu": "he_uniform", "gelu_tanh": "he_uniform"}
-DEFAULTS |= {"silu": "he_uniform", "softplus": "he_uniform", "selu": "lecun_normal"}
+DEFAULTS |= {"silu": "he_uniform", "softplus": "he_uniform", "selu": "lecun_normal", "hard_swish": "he_uniform"}
 
 
 def check_initializer(initializer: Any) -> None:
-    """Raise where a name is unknown or the thing is neither a name, an `Initializer` nor arrays."""
+    """Raise where a name is unknown or the thing is neither a name, one of `KINDS` nor arrays."""
     if isinstance(initializer, str):
         validation.choice("initializer", initializer, INITIALIZERS)
     elif isinstance(initializer, (numbers.Number, np.generic)) or callable(initializer):
@@ -88,7 +199,7 @@ def initial_weights(initializer: Any, activation: str, n_in: int, n_out: int, se
 
     Parameters
     ----------
-    initializer : str, Initializer, array or pair of arrays, or None
+    initializer : str, one of `KINDS`, array or pair of arrays, or None
         See `Dense`; None follows the activation.
     activation : str
         The layer's activation.
@@ -109,7 +220,7 @@ def initial_weights(initializer: Any, activation: str, n_in: int, n_out: int, se
     if isinstance(initializer, str):
         initializer = INITIALIZERS[initializer]
     b = np.zeros(n_out, dtype=dtype)
-    if isinstance(initializer, Initializer):
+    if isinstance(initializer, KINDS):
         return initializer.draw(n_in, n_out, seed, layer, dtype), b
     if isinstance(initializer, tuple) and len(initializer) == 2:
         initializer, b = initializer[0], given(f"initializer of layer {layer}, b,", initializer[1], (n_out,), dtype)

@@ -33,7 +33,7 @@ __all__ = [
 ACTIVATIONS: dict[str, int] = {one.name: code for code, one in (kernels.ACTIVATIONS | kernels.ROW_ACTIVATIONS).items()}
 
 LAST_ONLY = tuple(one.name for one in kernels.ROW_ACTIVATIONS.values())  # they need whole rows
-PROBABILITIES = (*LAST_ONLY, "sigmoid")
+BOUNDED = (*LAST_ONLY, "sigmoid", "exponential")
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,8 +47,9 @@ class Dense:
     activation : str or Activation
         A name in `fastnn.layers.ACTIVATIONS`, or a function of one's own; softmax and log_softmax only in the last layer.
     initializer : str, Initializer, array or pair of arrays, optional
-        How the weights start: a name such as "he_normal", the weights `W` of shape (n_in, units), or `(W, b)`. Left
-        out, it follows the activation. A bias that is not given starts at zero.
+        How the weights start: a name such as "he_normal" or "zeros", an `Initializer`, `Uniform`, `Normal` or `Orthogonal`
+        of a chosen scale, the weights `W` of shape (n_in, units), or `(W, b)`. Left out, it follows the activation. A bias
+        that is not given starts at zero.
     bias : bool
         Whether there is one.
     trainable : bool, "weights" or "bias"
@@ -256,5 +257,5 @@ def _check_target_layer(where: str, layer: Standardize, before: Any, following: 
     """Raise unless a layer that standardizes targets follows the last Dense layer, of outputs that can be any number."""
     if following is not None or not isinstance(before, (Dense, Residual, *BETWEEN)):
         raise ValueError(f"{where} must be the last layer, after a Dense one, to standardize the targets; got {layer}.")
-    if isinstance(before, Dense) and before.activation in PROBABILITIES:
-        raise ValueError(f"{where} must follow outputs that can be any number, which probabilities cannot; got it after {before}.")
+    if isinstance(before, Dense) and before.activation in BOUNDED:
+        raise ValueError(f"{where} must follow outputs that can be any number, which those of {before.activation!r} cannot; got it after {before}.")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import validation
-from .losses import CrossEntropy, Loss
+from .losses import ClassLoss, Loss
 from .validation import Array
 
 
@@ -406,7 +406,8 @@ def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array) 
 
     Rows of probabilities become labels, the logarithms of probabilities (log_softmax) become probabilities.
     """
-    if isinstance(loss, CrossEntropy):
+    outputs = loss.predictions(outputs)
+    if isinstance(loss, ClassLoss):
         y = y if y.ndim == 1 else y.argmax(axis=1)
         if outputs.max() <= 0:
             outputs = np.exp(outputs)

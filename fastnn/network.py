@@ -18,11 +18,10 @@ import kernels
 from kernels.gather import RowError
 from kernels.records import aligned_zeros
 
-from . import checkpoints, sparse, trainers, training, validation
+from . import checkpoints, initializers, sparse, trainers, training, validation
 from .custom import Activation
 from .exchange import Exchange
 from .history import History
-from .initializers import Initializer
 from .layers import BETWEEN, RANDOM, BatchNorm, Dense, Dropout, Layer, Mark, Scale, Standardize, changed, check_layers, check_widths, in_order, single
 from .losses import CustomLoss, Loss, loss_for
 from .metrics import checked_metrics, values
@@ -304,7 +303,7 @@ class Sequential(Exchange):
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
         batch_size = validation.integer("batch_size", batch_size, 1)
-        vectors = 2 + kernels.N_BUFFERS[step_optimizer(optimizer).rule]
+        vectors = 2 + step_optimizer(optimizer).n_buffers
         return int(vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size))
 
     # What it does.
@@ -623,6 +622,8 @@ class Sequential(Exchange):
     def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Any, Array]:
         """Return checked features and targets; numbers as targets are as the user has them."""
         X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features, self.feature_names))
+        if self._of_targets is not None and not loss.standardized:
+            raise ValueError(f"loss must be one of numbers that may be standardized, with Standardize(targets=True); got {loss.name!r}.")
         dtype = self.dtype if self._of_targets is None else np.dtype(np.float64)
         return X, loss.check_targets(y_name, y, len(X), self.n_outputs, dtype)
 
@@ -637,7 +638,7 @@ class Sequential(Exchange):
         """Return checked targets as the kernels take them: labels, or numbers of the network's dtype, standardized where that is asked for."""
         if loss.classification:
             return y
-        layer = self._of_targets
+        y, layer = loss.for_outputs(y), self._of_targets
         if layer is not None:
             y = (y - layer.statistics[0]) * layer.affine[0]
         with np.errstate(over="ignore"):  # far from the mean of other rows the loss is infinite
@@ -824,4 +825,4 @@ def _learned(layer: Layer, X: Array, y: Array) -> Layer:
 def _without_arrays(layer: Any) -> Any:
     """Return a layer that does not hold on to the arrays it started with."""
     given = getattr(layer, "initializer", None)
-    return layer if isinstance(given, (str, Initializer, NoneType)) else dataclasses.replace(layer, initializer=None)
+    return layer if isinstance(given, (str, *initializers.KINDS, NoneType)) else dataclasses.replace(layer, initializer=None)

@@ -6,8 +6,9 @@ number of networks. `learning_rate` is a number, a schedule or any function of t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import kernels
 
@@ -52,7 +53,7 @@ class Optimizer:
     clip_norm: float | None = field(default=None, kw_only=True)
     clip_value: float | None = field(default=None, kw_only=True)
 
-    rule: ClassVar[int]
+    rule: ClassVar[Any]  # of kernels: a code, or what custom_rule returns
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
@@ -60,9 +61,18 @@ class Optimizer:
         given = [name for name in ("clip_norm", "clip_value") if getattr(self, name) is not None]
         validation.normalize(self, validation.positive, *given)
 
+    @property
+    def _record(self) -> kernels.Rule:
+        return self.rule if isinstance(self.rule, kernels.Rule) else kernels.OPTIMIZERS[self.rule]
+
+    @property
+    def n_buffers(self) -> int:
+        """The number of arrays of the size of the parameters that it remembers."""
+        return len(self._record.buffers)
+
     def hyper(self) -> dict[str, float]:
         """Return the numbers of the rule by name."""
-        return {name: getattr(self, name) for name in kernels.OPTIMIZERS[self.rule].hyper}
+        return {name: getattr(self, name) for name in self._record.hyper}
 
 
 @dataclass(frozen=True)
@@ -166,21 +176,34 @@ class RMSprop(Optimizer):
         How much of the mean stays, from 0, below 1.
     eps : float
         Keeps the division finite: above 0, also in the network's dtype.
+    momentum : float
+        From 0, below 1: `velocity = momentum * velocity + g / (sqrt(v) + eps); w -= learning_rate * velocity`.
+    centered : bool
+        Whether the square of a running mean of `g` is taken from `v` under the root.
 
     References
     ----------
-    Hinton, Neural networks for machine learning, lecture 6e, 2012.
+    Hinton, Neural networks for machine learning, lecture 6e, 2012. Graves, Generating sequences with recurrent neural
+    networks, arXiv 1308.0850.
     """
 
     learning_rate: LearningRate = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8
+    momentum: float = 0.0
+    centered: bool = False
 
-    rule: ClassVar[int] = kernels.RMSPROP
+    @property
+    def rule(self) -> int:
+        """The rule of `kernels`: each with the arrays that it needs."""
+        if self.centered:
+            return kernels.RMSPROP_CENTERED
+        return kernels.RMSPROP_MOMENTUM if self.momentum else kernels.RMSPROP
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.normalize(self, validation.number, "alpha", low=0.0, below=1.0)
+        validation.normalize(self, validation.number, "alpha", "momentum", low=0.0, below=1.0)
+        validation.normalize(self, validation.flag, "centered")
         validation.normalize(self, validation.positive, "eps")
 
 
@@ -199,10 +222,12 @@ class Adam(Optimizer):
         How much of the means stays, from 0, below 1.
     eps : float
         Keeps the division finite: above 0, also in the network's dtype.
+    amsgrad : bool
+        Whether `v` under the root is the largest so far.
 
     References
     ----------
-    Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015.
+    Reddi, Kale and Kumar, On the convergence of Adam and beyond, ICLR 2018. Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015.
 
     Examples
     --------
@@ -214,13 +239,20 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    amsgrad: bool = False
 
-    rule: ClassVar[int] = kernels.ADAM
+    rules: ClassVar[tuple[int, int]] = kernels.ADAM, kernels.AMSGRAD
+
+    @property
+    def rule(self) -> int:
+        """The rule of `kernels`."""
+        return self.rules[self.amsgrad]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         validation.normalize(self, validation.number, "beta1", "beta2", low=0.0, below=1.0)
         validation.normalize(self, validation.positive, "eps")
+        validation.normalize(self, validation.flag, "amsgrad")
 
 
 @dataclass(frozen=True)
@@ -234,7 +266,111 @@ class AdamW(Adam):
 
     weight_decay: float = field(default=1e-2, kw_only=True)
 
-    rule: ClassVar[int] = kernels.ADAMW
+    rules: ClassVar[tuple[int, int]] = kernels.ADAMW, kernels.AMSGRADW
+
+
+@dataclass(frozen=True)
+class Nadam(Optimizer):
+    """Adam with a look ahead: the momentum of the next step is in this one, as in `Nesterov`.
+
+    `w -= learning_rate * ((1 - mu) / (1 - product) * g + next / (1 - product * next) * m) / (sqrt(v / (1 - beta2**t)) + eps)`
+    with the means `m` and `v` of `Adam`, `mu = beta1 * (1 - 0.96**(t * momentum_decay) / 2)`, `next` that of the next
+    step and `product` that of all so far.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, clip_norm, clip_value
+        See `Optimizer`.
+    beta1, beta2 : float
+        How much of the means stays, from 0, below 1.
+    momentum_decay : float
+        How fast `mu` comes to `beta1`, at least 0.
+    eps : float
+        Keeps the division finite: above 0, also in the network's dtype.
+
+    References
+    ----------
+    Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop 2016.
+    """
+
+    learning_rate: LearningRate = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    momentum_decay: float = 4e-3
+    eps: float = 1e-8
+
+    rule: ClassVar[int] = kernels.NADAM
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.normalize(self, validation.number, "beta1", "beta2", low=0.0, below=1.0)
+        validation.normalize(self, validation.number, "momentum_decay", low=0.0)
+        validation.normalize(self, validation.positive, "eps")
+
+
+@dataclass(frozen=True)
+class RAdam(Optimizer):
+    """Adam whose steps are shortened as long as `v` knows few gradients, and not divided by its root at the very first.
+
+    With `n = 2 / (1 - beta2) - 1` and `k = n - 2 * t * beta2**t / (1 - beta2**t)` the step of Adam is multiplied by the root of
+    `(k - 4) * (k - 2) * n / ((n - 4) * (n - 2) * k)`; where `k` is at most 5, `w -= learning_rate * m / (1 - beta1**t)`.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, clip_norm, clip_value
+        See `Optimizer`.
+    beta1, beta2 : float
+        How much of the means stays, from 0, below 1.
+    eps : float
+        Keeps the division finite: above 0, also in the network's dtype.
+
+    References
+    ----------
+    Liu et al., On the variance of the adaptive learning rate and beyond, ICLR 2020.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    rule: ClassVar[int] = kernels.RADAM
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.normalize(self, validation.number, "beta1", "beta2", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eps")
+
+
+@dataclass(frozen=True)
+class Adadelta(Optimizer):
+    """Step in the units of past steps: `s = sqrt(steps + eps) / sqrt(v + eps) * g; w -= learning_rate * s`.
+
+    `v = rho * v + (1 - rho) * g**2` before and `steps = rho * steps + (1 - rho) * s**2` after.
+
+    Parameters
+    ----------
+    learning_rate, weight_decay, clip_norm, clip_value
+        See `Optimizer`.
+    rho : float
+        How much of the means stays, from 0, below 1.
+    eps : float
+        Gives the first steps their size: above 0, also in the network's dtype.
+
+    References
+    ----------
+    Zeiler, Adadelta: an adaptive learning rate method, arXiv 1212.5701.
+    """
+
+    learning_rate: LearningRate = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+
+    rule: ClassVar[int] = kernels.ADADELTA
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        validation.normalize(self, validation.number, "rho", low=0.0, below=1.0)
+        validation.normalize(self, validation.positive, "eps")
 
 
 @dataclass(frozen=True)
@@ -382,14 +518,72 @@ class ConjugateGradient(FullBatchOptimizer):
     method: ClassVar[str] = "CG"
 
 
-_STEPS = [*Optimizer.__subclasses__(), *Adam.__subclasses__()]
+_STEPS = [*Optimizer.__subclasses__(), *Adam.__subclasses__()]  # so far: all but one's own
 OPTIMIZERS: dict[str, Optimizer | FullBatchOptimizer] = {
-    **{kernels.OPTIMIZERS[one.rule].name: one() for one in _STEPS},
+    **{kernels.OPTIMIZERS[one().rule].name: one() for one in _STEPS},
     "lbfgs": LBFGS(),
     "conjugate_gradient": ConjugateGradient(),
 }
+
+
+@dataclass(frozen=True, repr=False)
+class CustomOptimizer(Optimizer):
+    """Step by a rule of one's own: a function of one weight.
+
+    It is compiled when it is first used, and vectorized.
+
+    Parameters
+    ----------
+    f : function (w, g, *buffers, learning_rate, step, *numbers)
+        Return the new w; with buffers a tuple of the new w and the new buffers. A plain function of what Numba can compile, or
+        one with `@njit`. Numbers come in the network's dtype, the step counted from 1. Where w, g and the buffers are 0 it must
+        leave 0.
+    buffers : sequence of str
+        Names of at most three arrays of the size of the parameters, zeros at first.
+    numbers : dict of str to float
+        The numbers of the rule by name, in the order in which `f` takes them.
+    learning_rate, clip_norm, clip_value
+        See `Optimizer`. `weight_decay` stays 0: it is part of `f`.
+
+    Examples
+    --------
+    >>> def heavy_ball(w, g, velocity, learning_rate, step, momentum):
+    ...     velocity = momentum * velocity - learning_rate * g
+    ...     return w + velocity, velocity
+    >>> CustomOptimizer(heavy_ball, ["velocity"], {"momentum": 0.9}, learning_rate=0.1)
+    CustomOptimizer(heavy_ball, learning_rate=0.1, momentum=0.9)
+    """
+
+    f: Callable[..., Any]
+    buffers: Sequence[str] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    learning_rate: LearningRate = field(default=1e-3, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        numbers = {str(name): validation.number(f"numbers[{name!r}]", value) for name, value in self.numbers.items()}
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "buffers", tuple(map(str, self.buffers)))
+        if self.weight_decay:
+            raise ValueError(f"weight_decay must be part of f for an optimizer of one's own; got {self.weight_decay:g}.")
+        _ = self.rule  # says what is wrong with the function
+
+    @property
+    def rule(self) -> kernels.Rule:
+        """What the kernels calculate with."""
+        return kernels.custom_rule(self.f, self.buffers, tuple(self.numbers))
+
+    def hyper(self) -> dict[str, float]:
+        """Return the numbers of the rule by name."""
+        return dict(self.numbers)
+
+    def __repr__(self) -> str:
+        numbers = "".join(f", {name}={value:g}" for name, value in self.numbers.items())
+        return f"CustomOptimizer({getattr(self.f, '__name__', 'rule')}, learning_rate={self.learning_rate}{numbers})"
+
+
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
-    __all__ = sorted(type(one).__name__ for one in OPTIMIZERS.values())
+    __all__ = sorted(["CustomOptimizer", *(type(one).__name__ for one in OPTIMIZERS.values())])
 
 
 def optimizer_for(optimizer: str | Optimizer | FullBatchOptimizer | None) -> Optimizer | FullBatchOptimizer:

@@ -8,6 +8,7 @@ bit from machine to machine, and the weights of a fit would too.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 from collections.abc import Callable
@@ -18,6 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import validation
+
+__all__ = [
+    "Constant",
+    "CosLog4",
+    "Cosine",
+    "CosineRestarts",
+    "Exponential",
+    "FlatCosine",
+    "InverseTime",
+    "Linear",
+    "OneCycle",
+    "Polynomial",
+    "Step",
+    "Warmup",
+]
 
 LearningRate = float | Callable[[int], float]
 
@@ -203,6 +219,208 @@ class OneCycle:
         if step < top:
             return _half_cosine(self.rate / self.start_factor, self.rate, step / top)
         return _half_cosine(self.rate, self.rate / self.end_factor, (step - top) / max(last - top, 1e-9))
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """Go from `rate` to `end` as `end + (rate - end) * (1 - t)**power`, where `t` is the share of the steps that are done; then stay.
+
+    Parameters
+    ----------
+    rate, end : float
+        The first rate and the last one.
+    power : float
+        Above 0; 1 is `Linear`.
+    n_steps : int, optional
+        All steps; without it the schedule spans the fit.
+
+    Examples
+    --------
+    >>> schedule = Polynomial(1.0, power=2, n_steps=4)
+    >>> [schedule(step) for step in (0, 1, 2, 4)]
+    [1.0, 0.5625, 0.25, 0.0]
+    """
+
+    rate: float
+    end: float = 0.0
+    power: float = 1.0
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        validation.normalize(self, validation.positive, "power")
+        _check_steps(self)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        left = 1.0 - min(step / _known(self.n_steps), 1.0)
+        return float(self.end + (self.rate - self.end) * left**self.power)
+
+
+@dataclass(frozen=True)
+class CosineRestarts:
+    """Follow half a cosine from `rate` to `end`, again and again, each time `factor` times as long.
+
+    Parameters
+    ----------
+    rate, end : float
+        The highest rate, with which every cycle starts, and the one that it comes to.
+    period : int
+        Steps of the first cycle.
+    factor : float
+        At least 1.
+
+    References
+    ----------
+    Loshchilov and Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017.
+
+    Examples
+    --------
+    >>> schedule = CosineRestarts(1.0, period=2, factor=2)
+    >>> [round(schedule(step), 4) for step in range(7)]
+    [1.0, 0.5, 1.0, 0.8536, 0.5, 0.1464, 1.0]
+    """
+
+    rate: float
+    period: int
+    factor: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        validation.normalize(self, validation.integer, "period", low=1)
+        validation.normalize(self, validation.number, "factor", low=1.0)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        since, length = float(step), float(self.period)
+        if self.factor == 1.0:
+            since %= length
+        while since >= length:
+            since, length = since - length, length * self.factor
+        return _half_cosine(self.rate, self.end, since / length)
+
+
+@dataclass(frozen=True)
+class FlatCosine:
+    """Stay at `rate` for a share of the steps, then follow half a cosine to `end`.
+
+    Parameters
+    ----------
+    rate, end : float
+        The first rate and the last one.
+    flat : float
+        The share of the steps that stays, from 0, below 1.
+    n_steps : int, optional
+        All steps; without it the schedule spans the fit.
+
+    References
+    ----------
+    Holzmueller, Grinsztajn and Steinwart, Better by default: strong pre-tuned MLPs and boosted trees on tabular data, NeurIPS 2024.
+
+    Examples
+    --------
+    >>> schedule = FlatCosine(1.0, n_steps=8)
+    >>> [round(schedule(step), 4) for step in (0, 4, 6, 8)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
+
+    rate: float
+    end: float = 0.0
+    flat: float = 0.5
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.number, "rate", "end", low=0.0)
+        validation.normalize(self, validation.number, "flat", low=0.0, below=1.0)
+        _check_steps(self)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        share = step / _known(self.n_steps)
+        return _half_cosine(self.rate, self.end, max(0.0, share - self.flat) / (1.0 - self.flat))
+
+
+@dataclass(frozen=True)
+class CosLog4:
+    """Go up and down four times, each time twice as long: `rate * (1 - cos(2 * pi * log2(1 + 15 * t))) / 2`, `t` the share of the steps.
+
+    Parameters
+    ----------
+    rate : float
+        The highest rate.
+    n_steps : int, optional
+        All steps; without it the schedule spans the fit.
+
+    References
+    ----------
+    Holzmueller, Grinsztajn and Steinwart, Better by default: strong pre-tuned MLPs and boosted trees on tabular data, NeurIPS 2024.
+
+    Examples
+    --------
+    >>> schedule = CosLog4(1.0, n_steps=15)
+    >>> [round(schedule(step), 4) for step in (0, 1, 2, 3, 7, 15)]
+    [0.0, 0.0, 0.9304, 0.0, 0.0, 0.0]
+    """
+
+    rate: float
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        validation.normalize(self, validation.number, "rate", low=0.0)
+        _check_steps(self)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        share = min(step / _known(self.n_steps), 1.0)
+        return self.rate * 0.5 * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * share)))
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Rise for `steps` steps to the first rate of another schedule, `rate * (step + 1) / steps`, then follow that one from its start.
+
+    Parameters
+    ----------
+    schedule : float or function of the step
+        What follows. One without `n_steps` spans the rest of the fit.
+    steps : int
+        Of the rise.
+    n_steps : int, optional
+        All steps; without it they are those of the fit.
+
+    References
+    ----------
+    Goyal et al., Accurate, large minibatch SGD: training ImageNet in 1 hour, arXiv 1706.02677.
+
+    Examples
+    --------
+    >>> schedule = Warmup(Exponential(1.0, 0.5), steps=4)
+    >>> [schedule(step) for step in range(7)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.25]
+    """
+
+    schedule: LearningRate
+    steps: int
+    n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "schedule", checked_rate(self.schedule))
+        validation.normalize(self, validation.integer, "steps", low=1)
+        _check_steps(self)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate at a step."""
+        schedule = self._after
+        if step >= self.steps:
+            return float(schedule(step - self.steps))
+        return float(schedule(0)) * (step + 1) / self.steps
+
+    @functools.cached_property
+    def _after(self) -> Callable[[int], float]:
+        """The schedule that follows."""
+        schedule = self.schedule if callable(self.schedule) else Constant(self.schedule)
+        return schedule if self.n_steps is None else cast(Callable[[int], float], spanning(schedule, max(1, self.n_steps - self.steps)))
 
 
 def _half_cosine(start: float, end: float, share: float) -> float:

@@ -86,7 +86,16 @@ def objective(network: Network, loss: Loss) -> kernels.Objective:
     """Return what the kernels of a whole network minimize."""
     outputs_scale = loss.scale_of_outputs(network.n_outputs)
     weighted = loss.reduction == "weighted_mean"
-    return kernels.Objective(loss.code, outputs_scale, loss.reduction != "sum", loss.threshold, *network.scaling, weighted_mean=weighted)
+    scale, shift = network.scaling
+    return kernels.Objective(
+        loss.code,
+        outputs_scale,
+        loss.reduction != "sum",
+        scale=scale,
+        shift=shift,
+        parameters=loss.numbers,
+        weighted_mean=weighted,
+    )
 
 
 def fit_seed(network: Network) -> int:

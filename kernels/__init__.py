@@ -3,10 +3,11 @@
 Every kernel is callable from Python and from nopython code, where it is serial; `__all__` lists the public names.
 """
 
-from . import activations, elementary, losses, optimizers, random, scalar, scikit
+from . import activations, adaptive, elementary, losses, optimizers, random, scalar, scikit
 from ._factory import Activation, Loss, Rule, custom_activation, custom_loss, custom_rule
 from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
 from .activations import *
+from .adaptive import *
 from .batchnorm import BatchNorm
 from .compiled import CompiledNetwork
 from .dropout import Dropout
@@ -70,5 +71,5 @@ __all__ = [
     "threading_layer",
     "threads",
     "unpack",
-    *(name for module in (activations, elementary, losses, optimizers, random) for name in vars(module)["__all__"]),
+    *(name for module in (activations, adaptive, elementary, losses, optimizers, random) for name in vars(module)["__all__"]),
 ]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ._factory import Activation, Loss, Rule
 from ._jit import max_threads
-from .activations import ACTIVATIONS, CODES, IDENTITY, LOG_SOFTMAX, ROW_ACTIVATIONS, SIGMOID, SOFTMAX
-from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, LOSSES
+from .activations import ACTIVATIONS, CODES, IDENTITY, LOG_SOFTMAX, ROW_ACTIVATIONS, SOFTMAX
+from .losses import FUSED, GAUSSIAN_NLL, LOSSES, OF_LABELS, ROW_LOSSES, parameters_of
 from .optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 FLOATS: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": FLOAT64}
 REAL = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")  # what the gather converts: in this machine's byte order
 # The last activations that a loss of probabilities takes: those that give them, or the identity, for logits.
-FITTING = {CROSS_ENTROPY: (SOFTMAX, LOG_SOFTMAX, IDENTITY), BINARY_CROSS_ENTROPY: (SIGMOID, IDENTITY)}
+FITTING = {loss: (*activations, IDENTITY) for loss, activations in FUSED.items()}
 
 
 # Numbers.
@@ -217,7 +217,11 @@ def objective_fields(objective: Objective) -> dict[str, Any]:
     fields["scale"], fields["shift"] = affine(objective.scale, objective.shift)
     if fields["delta"] <= 0:
         raise ValueError(f"delta must be above 0; got {fields['delta']}.")
-    fields["loss"] = _code("loss", objective.loss, (CROSS_ENTROPY, *LOSSES), Loss)
+    fields["loss"] = _code("loss", objective.loss, (*ROW_LOSSES, *LOSSES), Loss)
+    fields["parameters"] = tuple(number("parameters", value) for value in _entries("parameters", objective.parameters))
+    defaults = parameters_of(fields["loss"])
+    if len(fields["parameters"]) not in (0, len(defaults)):
+        raise ValueError(f"parameters must be {len(defaults)} numbers for this loss, or none; got {fields['parameters']}.")
     for name in ("mean_rows", "weighted_mean"):
         fields[name] = yes_or_no(name, getattr(objective, name))
     return fields
@@ -254,8 +258,9 @@ def check_fit(plan: Plan, objective: Objective) -> None:
     loss: Any = objective.loss
     if last not in FITTING[loss] if loss in FITTING else last in (SOFTMAX, LOG_SOFTMAX):
         activation = (ACTIVATIONS | ROW_ACTIVATIONS).get(last, last).name
-        name = "cross_entropy" if loss == CROSS_ENTROPY else LOSSES.get(loss, loss).name
-        raise ValueError(f"loss must fit the last activation, {activation}; got {name}.")
+        raise ValueError(f"loss must fit the last activation, {activation}; got {(ROW_LOSSES | LOSSES).get(loss, loss).name}.")
+    if loss == GAUSSIAN_NLL and plan.widths[-1] % 2:
+        raise ValueError(f"widths must end with an even number for gaussian_nll, means and logarithms of variances; got {plan.widths[-1]}.")
 
 
 def check_layer(plan: Plan, layer: Any) -> int:
@@ -320,7 +325,7 @@ def check_targets(plan: Plan, objective: Objective, y: Any, n_rows: int) -> None
     `check_labels` looks at the labels themselves.
     """
     n_outputs = plan.widths[-1]
-    may_be_labels = objective.loss == CROSS_ENTROPY
+    may_be_labels = objective.loss in OF_LABELS
     if isinstance(y, np.ndarray) and y.ndim == 1 and may_be_labels:
         if y.dtype != INT64:
             raise TypeError(f"y must hold int64 labels; got {_shown(y)}. Use y.astype(np.int64).")

@@ -339,8 +339,9 @@ class Loss:
 
     @functools.cached_property
     def kernel(self) -> Kernel:
-        """The public kernel of a loss without parameters."""
+        """The public kernel of a loss without parameters, or with one."""
         pair, check = self.pair, door(self.name, "A T dA", "dA")
+        number_doc = f"\n    parameter : float\n        {list(inspect.signature(pair.py_func).parameters)[-1]}." if self.parameters else ""
         doc = f"""Return scale * sum(value), with dA = scale * derivative; of each element (value, derivative) = {_makes(pair)}.
 
     Parameters
@@ -348,7 +349,7 @@ class Loss:
     A : float32 or float64 array of any shape
         Outputs; logits, where the loss is a cross-entropy.
     T : array of that shape and dtype
-        Targets.
+        Targets.{number_doc}
     scale : float
     dA : array of that shape and dtype, overwritten
         Shares no memory with A and T.
@@ -358,7 +359,12 @@ class Loss:
             check((A, T, dA))
             return sum_and_gradient(pair, A, T, (), scale, dA)
 
-        return kernel(named(loss, "kernels.losses", self.name, doc))
+        def loss_with_parameter(A, T, parameter, scale, dA):
+            check((A, T, dA))
+            return sum_and_gradient(pair, A, T, (parameter,), scale, dA)
+
+        chosen = loss_with_parameter if self.parameters else loss
+        return kernel(named(chosen, "kernels.losses", self.name, doc))
 
     @functools.cached_property
     def task(self) -> Task:
@@ -379,7 +385,7 @@ class Loss:
 _FLUSH_EVERY = 64
 _FLUSH_BELOW = (np.float32(2.0**-116), 2.0**-1012)  # falls to the smallest normal number in 64 steps at 0.9
 _BLOCK = 256  # weights that are updated between two looks ahead: the hardware does not fetch beyond the end of a page
-_MOST_BUFFERS = 2  # LLVM compares the places of so many arrays before a loop of vectors, and not of more
+_MOST_BUFFERS = 3
 
 
 @inline
@@ -401,6 +407,21 @@ def _prefetch_block(w, g, s1, s2, first):
         prefetch(address_of(g) + byte)
         prefetch(address_of(s1) + byte)
         prefetch(address_of(s2) + byte)
+
+
+@inline
+def _update_three(element, w, g, s1, s2, s3, numbers, new_w, new_s3):
+    """Update w and three buffers, in loops each of which writes so few arrays that LLVM compares their places and makes it one of vectors."""
+    for i in range(w.size):
+        new_w[i], _, _, _ = element(w[i], g[i], s1[i], s2[i], s3[i], *numbers)
+    for i in range(w.size):
+        _, _, _, new_s3[i] = element(w[i], g[i], s1[i], s2[i], s3[i], *numbers)
+    for i in range(w.size):
+        _, s1[i], s2[i], _ = element(w[i], g[i], s1[i], s2[i], s3[i], *numbers)
+    for i in range(w.size):
+        g[i], s3[i] = w[i], new_s3[i]
+    for i in range(w.size):
+        w[i] = new_w[i]
 
 
 def _update_loop(element: Any, n_buffers: int) -> Any:
@@ -452,6 +473,67 @@ def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: 
     return Task(task(named(rule, __name__, f"{name}_rule_task"), cached))
 
 
+def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, flushes: bool, cached: bool) -> Task:
+    """Return the task of a `Rule` with three buffers, which takes a few lines at a time."""
+    record = np.zeros(1, dtype)
+
+    def rule(tag, hyper, w, g, state, stride, count, pace):
+        zero, now = zero_of(tag), carray(pointer(0.0, pace), 2)
+        step, length = np.int64(now[1]), BUFFER_LINES // 2 * width_of(zero)
+        numbers = numbers_of(carray(array_pointer(record, hyper), 1)[0], now[0], step)
+        room = line_buffer(zero)
+        for first in range(0, count, length):
+            at, n = first * (PANEL_BYTES // width_of(zero)), min(length, count - first)
+            W, G, new_w = _numbers(zero, w + at, n), _numbers(zero, g + at, n), _numbers(zero, room, n)
+            S1, S2, S3 = _numbers(zero, state + at, n), _numbers(zero, state + stride + at, n), _numbers(zero, state + 2 * stride + at, n)
+            _update_three(element, W, G, S1, S2, S3, numbers, new_w, _numbers(zero, room + BUFFER_LINES // 2 * PANEL_BYTES, n))
+            if flushes and step % _FLUSH_EVERY == 0:
+                _flush(S1)
+                _flush(S2)
+                _flush(S3)
+
+    return Task(task(named(rule, __name__, f"{name}_rule_task"), cached))
+
+
+def _update_kernel(name: str, buffers: tuple[str, ...], numbers_of: Any, element: Any, doc: str) -> Kernel:
+    """Return the public kernel of a rule with two or three buffers."""
+    places = [f"s{k}" for k in range(1, len(buffers) + 1)]
+    check = door(f"{name}_update", " ".join(["w", *places, "g"]), " ".join(["w", *places]))
+    text = f"""Update {doc}
+
+    d is g + weight_decay * w; m' and v' are m and v, divided by 1 - beta1**step and 1 - beta2**step.
+
+    Parameters
+    ----------
+    w : array (n,), overwritten
+        Weights.
+    g : array (n,)
+        Gradient.
+    {", ".join(places)} : array (n,), overwritten
+        The buffers {", ".join(buffers)}.
+    hyper : record array (1,)
+        What `kernels.OPTIMIZERS[kernels.{name.upper()}].record(...)` returns.
+    learning_rate : float
+    step : int
+        Number of this step, from 1.
+    """
+
+    def with_two(w, g, s1, s2, hyper, learning_rate, step):
+        check((w, s1, s2, g))
+        numbers = numbers_of(hyper[0], learning_rate, step)
+        for i in range(w.size):
+            w[i], s1[i], s2[i] = element(w[i], g[i], s1[i], s2[i], *numbers)
+
+    def with_three(w, g, s1, s2, s3, hyper, learning_rate, step):
+        check((w, s1, s2, s3, g))
+        numbers = numbers_of(hyper[0], learning_rate, step)
+        for i in range(w.size):
+            w[i], s1[i], s2[i], s3[i] = element(w[i], g[i], s1[i], s2[i], s3[i], *numbers)
+
+    update: Any = with_two if len(buffers) == 2 else with_three
+    return kernel(named(update, "kernels.adaptive", f"{name}_update", text))
+
+
 @dataclass(frozen=True)
 class Rule:
     """An optimizer's rule: what it does to one weight, and what is made of it.
@@ -467,6 +549,8 @@ class Rule:
         From (record of hyper, learning rate, step) to what is the same for all weights of a step: a tuple of float64.
     element : function
         (new w, new buffers ...) = element(w, g, *buffers, *numbers).
+    doc : str
+        What `update` does.
     flushes : bool
         Whether buffers are set to 0, every 64 steps, where they come near the denormal numbers.
     task : Task
@@ -482,6 +566,7 @@ class Rule:
     element: Any
     flushes: bool = True
     own: tuple[Any, ...] = field(default=(), repr=False, hash=False)
+    doc: str = field(default="", repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -511,7 +596,14 @@ class Rule:
     @functools.cached_property
     def task(self) -> Task:
         """The rule as a task."""
+        if len(self.buffers) == _MOST_BUFFERS:
+            return _three_task(self.name, self.dtype, self.numbers, self.element, self.flushes, not self.own)
         return _rule_task(self.name, self.dtype, len(self.buffers), self.numbers, self.element, self.flushes, not self.own)
+
+    @functools.cached_property
+    def update(self) -> Kernel:
+        """The public kernel of a rule that has none of its own."""
+        return _update_kernel(self.name, self.buffers, self.numbers, self.element, self.doc)
 
     def __reduce__(self) -> Any:
         return (custom_rule, self.own) if self.own else (_built_in, ("optimizers", "OPTIMIZERS", self.name))
@@ -623,7 +715,7 @@ def custom_rule(f: Any, buffers: Sequence[str] = (), hyper: Mapping[str, str] | 
         Return the new w, with buffers a tuple of the new w and the new buffers. Numbers come in the dtype of w, the step
         counted from 1. Where w, g and the buffers are 0 it must leave 0: so is the padding of a network.
     buffers : sequence of str
-        At most two arrays of the size of the weights, zeros at first.
+        At most three arrays of the size of the weights, zeros at first.
     hyper : dict of str to str, or sequence of str
         The rule's numbers, and what each is.
     name : str, optional
@@ -674,4 +766,8 @@ def _custom_step(f: Any, arguments: str, names: tuple[str, ...], n_buffers: int)
     def with_two(w, g, s1, s2, *numbers):
         return all_like(w, step(w, g, s1, s2, *all_like(w, numbers)))
 
-    return _numbers_by_name(names), (plain, with_one, with_two)[n_buffers]
+    @inline
+    def with_three(w, g, s1, s2, s3, *numbers):
+        return all_like(w, step(w, g, s1, s2, s3, *all_like(w, numbers)))
+
+    return _numbers_by_name(names), (plain, with_one, with_two, with_three)[n_buffers]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._arrays import door
-from ._bits import absolute, like
+from ._bits import absolute, copysign, like
 from ._elements import copy_elements, sum_elements
 from ._factory import Activation, in_place, in_place_of_gradient, switch
 from ._jit import Kernel, helper, inline, jit, kernel, named
@@ -27,6 +27,7 @@ LEAKY_SLOPE = 0.01
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _ROOT_HALF, _ROOT_2_OVER_PI, _GELU_CUBE = 0.7071067811865476, 0.7978845608028654, 0.044715
 _ONE_OVER_ROOT_2PI = 0.3989422804014327
+_SIXTH, _LARGE = 1.0 / 6.0, 1e30
 _FAR = 1000.0  # beyond it a gate is 0 or 1 to the last bit: stops infinity * 0 from being nan
 
 
@@ -287,6 +288,74 @@ _mish = Activation(
 MISH, mish_forward, mish_backward = 13, _mish.forward, _mish.backward
 
 
+@inline
+def hard_swish(z):
+    """Return z * min(max(z + 3, 0), 6) / 6."""
+    gate = z + like(z, 3.0)
+    gate = like(z, 0.0) if gate < 0.0 else gate
+    gate = like(z, 6.0) if gate > 6.0 else gate
+    return like(z, 0.0) if z <= -3.0 else z * (gate * like(z, _SIXTH))
+
+
+@inline
+def hard_swish_gradient(z, d):
+    """Return 0 where z <= -3, d where z >= 3, else d * (2z + 3) / 6."""
+    slope = (z + z + like(z, 3.0)) * like(z, _SIXTH)
+    slope = like(z, 0.0) if z <= -3.0 else slope
+    return d * (like(z, 1.0) if z >= 3.0 else slope)
+
+
+_hard_swish = Activation(
+    "hard_swish",
+    hard_swish,
+    hard_swish_gradient,
+    saves_input=True,
+    reference="Howard et al., Searching for MobileNetV3, ICCV 2019.",
+)
+HARD_SWISH, hard_swish_forward, hard_swish_backward = 14, _hard_swish.forward, _hard_swish.backward
+
+
+@inline
+def softsign(z):
+    """Return z / (1 + |z|)."""
+    size = absolute(z)
+    size = like(z, _LARGE) if size > _LARGE else size  # of an infinite z
+    return copysign(size, z) / (like(z, 1.0) + size)
+
+
+@inline
+def softsign_gradient(z, d):
+    """Return d / (1 + |z|)**2."""
+    root = like(z, 1.0) + absolute(z)
+    return (d / root) / root
+
+
+_softsign = Activation(
+    "softsign",
+    softsign,
+    softsign_gradient,
+    saves_input=True,
+    reference="Glorot, Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010.",
+)
+SOFTSIGN, softsign_forward, softsign_backward = 15, _softsign.forward, _softsign.backward
+
+
+@inline
+def exponential(z):
+    """Return e**z."""
+    return exp(z)
+
+
+@inline
+def exponential_gradient(a, d):
+    """Return d * a, which is d * e**z."""
+    return d * a
+
+
+_exponential = Activation("exponential", exponential, exponential_gradient)
+EXPONENTIAL, exponential_forward, exponential_backward = 16, _exponential.forward, _exponential.backward
+
+
 @dataclass(frozen=True)
 class RowActivation:
     """An activation that needs whole rows: its name, its public pair, and helpers that replace rows: rows(out), gradient_rows(saved, out)."""
@@ -419,6 +488,9 @@ ACTIVATIONS: dict[int, Activation] = {
     TANH: _tanh,
     SIGMOID: _sigmoid,
     MISH: _mish,
+    HARD_SWISH: _hard_swish,
+    SOFTSIGN: _softsign,
+    EXPONENTIAL: _exponential,
 }
 ROW_ACTIVATIONS: dict[int, RowActivation] = {
     SOFTMAX: RowActivation("softmax", softmax_forward, softmax_backward, softmax_rows, softmax_gradient_rows),

@@ -30,9 +30,9 @@ from ._jit import Kernel, address
 from ._product import column_product, panel_product
 from ._tile import PANEL_BYTES, VECTOR_BYTES, cpu_name
 from .dropout import DROPOUT, drop
-from .objective import LOSS, LOSS_ROWS, loss_rows
 from .records import NOW
 from .records import address as address_of_record
+from .row_losses import cross_entropy_rows
 
 kernels = importlib.import_module("kernels")
 ROWS, COLUMNS = 96, 256
@@ -41,7 +41,7 @@ PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernel
 GELU, ADAM, HUBER = kernels.ACTIVATIONS[kernels.GELU], kernels.OPTIMIZERS[kernels.ADAM], kernels.LOSSES[kernels.HUBER]
 TASKS = {"rows_product": panel_product, "columns_product": column_product}
 TASKS |= {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
-TASKS |= {"dropout_task": drop, "loss_task": loss_rows, "update_task": ADAM.task.dispatcher}
+TASKS |= {"dropout_task": drop, "loss_task": cross_entropy_rows, "update_task": ADAM.task.dispatcher}
 NAMES = sorted([*PUBLIC, *TASKS])
 FLOPS = {"linear_forward": 2, "matmul": 2, "linear_backward": 4, "rows_product": 2, "columns_product": 2}  # for a row, input and output
 
@@ -201,7 +201,6 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
     X, out, w, m, _ = (array.ctypes.data for array in arrays)
     zero, saved = zeros.ctypes.data, large.ctypes.data
     now = NOW.new(rows=rows, batch=rows, labels=labels.ctypes.data)
-    loss = LOSS.new(n=COLUMNS, A=X, dA=out, jump=ROWS * width, scale=1.0, row_losses=numbers[1].ctypes.data, lanes=m)
     dropout = DROPOUT.new(source=X, out=out, jump=ROWS * width, threshold=1 << 31)
     arguments = {
         "rows_product": [X, ROWS * width, w, zero, 0, out, width, 0, zero, 0, COLUMNS, rows, w],
@@ -211,9 +210,9 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
         "element_loss": [HUBER.values.ctypes.data, out, X, m, count, numbers.ctypes.data + 16],
         "update_task": [hyper.ctypes.data, w, X, m, arrays[0].nbytes, count, numbers.ctypes.data],
         "dropout_task": [address_of_record(dropout), 0, count // width, 0, address_of_record(now)],
-        "loss_task": [0, 0, address_of_record(loss), address_of_record(now)],
+        "loss_task": [zero, X, out, 0, labels.ctypes.data, ROWS * PANEL_BYTES, COLUMNS if rows else 0, 0, min(rows, width), m, numbers[1].ctypes.data],
     }
-    return arguments[name], (arrays, zeros, large, labels, numbers, hyper, now, loss, dropout)
+    return arguments[name], (arrays, zeros, large, labels, numbers, hyper, now, dropout)
 
 
 def _prepare(name: str, dtype: str, rows: int) -> tuple[Callable[[], Any], Any, int]:
@@ -244,7 +243,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 def measure(name: str, dtype: str = "float32") -> str:
     """Return a line that says how fast a kernel is, and which share of the machine's peak that is."""
-    rows = LOSS_ROWS if name == "loss_task" else ROWS  # of one task
+    rows = kernels.panel_width(dtype) if name == "loss_task" else ROWS  # of one task
     run, _, n_bytes = _prepare(name, dtype, rows)
     seconds = max(_seconds(run) - _seconds(_prepare(name, dtype, 0)[0]), 1e-9)
     if name in FLOPS:

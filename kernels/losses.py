@@ -8,17 +8,18 @@ finite logits. Sums are taken in float64, in a fixed order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _math
 from ._arrays import door, is_integer
-from ._bits import absolute, like
+from ._bits import absolute, choose, like
 from ._elements import sum_elements
 from ._factory import Loss, sum_and_gradient
 from ._jit import inline, kernel
-from .activations import exp_row
+from .activations import EXPONENTIAL, LOG_SOFTMAX, SIGMOID, SOFTMAX, exp_row
 
 
 @kernel
@@ -129,27 +130,144 @@ _log_cosh = Loss("log_cosh", log_cosh_pair)
 LOG_COSH, log_cosh = 5, _log_cosh.kernel
 
 
+@inline
+def poisson_pair(a, t, constant):
+    """Return (e**a - t * a + constant * (t * log(t) - t), e**a - t)."""
+    zero, mean = like(a, 0.0), _math.exp(a)
+    entropy = t * _math.log(t) if t > zero else zero
+    return (mean - t * a) + like(a, constant) * (entropy - t), mean - t
+
+
+_poisson = Loss("poisson", poisson_pair, parameters=(0.0,))
+POISSON, poisson = 6, _poisson.kernel
+
+
+@inline
+def quantile_pair(a, t, share):
+    """Return ((1 - share) * d, 1 - share) where d > 0, else (-share * d, -share), d = a - t; at d = 0 the slope is 0."""
+    d = a - t
+    zero, above, below = like(a, 0.0), like(a, 1.0 - share), -like(a, share)
+    slope = above if d > zero else (below if d < zero else d)
+    return (above if d > zero else below) * d, slope
+
+
+_quantile = Loss("quantile", quantile_pair, parameters=(0.5,))
+QUANTILE, quantile = 7, _quantile.kernel
+
+
+@inline
+def hinge_pair(a, t):
+    """Return (m, 1 - 2t) where m = 1 - (2t - 1) * a is above 0, else (0, 0)."""
+    zero, one = like(a, 0.0), like(a, 1.0)
+    sign = t + t - one
+    m = one - sign * a
+    return zero if m < zero else m, zero if m <= zero else (-sign if m > zero else m)
+
+
+_hinge = Loss("hinge", hinge_pair)
+HINGE, hinge = 8, _hinge.kernel
+
+
+@inline
+def squared_hinge_pair(a, t):
+    """Return (m**2, (2 - 4t) * m) with m = max(1 - (2t - 1) * a, 0)."""
+    zero, one = like(a, 0.0), like(a, 1.0)
+    sign = t + t - one
+    m = one - sign * a
+    m = zero if m < zero else m
+    return m * m, like(a, -2.0) * (sign * m)
+
+
+_squared_hinge = Loss("squared_hinge", squared_hinge_pair)
+SQUARED_HINGE, squared_hinge = 9, _squared_hinge.kernel
+
+_LEAST = (np.float32(1e-37), 1e-300)
+
+
+@inline
+def binary_focal_pair(a, t, gamma):
+    """Return (c * m**gamma, (p - t) * m**gamma - c * gamma * m**(gamma - 1) * p * (1 - p) * (2t - 1)).
+
+    c is the cross-entropy, p = sigmoid(a), m = p + t - 2 * p * t how far p is off.
+    """
+    one = like(a, 1.0)
+    entropy, away = sigmoid_cross_entropy_pair(a, t)
+    e = _math.exp(-absolute(a))
+    p, rest = (e if a < like(a, 0.0) else one) / (one + e), (one if a < like(a, 0.0) else e) / (one + e)
+    m = p * (one - t) + rest * t
+    gamma, least = like(a, gamma), choose(a, _LEAST)
+    m = least if m < least else m
+    power = _math.exp(gamma * _math.log(m))
+    return entropy * power, power * (away - entropy * gamma * ((p * rest) / m) * (t + t - one))
+
+
+_binary_focal = Loss("binary_focal", binary_focal_pair, parameters=(2.0,))
+BINARY_FOCAL, binary_focal = 10, _binary_focal.kernel
+
+
 LOSSES: dict[int, Loss] = {
     BINARY_CROSS_ENTROPY: _sigmoid_cross_entropy,
     SQUARED_ERROR: _squared_error,
     ABSOLUTE_ERROR: _absolute_error,
     HUBER: _huber,
     LOG_COSH: _log_cosh,
+    POISSON: _poisson,
+    QUANTILE: _quantile,
+    HINGE: _hinge,
+    SQUARED_HINGE: _squared_hinge,
+    BINARY_FOCAL: _binary_focal,
 }
-CROSS_ENTROPY = 0  # of whole rows
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """A loss of whole rows; its task is in `row_losses`.
+
+    Attributes
+    ----------
+    name : str
+    parameters : tuple of float
+        Numbers of the function, as in its default.
+    """
+
+    name: str
+    parameters: tuple[float, ...]
+
+
+CROSS_ENTROPY, FOCAL, GAUSSIAN_NLL = 0, 11, 12
+ROW_LOSSES: dict[int, RowLoss] = {
+    CROSS_ENTROPY: RowLoss("cross_entropy", (0.0,)),  # the share of label smoothing
+    FOCAL: RowLoss("focal", (2.0,)),  # gamma
+    GAUSSIAN_NLL: RowLoss("gaussian_nll", (1e-6,)),  # the least variance
+}
+OF_LABELS = (CROSS_ENTROPY, FOCAL)
+# The last activations that are left out under a loss, which takes what stands before them.
+FUSED: dict[Any, tuple[int, ...]] = {
+    CROSS_ENTROPY: (SOFTMAX, LOG_SOFTMAX),
+    FOCAL: (SOFTMAX, LOG_SOFTMAX),
+    BINARY_CROSS_ENTROPY: (SIGMOID,),
+    BINARY_FOCAL: (SIGMOID,),
+    POISSON: (EXPONENTIAL,),
+}
+
+
+def parameters_of(loss: int | Loss) -> tuple[float, ...]:
+    """Return the numbers of a loss, as in its default."""
+    return loss.parameters if isinstance(loss, Loss) else (LOSSES | ROW_LOSSES)[loss].parameters
+
 
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
     __all__ = sorted(
         {
             "BINARY_CROSS_ENTROPY",
-            "CROSS_ENTROPY",
             "LOSSES",
+            "ROW_LOSSES",
             "loss_scale",
             "softmax_cross_entropy",
             "softmax_cross_entropy_dense",
         }.union(
             (one.name for one in LOSSES.values()),
-            (one.name.upper() for one in LOSSES.values() if one is not _sigmoid_cross_entropy),
+            (one.name.upper() for one in (*LOSSES.values(), *ROW_LOSSES.values()) if one is not _sigmoid_cross_entropy),
         )
     )
 

@@ -17,22 +17,23 @@ from . import _door
 from ._bits import like
 from ._factory import Activation, Loss
 from ._jit import helper, task
-from ._math import exp, log
 from ._tile import PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
-from .activations import ACTIVATIONS, LOG_SOFTMAX, RELU, SIGMOID, SOFTMAX
+from .activations import ACTIVATIONS, RELU
 from .dense import activation_back, apply, elements, place_gradient
-from .losses import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, HUBER, LOSSES
+from .losses import FUSED, HUBER, LOSSES, parameters_of
 from .panels import panels
 from .plan import Array
 from .program import Program, Value
 from .records import NOW, F, I, Record
+from .row_losses import LINES, ROW_TASKS, output_lanes
 
 __all__ = ["Objective", "fuses"]
 
 LOSS_ROWS = 32  # rows in a task
 
 LOSS = Record(
-    element=(I, "address of the elementwise loss's task, 0: cross-entropy over rows"),
+    loss=(I, "address of the loss's task"),
+    by_rows=(I, "whether it takes whole rows, or elements side by side"),
     values=(I, "address of its parameters"),
     n=(I, "outputs"),
     A=(I, "address of the outputs"),
@@ -41,7 +42,7 @@ LOSS = Record(
     scale=(F, "what the loss summed over the outputs of a row is multiplied by"),
     mean_rows=(I, "whether it is divided by the rows of the minibatch"),
     row_losses=(I, "address of where the loss of each row is written"),
-    lanes=(I, "address of three lines for each task"),
+    lanes=(I, "address of some lines for each task"),
     finish=(I, "address of the operations on the gradient"),
     n_finish=(I, "how many there are"),
 )
@@ -69,6 +70,8 @@ class Objective:
     scale, shift : float, or float64 arrays of shape (n_features,)
         X * scale + shift is what the first layer sees: with numbers calculated in the plan's dtype, with arrays in float64
         and rounded once.
+    parameters : tuple of float
+        The numbers of the loss, where they are not the defaults of `kernels.LOSSES` and `ROW_LOSSES`.
     weighted_mean : bool
         Whether that mean divides by the sum of the weights of the rows, where they have some, instead of their number.
     """
@@ -79,6 +82,7 @@ class Objective:
     delta: float = 1.0
     scale: float | Array = 1.0
     shift: float | Array = 0.0
+    parameters: tuple[float, ...] = ()
     weighted_mean: bool = False
 
     def __post_init__(self) -> None:
@@ -106,11 +110,12 @@ class Objective:
         tasks = -(-program.rows // LOSS_ROWS)
         dA, row_losses = program.matrix(X.n), program.keep(np.zeros(program.rows))
         record = LOSS.new(n=X.n, A=X.where, dA=dA, jump=program.jump, scale=self.outputs_scale, mean_rows=self.mean_rows)
-        record["row_losses"], record["lanes"] = row_losses, program.zeros(tasks * 3 * program.width)
-        if self.loss != CROSS_ENTROPY:
-            loss = self.loss if isinstance(self.loss, Loss) else LOSSES[self.loss]
-            values = np.array((self.delta,)) if self.loss == HUBER else loss.values
-            record["element"], record["values"] = loss.task.address(program.dtype), program.keep(values)
+        record["row_losses"], record["lanes"] = row_losses, program.zeros(tasks * LINES * program.width)
+        found = self.loss if isinstance(self.loss, Loss) else LOSSES.get(self.loss)
+        loss = ROW_TASKS[self.loss] if found is None else found.task  # type: ignore[index]
+        defaults = (self.delta,) if self.loss == HUBER else parameters_of(self.loss)
+        record["loss"], record["by_rows"] = loss.address(program.dtype), found is None
+        record["values"] = program.keep(np.array(self.parameters or defaults))
         finish = list(X.finish)
         if X.mask:
             finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
@@ -122,7 +127,7 @@ class Objective:
 
 def fuses(loss: int | Loss, activation: int | Activation) -> bool:
     """Return whether a loss takes what stands before the last activation."""
-    return (loss == CROSS_ENTROPY and activation in (SOFTMAX, LOG_SOFTMAX)) or (loss == BINARY_CROSS_ENTROPY and activation == SIGMOID)
+    return activation in FUSED.get(loss, ())
 
 
 @task
@@ -133,7 +138,8 @@ def loss_rows(tag, t, worker, record, now):
     P, jump = panels(n, width), L.jump * (PANEL_BYTES // width)
     scale = L.scale / S.rows if L.mean_rows else L.scale
     losses = carray(pointer(0.0, L.row_losses), S.rows)
-    lanes = L.lanes + t * 3 * PANEL_BYTES
+    lanes = L.lanes + t * LINES * PANEL_BYTES
+    carray(pointer(0.0, lanes + (LINES - 1) * PANEL_BYTES), 1)[0] = scale
     for first in range(t * LOSS_ROWS, min(S.rows, (t + 1) * LOSS_ROWS), width):
         last = min(S.rows, first + width)
         a, d, targets = L.A + first * PANEL_BYTES, L.dA + first * PANEL_BYTES, S.targets + first * PANEL_BYTES
@@ -141,14 +147,14 @@ def loss_rows(tag, t, worker, record, now):
             transpose_block(zero, a + p * jump, width, d + p * jump, width)
             if S.labels == 0 and S.seen == 0:
                 transpose_block(zero, targets + p * jump, width, targets + p * jump, width)
-        if L.element == 0:
-            _cross_entropy(zero, a, d, S.labels, targets, jump, n, first, last, scale, lanes, losses)
+        if L.by_rows != 0:
+            call(L.loss, (0, L.values, a, d, targets, S.labels, jump, n, first, last, lanes, L.row_losses))
         else:
-            _elementwise(zero, L.element, L.values, d, targets, jump, n, first, last, scale, lanes, losses)
+            _elementwise(zero, L.loss, L.values, d, targets, jump, n, first, last, scale, lanes, losses)
         if S.weights != 0:
             _weigh(zero, d, jump, n, first, last, carray(pointer(0.0, S.weights), last), lanes, losses)
         for j in range(n, P * width):
-            beyond = _output(zero, d, jump, j)
+            beyond = output_lanes(zero, d, jump, j)
             for l in range(width):
                 beyond[l] = zero
         for p in range(P):
@@ -172,82 +178,15 @@ def loss_sum(tag, t, worker, record, now):
 
 
 @helper
-def _output(zero, base, jump, j):
-    """One output of a panel's width of rows, in transposed blocks."""
-    width = width_of(zero)
-    return elements(zero, base + j // width * jump + j % width * PANEL_BYTES, width)
-
-
-@helper
-def _cross_entropy(zero, a, d, labels, targets, jump, n, first, last, scale, lanes, losses):
-    """log sum exp z - z[label] and (softmax(z) - one-hot) * scale; with labels at address 0, targets are probabilities."""
-    width = width_of(zero)
-    itemsize = PANEL_BYTES // width
-    top, total = elements(zero, lanes, width), elements(zero, lanes + PANEL_BYTES, width)
-    for l in range(width):
-        top[l] = like(zero, -np.inf)
-        total[l] = zero
-    for j in range(n):
-        z = _output(zero, d, jump, j)
-        for l in range(width):
-            top[l] = z[l] if z[l] > top[l] else top[l]
-    for j in range(n):
-        z = _output(zero, d, jump, j)
-        for l in range(width):
-            z[l] -= top[l]
-    for p in range(panels(n, width)):  # one array, and a loop of unknown length: so it becomes a loop over vectors
-        z = elements(zero, d + p * jump, min(width, n - p * width) * width)
-        for i in range(z.size):
-            z[i] = exp(z[i])
-    for j in range(n):
-        z = _output(zero, d, jump, j)
-        for l in range(width):
-            total[l] += z[l]
-    log_total = elements(zero, lanes + 2 * PANEL_BYTES, last - first)
-    for l in range(log_total.size):
-        log_total[l] = total[l]
-    for l in range(log_total.size):
-        log_total[l] = log(log_total[l])
-    if labels != 0:
-        label = carray(pointer(np.int64(0), labels + first * 8), width)
-        for l in range(last - first):
-            at = label[l] // width * jump + label[l] % width * itemsize + l * PANEL_BYTES
-            losses[first + l] = (np.float64(log_total[l]) + np.float64(top[l]) - np.float64(elements(zero, a + at, 1)[0])) * scale
-        for l in range(width):
-            total[l] = like(zero, scale) / total[l]
-        for j in range(n):
-            e = _output(zero, d, jump, j)
-            for l in range(width):
-                e[l] *= total[l]
-        for l in range(last - first):
-            _output(zero, d, jump, label[l])[l] -= like(zero, scale)
-    else:
-        for l in range(last - first):
-            losses[first + l] = 0.0
-            weight, shift = zero, log_total[l] + top[l]
-            for j in range(n):
-                p = _output(zero, targets, jump, j)[l]
-                at = j // width * jump + j % width * itemsize + l * PANEL_BYTES
-                weight += p
-                losses[first + l] += np.float64(p * (shift - elements(zero, a + at, 1)[0])) * scale if p != zero else 0.0
-            total[l] = weight / total[l]
-        for j in range(n):
-            e, p = _output(zero, d, jump, j), _output(zero, targets, jump, j)
-            for l in range(width):
-                e[l] = (e[l] * total[l] - p[l]) * like(zero, scale)
-
-
-@helper
-def _elementwise(zero, element, values, d, targets, jump, n, first, last, scale, lanes, losses):
+def _elementwise(zero, loss, values, d, targets, jump, n, first, last, scale, lanes, losses):
     """The loss summed over the outputs of each row, and its derivative times scale in the place of the outputs."""
     width = width_of(zero)
-    total, factor = elements(zero, lanes, width), carray(pointer(0.0, lanes + PANEL_BYTES), 1)
-    factor[0] = scale
+    total = elements(zero, lanes, width)
     for l in range(width):
         total[l] = zero
     for p in range(panels(n, width)):
         count = min(width, n - p * width) * width
-        call(element, (0, values, d + p * jump, targets + p * jump, lanes, count, lanes + PANEL_BYTES))
+        call(loss, (0, values, d + p * jump, targets + p * jump, lanes, count, lanes + (LINES - 1) * PANEL_BYTES))
     for l in range(last - first):
         losses[first + l] = np.float64(total[l]) * scale
 
@@ -261,6 +200,6 @@ def _weigh(zero, d, jump, n, first, last, weights, lanes, losses):
         factors[l] = like(zero, weights[first + l])
         losses[first + l] *= weights[first + l]
     for j in range(n):
-        z = _output(zero, d, jump, j)
+        z = output_lanes(zero, d, jump, j)
         for l in range(width):
             z[l] *= factors[l]

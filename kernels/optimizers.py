@@ -1,4 +1,4 @@
-"""Optimizer updates over flat arrays, in place: SGD, momentum, Nesterov, Adagrad, RMSprop, Adam, AdamW, Rprop and Lion.
+"""Optimizer updates over flat arrays, in place: SGD, momentum, Nesterov, Rprop and Lion, and those of `adaptive`.
 
 The formulas are PyTorch's, Lion's its paper's. Steps count from 1; buffers start as zeros. Arrays are 1-D of one dtype and must not
 overlap.
@@ -10,32 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ._arrays import door
 from ._bits import like
 from ._factory import Rule
 from ._jit import inline, kernel
+from .adaptive import ADAPTIVE
 
 # What changes from step to step, the same for all weights.
-
-
-@inline
-def _power(base, n):
-    """Return base**n for a whole n >= 0, by squaring: the same bits whatever the C library."""
-    result = 1.0
-    while n > 0:
-        if n & 1:
-            result *= base
-        base *= base
-        n >>= 1
-    return result
-
-
-@inline
-def _adam_rates(learning_rate, beta1, beta2, step):
-    """Return the learning rate and the factor of sqrt(v), both corrected for the zeros that m and v started with."""
-    return learning_rate / (1.0 - _power(beta1, step)), 1.0 / np.sqrt(1.0 - _power(beta2, step))
 
 
 @inline
@@ -187,233 +168,6 @@ _nesterov_rule = Rule(
 
 
 @inline
-def _adagrad(w, g, total, learning_rate, eps, weight_decay):
-    """Return the new w and sum of squares."""
-    g = g + like(w, weight_decay) * w
-    total = total + g * g
-    return w - like(w, learning_rate) * (g / (np.sqrt(total) + like(w, eps))), total
-
-
-@inline
-def _adagrad_numbers(h, learning_rate, step):
-    return learning_rate / (1.0 + (step - 1) * h.lr_decay), h.eps, h.weight_decay
-
-
-_check_adagrad = door("adagrad_update", "w sum g", "w sum")
-
-
-@kernel
-def adagrad_update(w, g, sum, learning_rate, lr_decay, eps, weight_decay, step):
-    """Update sum += d**2, w -= learning_rate / (1 + (step - 1) * lr_decay) * d / (sqrt(sum) + eps), d = g + weight_decay * w.
-
-    Parameters
-    ----------
-    w : array (n,), overwritten
-        Weights.
-    g : array (n,)
-        Gradient.
-    sum : array (n,), overwritten
-        Squares of the gradients so far.
-    learning_rate, lr_decay, eps, weight_decay : float
-    step : int
-        Number of this step, from 1.
-
-    References
-    ----------
-    Duchi, Hazan, Singer, Adaptive subgradient methods, JMLR 12 (2011).
-    """
-    _check_adagrad((w, sum, g))
-    rate = learning_rate / (1.0 + (step - 1) * lr_decay)
-    for i in range(w.size):
-        w[i], sum[i] = _adagrad(w[i], g[i], sum[i], rate, eps, weight_decay)
-
-
-ADAGRAD = 3
-_adagrad_rule = Rule(
-    "adagrad",
-    ("sum",),
-    {
-        "lr_decay": "how fast the rate shrinks with the steps",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _adagrad_numbers,
-    _adagrad,
-)
-
-
-@inline
-def _rmsprop(w, g, v, learning_rate, alpha, eps, weight_decay):
-    """Return the new w and v."""
-    g = g + like(w, weight_decay) * w
-    v = like(w, alpha) * v + like(w, 1.0 - alpha) * (g * g)
-    return w - like(w, learning_rate) * (g / (np.sqrt(v) + like(w, eps))), v
-
-
-@inline
-def _rmsprop_numbers(h, learning_rate, step):
-    return learning_rate, h.alpha, h.eps, h.weight_decay
-
-
-_check_rmsprop = door("rmsprop_update", "w v g", "w v")
-
-
-@kernel
-def rmsprop_update(w, g, v, learning_rate, alpha, eps, weight_decay):
-    """Update v = alpha * v + (1 - alpha) * d**2, w -= learning_rate * d / (sqrt(v) + eps), d = g + weight_decay * w.
-
-    Parameters
-    ----------
-    w : array (n,), overwritten
-        Weights.
-    g : array (n,)
-        Gradient.
-    v : array (n,), overwritten
-        Running mean of the squared gradients.
-    learning_rate, alpha, eps, weight_decay : float
-
-    References
-    ----------
-    Tieleman, Hinton, Lecture 6.5 of Neural networks for machine learning, 2012.
-    """
-    _check_rmsprop((w, v, g))
-    for i in range(w.size):
-        w[i], v[i] = _rmsprop(w[i], g[i], v[i], learning_rate, alpha, eps, weight_decay)
-
-
-RMSPROP = 4
-_rmsprop_rule = Rule(
-    "rmsprop",
-    ("v",),
-    {
-        "alpha": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _rmsprop_numbers,
-    _rmsprop,
-)
-
-
-@inline
-def _adam(w, g, m, v, rate, root, beta1, beta2, eps, weight_decay, shrink):
-    """Return the new w, m and v; `rate` and `root` are those of `_adam_rates`, `shrink` is AdamW's decay."""
-    w = w * like(w, shrink)
-    g = g + like(w, weight_decay) * w
-    m = m + like(w, 1.0 - beta1) * (g - m)
-    v = like(w, beta2) * v + like(w, 1.0 - beta2) * (g * g)
-    return w - like(w, rate) * (m / (np.sqrt(v) * like(w, root) + like(w, eps))), m, v
-
-
-@inline
-def _adam_numbers(h, learning_rate, step):
-    return *_adam_rates(learning_rate, h.beta1, h.beta2, step), h.beta1, h.beta2, h.eps, h.weight_decay, 1.0
-
-
-_check_adam = door("adam_update", "w m v g", "w m v")
-
-
-@kernel
-def adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step):
-    """Update w -= learning_rate * m' / (sqrt(v') + eps) with m and v the running means of d and d**2, d = g + weight_decay * w.
-
-    m' = m / (1 - beta1**step) and v' = v / (1 - beta2**step).
-
-    Parameters
-    ----------
-    w : array (n,), overwritten
-        Weights.
-    g : array (n,)
-        Gradient.
-    m, v : array (n,), overwritten
-        Running means: m += (1 - beta1) * (d - m), v = beta2 * v + (1 - beta2) * d**2.
-    learning_rate, beta1, beta2, eps, weight_decay : float
-    step : int
-        Number of this step, from 1.
-
-    References
-    ----------
-    Kingma, Ba, Adam: a method for stochastic optimization, arXiv 1412.6980.
-    """
-    _check_adam((w, m, v, g))
-    rate, root = _adam_rates(learning_rate, beta1, beta2, step)
-    for i in range(w.size):
-        w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, weight_decay, 1.0)
-
-
-ADAM = 5
-_adam_rule = Rule(
-    "adam",
-    ("m", "v"),
-    {
-        "beta1": "what stays of m",
-        "beta2": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _adam_numbers,
-    _adam,
-)
-
-
-@inline
-def _adamw_numbers(h, learning_rate, step):
-    return (
-        *_adam_rates(learning_rate, h.beta1, h.beta2, step),
-        h.beta1,
-        h.beta2,
-        h.eps,
-        0.0,
-        1.0 - learning_rate * h.weight_decay,
-    )
-
-
-_check_adamw = door("adamw_update", "w m v g", "w m v")
-
-
-@kernel
-def adamw_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step):
-    """Update w *= 1 - learning_rate * weight_decay, then as `adam_update` without weight decay in the gradient.
-
-    Parameters
-    ----------
-    w : array (n,), overwritten
-        Weights.
-    g : array (n,)
-        Gradient.
-    m, v : array (n,), overwritten
-        Running means of the gradient and its square.
-    learning_rate, beta1, beta2, eps, weight_decay : float
-    step : int
-        Number of this step, from 1.
-
-    References
-    ----------
-    Loshchilov, Hutter, Decoupled weight decay regularization, arXiv 1711.05101.
-    """
-    _check_adamw((w, m, v, g))
-    rate, root = _adam_rates(learning_rate, beta1, beta2, step)
-    shrink = 1.0 - learning_rate * weight_decay
-    for i in range(w.size):
-        w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, 0.0, shrink)
-
-
-ADAMW = 6
-_adamw_rule = Rule(
-    "adamw",
-    ("m", "v"),
-    {
-        "beta1": "what stays of m",
-        "beta2": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is taken away, times the rate",
-    },
-    _adamw_numbers,
-    _adam,
-)
-
-
-@inline
 def _rprop(w, g, before, size, start, eta_minus, eta_plus, min_step, max_step, weight_decay):
     """Return the new w, the gradient to compare with next time, and the new step size; where the sign turned, w stays.
 
@@ -549,14 +303,12 @@ OPTIMIZERS: dict[int, Rule] = {
     SGD: _sgd_rule,
     MOMENTUM: _momentum_rule,
     NESTEROV: _nesterov_rule,
-    ADAGRAD: _adagrad_rule,
-    RMSPROP: _rmsprop_rule,
-    ADAM: _adam_rule,
-    ADAMW: _adamw_rule,
     RPROP: _rprop_rule,
     LION: _lion_rule,
+    **ADAPTIVE,
 }
-N_BUFFERS = tuple(len(rule.buffers) for rule in OPTIMIZERS.values())
+N_BUFFERS = tuple(len(OPTIMIZERS[code].buffers) for code in range(len(OPTIMIZERS)))
 
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
-    __all__ = sorted({"N_BUFFERS", "OPTIMIZERS"}.union(*((rule.name.upper(), f"{rule.name}_update") for rule in OPTIMIZERS.values())))
+    OWN = [rule.name for code, rule in OPTIMIZERS.items() if code not in ADAPTIVE]
+    __all__ = sorted(["N_BUFFERS", "OPTIMIZERS", *map(str.upper, OWN), *(f"{name}_update" for name in OWN)])

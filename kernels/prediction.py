@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import _door, sharing
 from ._jit import jit
 from ._tile import address_of, call
-from .activations import ROW_ACTIVATIONS, SIGMOID, sigmoid_forward
+from .activations import EXPONENTIAL, ROW_ACTIVATIONS, SIGMOID, exponential_forward, sigmoid_forward
 from .dense import BOUND_ROWS
 from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
@@ -27,7 +27,8 @@ from .workspaces import FINISH
 __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-FUSED_FORWARD: dict[Any, Any] = {code: one.forward.compiled for code, one in ROW_ACTIVATIONS.items()} | {SIGMOID: sigmoid_forward.compiled}
+FUSED_FORWARD: dict[Any, Any] = {code: one.forward.compiled for code, one in ROW_ACTIVATIONS.items()}
+FUSED_FORWARD |= {SIGMOID: sigmoid_forward.compiled, EXPONENTIAL: exponential_forward.compiled}
 
 
 @jit

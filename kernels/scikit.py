@@ -11,7 +11,7 @@ from . import _math
 from ._bits import like
 from ._factory import Loss, Rule
 from ._jit import inline
-from .optimizers import _adam, _power
+from .adaptive import _adam, _power
 
 __all__ = ["ADAM", "POISSON", "squares"]
 

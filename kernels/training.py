@@ -14,7 +14,7 @@ from ._jit import jit
 from ._tile import address_of
 from .clip import Clip
 from .gather import NO_ORDER, Gather, check_row
-from .losses import CROSS_ENTROPY
+from .losses import CROSS_ENTROPY, OF_LABELS
 from .objective import Objective
 from .optimizers import OPTIMIZERS
 from .plan import CHUNK_BYTES, Array, Plan
@@ -184,7 +184,7 @@ class Trainer:
             n_threads=n_threads,
         )
         seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
-        columns = self.program.panels(plan.widths[0]) + (0 if objective.loss == CROSS_ENTROPY else self.program.panels(plan.widths[-1]))
+        columns = self.program.panels(plan.widths[0]) + (0 if objective.loss in OF_LABELS else self.program.panels(plan.widths[-1]))
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
         if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
@@ -195,7 +195,7 @@ class Trainer:
         self.thresholds = np.zeros((len(self.program.schedules), self.chunk), np.int64)
         for schedule, thresholds in zip(self.program.schedules, self.thresholds):
             schedule["thresholds"] = address(thresholds)
-        self.minibatches = Minibatches(self.program, plan, self.buffered, objective.loss == CROSS_ENTROPY)
+        self.minibatches = Minibatches(self.program, plan, self.buffered, objective.loss in OF_LABELS)
         self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches, self.thresholds)
         self.now = address(self.program.now)
         self.sharing = Sharing(self.program.kinds() if n_threads > 1 else [], self.program.work)

@@ -71,7 +71,7 @@ def draw(seed: int, number: int) -> Training:
         return value if rng.random() < share else otherwise
 
     dtype, kind = some("float32", "float64"), some("classes", "labels", "values")
-    activations = list(reference.ACTIVATIONS)
+    activations = [name for name in reference.ACTIVATIONS if name != "exponential"]
     widths = [int(np.exp(rng.uniform(0, np.log(80)))) for _ in range(rng.integers(1, 6))]
     last = {"classes": some("softmax", "log_softmax"), "labels": "sigmoid", "values": some(*activations)}[kind]
     widths[-1] = max(2, widths[-1]) if kind == "classes" else widths[-1]
@@ -204,6 +204,7 @@ class TorchTwin:
 
         self.torch, self.loss, self.dense = torch, training.loss, training.net.dense
         self.functions = {"identity": lambda Z: Z, "gelu_tanh": lambda Z: F.gelu(Z, approximate="tanh"), "softplus": lambda Z: F.softplus(Z, threshold=700)}
+        self.functions |= {"hard_swish": F.hardswish, "exponential": torch.exp}
         self.functions |= {name: getattr(F, name) for name in reference.ACTIVATIONS if name not in self.functions}
         self.functions |= {"softmax": lambda Z: F.softmax(Z, 1), "log_softmax": lambda Z: F.log_softmax(Z, 1)}
         self.tensors = [[torch.tensor(np.zeros(W.shape[1]) if A is None else A, dtype=torch.float64) for A in (W, b)] for W, b in training.net.weights]

@@ -52,6 +52,9 @@ ACTIVATIONS = {
     "softplus": (lambda Z: np.logaddexp(0, Z), sigmoid),
     "tanh": (np.tanh, lambda Z: 1 / np.cosh(np.clip(Z, -700, 700)) ** 2),
     "sigmoid": (sigmoid, lambda Z: sigmoid(Z) * sigmoid(-Z)),
+    "hard_swish": (lambda Z: Z * np.clip(Z + 3, 0, 6) / 6, lambda Z: np.select([Z <= -3, Z >= 3], [0.0, 1.0], (2 * Z + 3) / 6)),
+    "softsign": (lambda Z: Z / (1 + np.abs(Z)), lambda Z: 1 / (1 + np.abs(Z)) ** 2),
+    "exponential": (np.exp, np.exp),
 }
 
 
@@ -108,6 +111,46 @@ def log_cosh(A, T, scale):
     return scale * (np.logaddexp(d, -d) - math.log(2)).sum(), scale * np.tanh(d)
 
 
+def poisson(A, T, constant, scale):
+    entropy = np.where(T > 0, T * np.log(np.where(T > 0, T, 1)), 0) - T
+    return scale * (np.exp(A) - T * A + constant * entropy).sum(), scale * (np.exp(A) - T)
+
+
+def quantile(A, T, share, scale):
+    d = T - A
+    return scale * np.maximum(share * d, (share - 1) * d).sum(), scale * np.select([d > 0, d < 0], [-share, 1 - share], 0.0)
+
+
+def hinge(A, T, scale):
+    m = 1 - (2 * T - 1) * A
+    return scale * np.maximum(m, 0).sum(), scale * np.where(m > 0, 1 - 2 * T, 0)
+
+
+def squared_hinge(A, T, scale):
+    m = np.maximum(1 - (2 * T - 1) * A, 0)
+    return scale * (m**2).sum(), scale * 2 * m * (1 - 2 * T)
+
+
+def binary_focal(A, T, gamma, scale):
+    p, entropy = sigmoid(A), np.logaddexp(0, A) - A * T
+    m = p * (1 - T) + (1 - p) * T
+    slope = (p - T) * m**gamma - entropy * gamma * m ** (gamma - 1) * p * (1 - p) * (2 * T - 1)
+    return scale * (entropy * m**gamma).sum(), scale * slope
+
+
+def focal(logits, targets, gamma, scale):
+    log_p, p = log_softmax(logits), softmax(logits)
+    g = targets * (gamma * (1 - p) ** (gamma - 1) * p * log_p - (1 - p) ** gamma)
+    return scale * -(targets * (1 - p) ** gamma * log_p).sum(), scale * (g - p * g.sum(axis=1, keepdims=True))
+
+
+def gaussian_nll(A, T, eps, scale):
+    m = A.shape[1] // 2
+    mean, s = A[:, :m], np.maximum(A[:, m:], np.log(eps))
+    squares = (mean - T) ** 2 / np.exp(s)
+    return scale * ((s + squares) / 2).sum(), scale * np.hstack([(mean - T) / np.exp(s), (1 - squares) / 2])
+
+
 # Optimizers: new weights and buffers, after the formulas in PyTorch's documentation.
 
 
@@ -162,6 +205,56 @@ def rprop(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_step, max
 def lion(w, g, m, learning_rate, beta1, beta2, weight_decay):
     step = np.sign(beta1 * m + (1 - beta1) * g)
     return w * (1 - learning_rate * weight_decay) - learning_rate * step, beta2 * m + (1 - beta2) * g
+
+
+def adadelta(w, g, v, steps, learning_rate, rho, eps, weight_decay):
+    g = g + weight_decay * w
+    v = rho * v + (1 - rho) * g**2
+    s = np.sqrt(steps + eps) / np.sqrt(v + eps) * g
+    return w - learning_rate * s, v, rho * steps + (1 - rho) * s**2
+
+
+def amsgrad(w, g, m, v, largest, learning_rate, beta1, beta2, eps, weight_decay, step):
+    _, m, v = adam(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step)
+    largest = np.maximum(largest, v)
+    return w - learning_rate * (m / (1 - beta1**step)) / (np.sqrt(largest / (1 - beta2**step)) + eps), m, v, largest
+
+
+def amsgradw(w, g, m, v, largest, learning_rate, beta1, beta2, eps, weight_decay, step):
+    return amsgrad(w * (1 - learning_rate * weight_decay), g, m, v, largest, learning_rate, beta1, beta2, eps, 0.0, step)
+
+
+def nadam(w, g, m, v, learning_rate, beta1, beta2, momentum_decay, eps, weight_decay, step):
+    g = g + weight_decay * w
+    _, m, v = adam(w, g, m, v, learning_rate, beta1, beta2, eps, 0.0, step)
+    mu = [beta1 * (1 - 0.96 ** (k * momentum_decay) / 2) for k in range(1, step + 2)]
+    product = math.prod(mu[:-1])
+    s = (1 - mu[-2]) / (1 - product) * g + mu[-1] / (1 - product * mu[-1]) * m
+    return w - learning_rate * s / (np.sqrt(v / (1 - beta2**step)) + eps), m, v
+
+
+def radam(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step):
+    _, m, v = adam(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step)
+    n = 2 / (1 - beta2) - 1
+    k = n - 2 * step * beta2**step / (1 - beta2**step)
+    s = m / (1 - beta1**step)
+    if k > 5:
+        s = s * np.sqrt((k - 4) * (k - 2) * n / ((n - 4) * (n - 2) * k)) * np.sqrt(1 - beta2**step) / (np.sqrt(v) + eps)
+    return w - learning_rate * s, m, v
+
+
+def rmsprop_momentum(w, g, v, velocity, learning_rate, momentum, alpha, eps, weight_decay):
+    g = g + weight_decay * w
+    v = alpha * v + (1 - alpha) * g**2
+    velocity = momentum * velocity + g / (np.sqrt(v) + eps)
+    return w - learning_rate * velocity, v, velocity
+
+
+def rmsprop_centered(w, g, v, mean, velocity, learning_rate, momentum, alpha, eps, weight_decay):
+    g = g + weight_decay * w
+    v, mean = alpha * v + (1 - alpha) * g**2, alpha * mean + (1 - alpha) * g
+    velocity = momentum * velocity + g / (np.sqrt(v - mean**2) + eps)
+    return w - learning_rate * velocity, v, mean, velocity
 
 
 # Random numbers, in whole numbers of any size.

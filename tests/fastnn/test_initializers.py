@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from fastnn import Dense, Initializer, Sequential
+import kernels
+from fastnn import Dense, Initializer, Normal, Orthogonal, Sequential, Uniform, Zeros, initializers
 from fastnn.initializers import INITIALIZERS, initial_weights
 from fastnn.layers import ACTIVATIONS
 
 
-@pytest.mark.parametrize("name", INITIALIZERS)
+@pytest.mark.parametrize("name", [name for name, one in INITIALIZERS.items() if isinstance(one, Initializer)])
 def test_variance_and_shape_of_the_distribution(name):
     n_in, n_out = 400, 300
     variance = {"glorot": 2 / (n_in + n_out), "he": 2 / n_in, "lecun": 1 / n_in}[name.split("_")[0]]
@@ -18,6 +19,43 @@ def test_variance_and_shape_of_the_distribution(name):
         assert np.abs(W).max() <= np.sqrt(3 * variance)
     else:
         assert np.abs(W).max() > np.sqrt(9 * variance)
+
+
+@pytest.mark.parametrize("made", [Uniform(0.3), Normal(0.3)])
+def test_a_chosen_scale(made):
+    W = made.draw(400, 300, 3, 0, np.dtype("float64"))
+    assert W.std() == pytest.approx(0.3 / np.sqrt(3) if isinstance(made, Uniform) else 0.3, rel=0.01)
+    assert abs(W.mean()) < 5 * W.std() / np.sqrt(W.size)
+    assert (np.abs(W).max() <= 0.3) == isinstance(made, Uniform)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 5), (1, 1), (30, 29), (29, 30)])
+def test_orthogonal_is_the_q_of_random_numbers(shape, monkeypatch):
+    """With positive numbers on the diagonal of R, as PyTorch's, in blocks and at once."""
+    small, large = min(shape), max(shape)
+    A = np.empty((small, large))
+    kernels.random_normal(7, 2, 0.0, 1.0, A)
+    Q, R = np.linalg.qr(A.T)
+    expected = 1.5 * Q * np.sign(np.diag(R))
+    for rows in (256, 8):
+        monkeypatch.setattr(initializers, "ROWS", rows)
+        W = Orthogonal(1.5).draw(*shape, 7, 2, np.dtype("float64"))
+        np.testing.assert_allclose(W if shape[0] > shape[1] else W.T, expected, atol=1e-13)
+        np.testing.assert_allclose((W.T @ W if shape[0] > shape[1] else W @ W.T), 1.5**2 * np.eye(small), atol=1e-14)
+
+
+def test_a_last_layer_may_start_at_zero():
+    net = Sequential([Dense(4, "relu"), Dense(3, "softmax", "zeros")], n_features=2)
+    np.testing.assert_array_equal(net.predict(np.eye(2)), np.full((2, 3), 1 / 3, np.float32))
+    assert net.layers[1].initializer == "zeros" and Zeros() == INITIALIZERS["zeros"]
+    net.fit(np.eye(2), [0, 1], epochs=2, verbose=0)
+    assert all(W.any() for W, _ in net.weights)
+
+
+@pytest.mark.parametrize("make, name", [(lambda: Uniform(0), "limit"), (lambda: Normal(-1.0), "std"), (lambda: Orthogonal(0), "gain")])
+def test_a_scale_is_above_zero(make, name):
+    with pytest.raises(ValueError, match=f"^{name} must be "):
+        make()
 
 
 def test_float32_weights_are_the_rounded_float64_ones():

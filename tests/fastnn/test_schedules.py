@@ -1,10 +1,26 @@
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from fastnn import SGD, Dense, Sequential
-from fastnn.schedules import Constant, Cosine, Exponential, InverseTime, Linear, OneCycle, Step, rates, spanning
+from fastnn.schedules import (
+    Constant,
+    Cosine,
+    CosineRestarts,
+    CosLog4,
+    Exponential,
+    FlatCosine,
+    InverseTime,
+    Linear,
+    OneCycle,
+    Polynomial,
+    Step,
+    Warmup,
+    rates,
+    spanning,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +35,15 @@ from fastnn.schedules import Constant, Cosine, Exponential, InverseTime, Linear,
         (Cosine(1.0, end=0.5, warmup=4, n_steps=8), [0, 1, 3, 4, 6, 8], [0.25, 0.5, 1.0, 1.0, 0.75, 0.5]),
         (OneCycle(1.0, n_steps=11), [0, 3, 10], [0.04, 1.0, 1e-5]),
         (OneCycle(1.0, n_steps=1), [0], [1.0]),
+        (Polynomial(1.0, end=0.2, power=3, n_steps=4), [0, 1, 2, 4, 9], [1.0, 0.2 + 0.8 * 0.75**3, 0.3, 0.2, 0.2]),
+        (CosineRestarts(1.0, period=2, end=0.5), [0, 1, 2, 3, 10**9], [1.0, 0.75, 1.0, 0.75, 1.0]),
+        (CosineRestarts(1.0, period=2, factor=1.5), [0, 1, 2, 5], [1.0, 0.5, 1.0, 1.0]),
+        (FlatCosine(1.0, end=0.5, flat=0.5, n_steps=8), [0, 3, 4, 6, 8, 9], [1.0, 1.0, 1.0, 0.75, 0.5, 0.5]),
+        (FlatCosine(1.0, flat=0.0, n_steps=2), [0, 1, 2], [1.0, 0.5, 0.0]),
+        (CosLog4(2.0, n_steps=60), [0, 4, 12, 28, 60, 90], [0.0] * 6),  # the valleys, and behind the end
+        (CosLog4(2.0, n_steps=15), [2**0.5 - 1, 8**0.5 - 1, 32**0.5 - 1, 128**0.5 - 1], [2.0] * 4),  # the tops
+        (Warmup(0.5, 2), [0, 1, 2, 3], [0.25, 0.5, 0.5, 0.5]),
+        (Warmup(Linear(1.0), 2, n_steps=6), [0, 1, 2, 4, 6, 7], [0.5, 1.0, 1.0, 0.5, 0.0, 0.0]),
     ],
 )
 def test_schedule(schedule, steps, expected):
@@ -57,6 +82,9 @@ def test_a_schedule_without_steps_spans_the_fit():
     assert spanning(Cosine(1.0), 50) == Cosine(1.0, n_steps=50)
     assert spanning(Cosine(1.0, n_steps=7), 50) == Cosine(1.0, n_steps=7)
     assert spanning(0.1, 50) == 0.1
+    for schedule in (Polynomial(1.0), FlatCosine(1.0), CosLog4(1.0), Warmup(Cosine(1.0), 5)):
+        assert spanning(schedule, 50) == dataclasses.replace(schedule, n_steps=50)
+    assert spanning(Warmup(Cosine(1.0), 5), 50)(30) == Cosine(1.0, n_steps=45)(25)
     assert spanning(Constant(0.1), 50) == Constant(0.1)
     with pytest.raises(ValueError, match="n_steps must be given for a schedule that is used outside of fit; got None"):
         Linear(1.0)(3)
@@ -78,3 +106,43 @@ def test_fit_asks_for_the_rate_of_every_step():
     net.fit(X, y, "absolute_error", SGD(lambda step: asked.append(step) or step + 1.0), epochs=2, batch_size=4, shuffle=False, verbose=0)
     assert asked == [0, 1, 2, 3, 4, 5]
     np.testing.assert_allclose(net.weights[0][1], -21.0, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Polynomial(1.0, power=0), "power must be above 0; got 0."),
+        (lambda: CosineRestarts(1.0, period=0), "period must be an integer of at least 1; got 0."),
+        (lambda: CosineRestarts(1.0, period=1, factor=0.5), "factor must be a finite number of at least 1; got 0.5."),
+        (lambda: FlatCosine(1.0, flat=1.0), "flat must be a finite number of at least 0 and below 1; got 1."),
+        (lambda: CosLog4(-1.0), "rate must be a finite number of at least 0; got -1."),
+        (lambda: Warmup(-1.0, 5), "learning_rate must be a finite number of at least 0; got -1."),
+        (lambda: Warmup(1.0, 0), "steps must be an integer of at least 1; got 0."),
+        (lambda: Warmup(Cosine(1.0), 5)(9), "n_steps must be given for a schedule that is used outside of fit; got None."),
+    ],
+)
+def test_refused_settings(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+
+
+def test_schedules_match_torch():
+    torch = pytest.importorskip("torch")
+    scheduler = torch.optim.lr_scheduler
+    for ours, make in (
+        (Polynomial(0.5, power=2.5, n_steps=20), lambda one: scheduler.PolynomialLR(one, total_iters=20, power=2.5)),
+        (CosineRestarts(0.5, 3, 2, end=0.1), lambda one: scheduler.CosineAnnealingWarmRestarts(one, 3, 2, eta_min=0.1)),
+        (CosineRestarts(0.5, 7), lambda one: scheduler.CosineAnnealingWarmRestarts(one, 7)),
+        (Step(0.5, 4, 0.3), lambda one: scheduler.StepLR(one, 4, 0.3)),
+        (Exponential(0.5, 0.9), lambda one: scheduler.ExponentialLR(one, 0.9)),
+        (Linear(0.5, 0.05, 20), lambda one: scheduler.LinearLR(one, 1.0, 0.1, 20)),
+        (Cosine(0.5, 0.1, n_steps=25), lambda one: scheduler.CosineAnnealingLR(one, 25, 0.1)),
+        (Warmup(0.5, 5), lambda one: scheduler.LinearLR(one, 0.2, 1.0, 4)),
+    ):
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.5)
+        theirs, expected = make(optimizer), []
+        for _ in range(25):
+            expected.append(theirs.get_last_lr()[0])
+            optimizer.step()
+            theirs.step()
+        np.testing.assert_allclose([ours(step) for step in range(25)], expected, rtol=1e-12, atol=1e-15)

@@ -315,7 +315,10 @@ def test_scale_takes_a_factor_for_each_feature(tmp_path):
         ([Standardize(targets=True), Dense(1)], "layers[0] must be the last layer, after a Dense one, to standardize the targets"),
         ([Dense(1), Standardize(targets=True), Dense(1)], "layers[1] must be the last layer"),
         ([Dense(3, "softmax"), Standardize(targets=True)], "layers[0] must not have the activation 'softmax'"),
-        ([Dense(1, "sigmoid"), Standardize(targets=True)], "layers[1] must follow outputs that can be any number, which probabilities cannot; got it after"),
+        (
+            [Dense(1, "sigmoid"), Standardize(targets=True)],
+            "layers[1] must follow outputs that can be any number, which those of 'sigmoid' cannot;",
+        ),
         ([Standardize([1, 2], [1, 1]), Dense(1)], "mean of layers[0] must be one number, or 3, one for each feature; got 2."),
         ([Scale(1.0, [1, 2, 3, 4]), Dense(1)], "shift of layers[0] must be one number, or 3, one for each feature; got 4."),
         ([Dense(2), Standardize([1, 2, 3], 1, targets=True)], "mean of layers[1] must be one number, or 2, one for each output; got 3."),

@@ -52,6 +52,18 @@ PYTORCH = {
         [0.04742587317756678, 0.3775406687981454, 0.5, 0.5621765008857981, 0.8807970779778823],
         [0.04517665973091214, 0.470007424403189, 0.75, 0.9845363309503934, 0.524967927017533],
     ),
+    "hard_swish": (
+        [-0.0, -0.20833333333333334, 0.0, 0.13541666666666666, 1.6666666666666667],
+        [0.0, 0.6666666666666667, 1.5, 2.3333333333333335, 5.833333333333332],
+    ),
+    "softsign": (
+        [-0.75, -0.3333333333333333, 0.0, 0.2, 0.6666666666666666],
+        [0.0625, 0.8888888888888888, 3.0, 2.56, 0.5555555555555556],
+    ),
+    "exponential": (
+        [0.049787068367863944, 0.6065306597126334, 1.0, 1.2840254166877414, 7.38905609893065],
+        [0.049787068367863944, 1.2130613194252668, 3.0, 5.136101666750966, 36.945280494653254],
+    ),
     "softmax": (
         [0.004819938429452701, 0.058718870807770114, 0.0968110512922634, 0.12430785047552681, 0.7153422889949869],
         [-0.01680535966750638, -0.14601232184907606, -0.14392256952462137, -0.06049238682909555, 0.3672326378702998],
@@ -123,12 +135,13 @@ def test_directional_gradient(name):
 def test_extremes(name, dtype):
     Z = np.array([[-1e4, -0.0, 0.0, 1e4, -np.inf, np.inf, 1e-40, np.nan]], dtype)
     below = {"identity": -1e4, "leaky_relu": -100.0, "elu": -1.0, "selu": -reference.SCALE * reference.ALPHA, "tanh": -1.0}.get(name, 0.0)
-    above = {"selu": reference.SCALE * 1e4, "tanh": 1.0, "sigmoid": 1.0}.get(name, 1e4)
-    middle = {"softplus": np.log(2), "sigmoid": 0.5}.get(name, 0.0)
-    limits = [-np.inf if name in ("identity", "leaky_relu") else below, 1.0 if above == 1 else np.inf]
+    above = {"selu": reference.SCALE * 1e4, "tanh": 1.0, "sigmoid": 1.0, "softsign": 1e4 / 10001, "exponential": np.inf}.get(name, 1e4)
+    below = -above if name == "softsign" else below
+    middle = {"softplus": np.log(2), "sigmoid": 0.5, "exponential": 1.0}.get(name, 0.0)
+    limits = [-np.inf if name in ("identity", "leaky_relu") else (-1.0 if name == "softsign" else below), 1.0 if above <= 1 else np.inf]
     assert_close(forward(name, Z), [[below, middle, middle, above, *limits, middle, np.nan]])
     slopes = backward(name, Z[:, :-1], np.ones_like(Z[:, :-1]))
-    assert np.isfinite(slopes).all()
+    assert name == "exponential" or np.isfinite(slopes).all()
     assert np.isnan(backward(name, Z, np.full_like(Z, np.nan))[0, 3])
 
 

@@ -51,9 +51,13 @@ def elementwise(*names, others=None, wrong=None, replaces=True):
 
 
 def rule(name):
+    record = next(one for one in kernels.OPTIMIZERS.values() if one.name == name)
+    hyper = {"hyper": record.record([0.5] * len(record.hyper))}
     parameters = list(inspect.signature(getattr(kernels, f"{name}_update").compiled.py_func).parameters)
-    arrays = [one for one in parameters if one not in RULES]
-    return Door(dict.fromkeys(arrays, (M,)), [one for one in arrays if one != "g"], others={one: RULES[one] for one in parameters if one in RULES})
+    arrays = [one for one in parameters if one not in RULES | hyper]
+    return Door(
+        dict.fromkeys(arrays, (M,)), [one for one in arrays if one != "g"], others={one: (RULES | hyper)[one] for one in parameters if one in RULES | hyper}
+    )
 
 
 ACTIVATIONS = [one.name for one in (kernels.ACTIVATIONS | kernels.ROW_ACTIVATIONS).values()]
@@ -70,6 +74,7 @@ GOOD = {
     "activation_backward": elementwise("saved", "dA", "out", others=CODE, wrong=WRONG_CODE),
     **{name: elementwise("Z", "out") for name in ("exp", "expm1", "log", "log1p", "tanh", "erf")},
     **{one.name: elementwise("A", "T", "dA", others={"scale": 0.5}, replaces=False) for one in kernels.LOSSES.values()},
+    **{name: elementwise("A", "T", "dA", others={"scale": 0.5, "parameter": 0.5}, replaces=False) for name in ("poisson", "quantile", "binary_focal")},
     "huber": elementwise("A", "T", "dA", others={"scale": 0.5, "delta": 1.0}, replaces=False),
     "softmax_cross_entropy": elementwise("logits", "dlogits", others={"labels": np.array([0, 3, 1]), "scale": 0.5}, wrong=LABELS),
     "softmax_cross_entropy_dense": elementwise("logits", "targets", "dlogits", others={"scale": 0.5}, replaces=False),

@@ -7,7 +7,7 @@ import kernels
 from kernels import _door, prediction
 from tests.numerics import assert_same_bits
 
-LOSSES = [kernels.CROSS_ENTROPY, kernels.BINARY_CROSS_ENTROPY, kernels.SQUARED_ERROR, kernels.ABSOLUTE_ERROR, kernels.HUBER]
+LOSSES = [kernels.CROSS_ENTROPY, kernels.BINARY_CROSS_ENTROPY, kernels.SQUARED_ERROR, kernels.POISSON, kernels.FOCAL]
 PROBABILITIES = (kernels.SOFTMAX, kernels.LOG_SOFTMAX)
 SGD = (kernels.SGD, [0.0])
 
@@ -27,10 +27,12 @@ def data(n=11, n_in=5, n_out=3):
 
 
 def fits(loss, last):
-    if loss == kernels.CROSS_ENTROPY:
+    if loss in (kernels.CROSS_ENTROPY, kernels.FOCAL):
         return last in (*PROBABILITIES, kernels.IDENTITY)
-    if loss == kernels.BINARY_CROSS_ENTROPY:
+    if loss in (kernels.BINARY_CROSS_ENTROPY, kernels.BINARY_FOCAL):
         return last in (kernels.SIGMOID, kernels.IDENTITY)
+    if loss == kernels.POISSON:
+        return last in (kernels.EXPONENTIAL, kernels.IDENTITY)
     return last not in PROBABILITIES
 
 
@@ -66,7 +68,9 @@ def test_what_fastnn_pairs_fits():
             assert fits(loss.code, code)
 
 
-@pytest.mark.parametrize(("loss", "last"), [(kernels.CROSS_ENTROPY, kernels.SOFTMAX), (kernels.BINARY_CROSS_ENTROPY, kernels.SIGMOID)])
+@pytest.mark.parametrize(
+    ("loss", "last"), [(kernels.CROSS_ENTROPY, kernels.SOFTMAX), (kernels.BINARY_CROSS_ENTROPY, kernels.SIGMOID), (kernels.POISSON, kernels.EXPONENTIAL)]
+)
 def test_logits_are_judged_like_probabilities(loss, last):
     X, y = data()
     (plan, parameters), (logits, same) = network(last), network(kernels.IDENTITY)
@@ -161,7 +165,7 @@ def test_a_rule_gets_the_numbers_that_it_reads(rule):
             if len(hyper) == len(names) and hyper is not wrong:
                 kernels.Trainer(plan, parameters, 3, kernels.Objective(kernels.CROSS_ENTROPY), rule, hyper)
             else:
-                with pytest.raises(ValueError, match=r"^hyper must have the numbers .* of [a-z]+; got "):
+                with pytest.raises(ValueError, match=r"^hyper must have the numbers .* of [a-z_]+; got "):
                     kernels.Trainer(plan, parameters, 3, kernels.Objective(kernels.CROSS_ENTROPY), rule, hyper)
 
 

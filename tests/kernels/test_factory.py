@@ -159,7 +159,7 @@ def test_records_are_pickled_by_their_functions():
         (lambda: kernels.custom_activation(swish, swish_slope), ValueError, r"f must take 1 arguments, .*; got f\(z, b\)\."),
         (lambda: kernels.custom_activation(swish, swish_slope, [np.nan]), ValueError, r"parameters must be finite; got \(nan,\)\."),
         (lambda: kernels.custom_loss(bend, bend_slope, [1, 2]), ValueError, r"f must take 4 arguments"),
-        (lambda: kernels.custom_rule(plain_sgd, ["a", "b", "c"]), ValueError, r"buffers must be at most 2 names"),
+        (lambda: kernels.custom_rule(plain_sgd, ["a", "b", "c", "d"]), ValueError, r"buffers must be at most 3 names"),
         (lambda: kernels.custom_rule(plain_sgd, ["a"]), ValueError, r"f must take 5 arguments, w, g, a, learning_rate, step; got"),
         (lambda: kernels.custom_loss(lambda a, t: a.x, lambda a, t: a).task.address(np.float64), TypeError, "must be what Numba can compile"),
     ],

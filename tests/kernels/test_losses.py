@@ -9,7 +9,8 @@ from tests import reference
 from tests.kernels.tasks import run_task
 from tests.numerics import DTYPES, assert_close, assert_gradient, assert_same_bits, awkward
 
-NAMES = ["softmax_cross_entropy", "softmax_cross_entropy_dense", "sigmoid_cross_entropy", "squared_error", "absolute_error", "huber", "log_cosh"]
+NAMES = ["softmax_cross_entropy", "softmax_cross_entropy_dense", *(one.name for one in losses.LOSSES.values())]
+PARAMETER = {"huber": 1.0, "poisson": 0.0, "quantile": 0.3, "binary_focal": 2.0}
 SHAPES = [(7, 13), (1, 1), (1, 10), (31, 2), (0, 5)]
 
 # By PyTorch 2.13 in float64 with its default reductions.
@@ -53,19 +54,53 @@ PYTORCH = {
         ],
     ),
     "huber": (T, 1.26953125, [[0.125, -0.125, -0.0625, 0.125], [-0.125, 0.0, 0.125, -0.03125]]),
+    # by its function, or where it has none by the formula, which it differentiates
+    "poisson": (
+        T,
+        10.229088195371318,
+        [
+            [0.33978522855738064, -0.10808308959542341, 0.08109015883751602, 2.5106921153984585],
+            [-0.07901506985356971, 0.125, 6.7622687541430295, 0.09735009788392561],
+        ],
+    ),
+    "quantile": (
+        T,
+        0.8718749999999998,
+        [[0.0875, -0.0375, -0.0375, 0.0875], [-0.0375, 0.0, 0.0875, -0.0375]],  # at the kink 0
+    ),
+    "hinge": (
+        T,
+        1.78125,
+        [[0.125, -0.125, -0.125, 0.125], [-0.125, 0.125, -0.0, 0.125]],
+    ),
+    "squared_hinge": (
+        T,
+        4.4765625,
+        [[0.5, -0.75, -0.125, 1.0], [-0.5, 0.25, -0.0, 0.1875]],
+    ),
+    "binary_focal": (
+        T,
+        0.834486810771405,
+        [
+            [0.0960293403999147, -0.13458921630606024, -0.0172421246688643, 0.14084373507936102],
+            [-0.0960293403999147, 0.037285849392498294, 0.015062930938684639, 0.02600704739060804],
+        ],
+    ),
 }
 
 
-def call(name, A, targets, scale=1.0, delta=1.0):
+def middle_of(name, parameter):
+    return () if name not in PARAMETER else (PARAMETER[name] if parameter is None else parameter,)
+
+
+def call(name, A, targets, scale=1.0, parameter=None):
     """Return the loss and its gradient."""
-    out = np.full_like(A, 7)
-    middle = (delta,) if name == "huber" else ()
+    out, middle = np.full_like(A, 7), middle_of(name, parameter)
     return getattr(losses, name)(A, targets, *middle, scale, out), out
 
 
-def expected(name, A, targets, scale=1.0, delta=1.0):
-    middle = (delta,) if name == "huber" else ()
-    return getattr(reference, name)(A, targets, *middle, scale)
+def expected(name, A, targets, scale=1.0, parameter=None):
+    return getattr(reference, name)(A, targets, *middle_of(name, parameter), scale)
 
 
 def problem(name, shape, dtype):
@@ -75,7 +110,7 @@ def problem(name, shape, dtype):
         return A, rng.integers(0, shape[1], shape[0])
     if name == "softmax_cross_entropy_dense":
         return A, rng.dirichlet(np.ones(shape[1]), shape[0]).astype(dtype).reshape(shape)
-    return A, (rng.random(shape) if name == "sigmoid_cross_entropy" else rng.standard_normal(shape)).astype(dtype)
+    return A, (rng.standard_normal(shape) if name in ("squared_error", "absolute_error", "huber", "log_cosh", "quantile") else rng.random(shape)).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -192,7 +227,7 @@ def test_errors(name):
         call(name, A, targets[:2])
     if name != "softmax_cross_entropy":
         with pytest.raises(ValueError, match=f"^{name}: .* must share no memory with"):
-            getattr(losses, name)(A, targets, *((1.0,) if name == "huber" else ()), 1.0, A)
+            getattr(losses, name)(A, targets, *middle_of(name, None), 1.0, A)
 
 
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "squared_error"])

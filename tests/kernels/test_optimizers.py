@@ -4,14 +4,16 @@ import numba
 import numpy as np
 import pytest
 
-from kernels import optimizers
+import kernels
 from kernels.optimizers import N_BUFFERS, OPTIMIZERS
 from tests import reference
 from tests.kernels.tasks import update_with_task
 from tests.numerics import DTYPES, assert_close, assert_same_bits, awkward
 
-RULES = ["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "rprop", "lion"]
-CODE = {name: getattr(optimizers, name.upper()) for name in RULES}
+RULES = [rule.name for rule in OPTIMIZERS.values()]
+CODE = {name: getattr(kernels, name.upper()) for name in RULES}
+OF_THE_FACTORY = ["adadelta", "amsgrad", "amsgradw", "nadam", "radam", "rmsprop_momentum", "rmsprop_centered"]
+WITHOUT_STEP = ["sgd", "rmsprop", "lion", "adadelta", "rmsprop_momentum", "rmsprop_centered"]  # the twins of which ask for none
 
 SETTINGS = {
     "sgd": {"weight_decay": 0.01},
@@ -23,6 +25,13 @@ SETTINGS = {
     "adamw": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01},
     "rprop": {"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0, "weight_decay": 0.0},
     "lion": {"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.01},
+    "adadelta": {"rho": 0.9, "eps": 1e-6, "weight_decay": 0.01},
+    "amsgrad": {"beta1": 0.9, "beta2": 0.9, "eps": 1e-8, "weight_decay": 0.01},
+    "amsgradw": {"beta1": 0.9, "beta2": 0.9, "eps": 1e-8, "weight_decay": 0.01},
+    "nadam": {"beta1": 0.9, "beta2": 0.999, "momentum_decay": 4e-3, "eps": 1e-8, "weight_decay": 0.01},
+    "radam": {"beta1": 0.9, "beta2": 0.9, "eps": 1e-8, "weight_decay": 0.01},
+    "rmsprop_momentum": {"momentum": 0.8, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.01},
+    "rmsprop_centered": {"momentum": 0.8, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.01},
 }
 
 # w after three steps at learning rate 0.1 with these settings, by PyTorch 2.13 in float64; Lion after its paper
@@ -38,15 +47,24 @@ PYTORCH = {
     "adamw": [0.8076091694498291, -1.8036519313891806, 0.35394020040694457],
     "rprop": [0.78, -1.9, 0.35],
     "lion": [0.897302899, -1.8941058979999998, 0.39860139949999995],
+    "adadelta": [0.9998698339044586, -1.9997560646958443, 0.49948862976450603],
+    "amsgrad": [0.8073567243306436, -1.806977913572034, 0.355916478415539],
+    "amsgradw": [0.808012289950041, -1.805203571585568, 0.3565286749504447],
+    "nadam": [0.9277505130295509, -1.89912978266816, 0.36050595614519637],
+    "radam": [0.9146207358710429, -1.834050172460672, 0.42461761206059423],
+    "rmsprop_momentum": [0.3095244565362222, -1.3292258840509819, -0.13689245955979895],
+    "rmsprop_centered": [0.25956736461616237, -1.290624567986138, -0.19208277342471758],
 }
 
 
 def arguments(name, learning_rate, step):
-    return [learning_rate, *SETTINGS[name].values()] + ([] if name in ("sgd", "rmsprop", "lion") else [step])
+    return [learning_rate, *SETTINGS[name].values()] + ([] if name in WITHOUT_STEP else [step])
 
 
 def update(name, w, g, buffers, learning_rate, step):
-    getattr(optimizers, f"{name}_update")(w, g, *buffers, *arguments(name, learning_rate, step))
+    rule = OPTIMIZERS[CODE[name]]
+    own = [rule.record(SETTINGS[name]), learning_rate, step] if name in OF_THE_FACTORY else arguments(name, learning_rate, step)
+    getattr(kernels, f"{name}_update")(w, g, *buffers, *own)
 
 
 def task_update(name, w, g, buffers, learning_rate, step, **other):
@@ -106,7 +124,7 @@ def test_padding_stays_zero(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["momentum", "nesterov", "rmsprop", "adam", "adamw", "lion"])
+@pytest.mark.parametrize("name", ["momentum", "nesterov", "rmsprop", "adam", "adamw", "lion", "adadelta", "amsgrad", "nadam", "rmsprop_centered"])
 def test_buffers_do_not_end_as_denormal_numbers(name, dtype):
     smallest = np.finfo(dtype).tiny
     w, g = np.ones(3, dtype), np.zeros(3, dtype)
@@ -162,7 +180,7 @@ def test_strided_and_read_only():
 
 
 def test_from_nopython_code_serial_and_in_prange():
-    adam_update = optimizers.adam_update
+    adam_update = kernels.adam_update
 
     @numba.njit
     def one(w, g, m, v):
