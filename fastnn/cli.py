@@ -21,6 +21,7 @@ from .callbacks import EarlyStopping
 from .initializers import INITIALIZERS
 from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize
 from .losses import loss_for
+from .metrics import METRICS, checked_metrics
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
 from .reports import class_report
@@ -47,6 +48,7 @@ READ_BY = {
 }
 STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout", "weight_decay")  # which optimizers over all rows at once do without
 FORMATS = ("csv", "npz")
+NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R2"}
 CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
 EXPORTS: dict[str, Any] = {"c": Sequential.to_c, "onnx": Sequential.to_onnx, "npz": Sequential.to_npz}
 INTERRUPTED = 130
@@ -192,6 +194,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="end after N epochs without a better loss of the validation rows; the best epoch is kept. It needs --validation-split",
     )
+    training.add_argument(
+        "--metrics",
+        type=_names,
+        metavar="NAME,...",
+        help=f"by which validation and test rows are judged (default: accuracy, or rmse,mae,r2), of {', '.join(METRICS)}",
+    )
     training.add_argument("--balanced", action="store_true", help="give every class the same share of the loss")
     training.add_argument("--seed", type=int, default=0, help="of weights, shuffling and dropout (default: %(default)s)")
     training.add_argument("--threads", type=int, help="the result does not depend on it (default: all CPUs)")
@@ -243,6 +251,8 @@ def _train(options: argparse.Namespace) -> int:
     data = (problem.X[rows], problem.y[rows]) if len(held_out) else (problem.X, problem.y)
     network = _network(options, problem, *data)
     loss = loss_for(options.loss, network.last_activation)
+    options.metrics = options.metrics or (["accuracy"] if problem.classes else list(NAMES))
+    checked_metrics(options.metrics, loss)
     for X, y, name in ((problem.X, problem.y, ""), (problem.X_test, problem.y_test, "_test")):
         if len(X):
             check_range(f"X{name} of {options.source}", X, *network.scaling, network.dtype)
@@ -280,7 +290,9 @@ def _test(options: argparse.Namespace, problem: Problem, network: Sequential) ->
     if problem.classes and not options.quiet:
         outputs = network.predict(problem.X_test, n_threads=options.threads)
         print(f"\n{class_report(problem.classes, y, outputs)}\n")
-    print(_score(network.evaluate(problem.X_test, y, n_threads=options.threads)), flush=True)
+    found = network.evaluate(problem.X_test, y, n_threads=options.threads, metrics=options.metrics)
+    for name in options.metrics:
+        print(f"test {NAMES.get(name, name)} {found[name]:{'.4f' if METRICS[name].upwards else '.6g'}}", flush=True)
 
 
 def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> None:
@@ -386,6 +398,7 @@ def _fit(
         batch_size=None if options.batch_size == "all" else options.batch_size,
         class_weight="balanced" if options.balanced else None,
         validation_data=None if held_out is None else (held_out[0], _targets(options, problem, held_out[1])),
+        metrics=options.metrics,
         n_threads=options.threads,
         verbose=int(not options.quiet),
         callbacks=[] if options.patience is None else [EarlyStopping(patience=options.patience)],
@@ -412,14 +425,6 @@ def _description(options: argparse.Namespace, problem: Problem, network: Sequent
         f"{sizes} {options.activation}, dropout {options.dropout:g}, {network.n_parameters:,} parameters, {network.dtype}; "
         f"{options.optimizer}, {steps}, {validation.threads(options.threads)} threads"
     )
-
-
-def _score(metrics: dict[str, float]) -> str:
-    """Return the last lines."""
-    if "accuracy" in metrics:
-        return f"test accuracy {metrics['accuracy']:.4f}"
-    mean, root = metrics["mean_absolute_error"], metrics["root_mean_squared_error"]
-    return f"test RMSE {root:.6g}\ntest MAE {mean:.6g}\ntest R2 {metrics['r2']:.4f}"
 
 
 # fastnn predict

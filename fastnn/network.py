@@ -473,7 +473,7 @@ class Sequential(Exchange):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         loss: str | Loss | None = None,
         optimizer: str | Optimizer | FullBatchOptimizer | None = None,
         epochs: int = 1,
@@ -492,15 +492,19 @@ class Sequential(Exchange):
         checkpoint_every: float = 1,
         checkpoint_keep: int = 2,
         resume: bool = False,
+        metrics: Any = None,
     ) -> History:
         """Train the network, from the parameters that it has.
 
         Parameters
         ----------
         X : array or sparse matrix of shape (n_rows, n_features)
-            Any real dtype and layout, also a memory map: rows are converted and scaled, sparse ones made dense, as they are used. The names of a frame's
-            columns are remembered, see `feature_names`.
-        y : array
+            Any real dtype and layout, also a memory map: rows are converted and scaled, sparse ones made dense, as they are
+            used. The names of a frame's columns are remembered, see `feature_names`. Without y: an iterable of batches (X, y) or
+            (X, y, sample_weight), or a function of the epoch, counted from 0, that returns one. Each batch is a step, none has
+            more rows than the first, and the next one is read in a thread meanwhile. A generator can be used up once, so it
+            does for a single epoch.
+        y : array, optional
             For cross-entropy integer labels 0 to n_outputs - 1 of shape (n_rows,), or rows of probabilities; otherwise
             shape (n_rows, n_outputs), or (n_rows,) for one output.
         loss : str or Loss, optional
@@ -553,6 +557,9 @@ class Sequential(Exchange):
             Whether to go on from the newest checkpoint in the folder, if there is one: with the same data and settings, on
             any number of threads, the fit ends with the bits of one that was not interrupted. What is another is refused;
             `epochs` may be more.
+        metrics : str, function, Metric, a sequence or a dict of them, optional
+            What the validation data is judged by beside the loss, as for `evaluate`; `validation_data={"train": (X, y), ...}`
+            judges the training data, too.
 
         Returns
         -------
@@ -594,6 +601,7 @@ class Sequential(Exchange):
                     checkpoint_every=checkpoint_every,
                     checkpoint_keep=checkpoint_keep,
                     resume=resume,
+                    metrics=metrics,
                 )
         except BaseException:
             if self.n_fits == n_fits:  # it did not begin, so it has learned no mean and deviation either

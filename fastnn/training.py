@@ -5,6 +5,7 @@ Between two chunks Python is back: Ctrl-C, the progress bar and callbacks are se
 
 from __future__ import annotations
 
+import functools
 import time
 import warnings
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from .history import History
 from .interrupts import Interrupts
 from .layers import RANDOM, single
 from .losses import Loss, loss_for
-from .metrics import metric_names, metrics_for
+from .metrics import Metric, checked_metrics, values
 from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
@@ -31,6 +32,7 @@ from .runs import Checkpoints, facts_of
 from .schedules import LearningRate, rates, spanning
 from .sparse import take
 from .state import State
+from .streams import StreamSource, check_span, check_stream
 from .trainers import Network
 from .validation import Array
 
@@ -55,6 +57,7 @@ class Run:
     loss: Loss
     epochs: int
     held_out: dict[str, tuple[Array, Array]]
+    metrics: dict[str, Metric]
     watchers: list[Any]
     progress: Progress
     threads: int
@@ -67,7 +70,7 @@ class Run:
 
     def log_names(self) -> list[str]:
         """Return what the logs of an epoch hold."""
-        judged = ("loss", *metric_names(self.loss))
+        judged = ("loss", *self.metrics)
         return ["loss", *(f"{name}_{key}" for name in self.held_out for key in judged), "seconds"]
 
     def call(self, method: str, *args: Any) -> bool:
@@ -81,7 +84,9 @@ class Run:
         with self.interrupts.held():
             watching.end_epoch(self.watchers, "on_epoch_trained", epoch, epoch == self.epochs)
         for name, data in self.held_out.items():
-            logs |= {f"{name}_{key}": value for key, value in judge(self.network, self.loss, *data, self.threads).items()}
+            value, outputs = self.network.loss_and_outputs(self.loss, *data, self.threads)
+            logs[f"{name}_loss"] = value
+            logs |= {f"{name}_{key}": value for key, value in values(self.metrics, self.loss, data[1], outputs).items()}
         with self.interrupts.held():
             state.end_epoch(losses, logs, seconds)
             logs["seconds"] = seconds
@@ -122,6 +127,7 @@ def fit(
     checkpoint_every: float,
     checkpoint_keep: int,
     resume: bool,
+    metrics: Any,
 ) -> History:
     """Train `network`; see `Sequential.fit`. Everything is checked before the first step."""
     last = trainers.continued(network) if validation.flag("continue_fit", continue_fit) else None
@@ -132,30 +138,38 @@ def fit(
     verbose = validation.integer("verbose", int(verbose) if isinstance(verbose, (bool, np.bool_)) else verbose, 0, 1)
     watchers, threads = watching.check_callbacks(watchers), validation.threads(n_threads)
     watchers += [] if time_limit is None else [TimeLimit(validation.positive("time_limit", time_limit))]
+    source: ArraySource | StreamSource
+    if y is None:
+        check_stream(X, optimizer, shuffle, class_weight, validation_split=validation_split, sample_weight=sample_weight, checkpoint=checkpoint)
     if validation_split is not None:
         if validation_data is not None:
             raise ValueError("validation_split must be left out where validation_data is given; got both.")
         if not isinstance(shuffle, (bool, np.bool_)):
             raise ValueError(f"shuffle must be True or False with validation_split, which takes rows away; got {validation.shown(shuffle)}.")
         X, y, sample_weight, validation_data = split_off(network, loss, X, y, sample_weight, validation_split)
-    X, y = network.training_data(loss, X, y, learn=True)
-    validation.usable("X", X, *network.scaling, network.dtype)
-    weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
-    judged = held_out(network, loss, validation_data)
+    if y is not None:
+        X, y = network.training_data(loss, X, y, learn=True)
+        validation.usable("X", X, *network.scaling, network.dtype)
+        weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
+    judged, judges = held_out(network, loss, validation_data), checked_metrics(metrics, loss)
     if validation.flag("resume", resume) and checkpoint is None:
         raise ValueError("resume must be False without checkpoint; got True.")
     progress = Progress(verbose, epochs, network.flops_per_row)
     if isinstance(optimizer, FullBatchOptimizer):
         check_full_batch(network, optimizer, shuffle, watchers, checkpoint)
         function = trainers.full_batch(network, loss, X, y, weights, threads)
-        run = Run(network, loss, epochs, judged, watchers, progress, threads, State(0, 0), Interrupts())
+        run = Run(network, loss, epochs, judged, judges, watchers, progress, threads, State(0, 0), Interrupts())
         watching.check_monitors(watchers, run.log_names())
         begin(network, loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
     files = None if checkpoint is None else Checkpoints(checkpoint, checkpoint_every, checkpoint_keep, resume)
     saved = files.newest() if files and resume else None
     seed, epoch = (last.seed, last.epoch) if last else (trainers.fit_seed(network), 0)
-    source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)
+    if y is None:
+        source = StreamSource(X, functools.partial(stream_batch, network, loss, class_weight), seed, epoch)
+        check_span(optimizer.learning_rate, source)
+    else:
+        source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)
     n_steps = last.n_steps if last else epochs * source.n_batches(0)
     trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.seed, source.full_batch, n_steps)
     if last:
@@ -163,9 +177,9 @@ def fit(
     else:
         state = State(seed, n_steps, optimizer, trainer.state, batch_size=source.batch_size)
     learning_rate = spanning(optimizer.learning_rate, state.n_steps)
-    run = Run(network, loss, epoch + epochs, judged, watchers, progress, threads, state, Interrupts(files is not None), files=files)
+    run = Run(network, loss, epoch + epochs, judged, judges, watchers, progress, threads, state, Interrupts(files is not None), files=files)
     watching.check_monitors(watchers, run.log_names())
-    if files:
+    if files and isinstance(source, ArraySource):
         settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
         spanned = n_steps if trainers.spans(network) else None
         facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
@@ -185,6 +199,13 @@ def fit(
 def begin(network: Network, loss: Loss, fits: int = 1) -> None:
     """Note that a fit begins."""
     network.loss, network.n_fits = loss, network.n_fits + fits
+
+
+def stream_batch(network: Network, loss: Loss, class_weight: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
+    """Return a batch of a stream, checked."""
+    X, y = network.training_data(loss, X, y)
+    validation.usable("X", X, *network.scaling, network.dtype)
+    return X, y, row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
 
 
 def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, share: float) -> tuple[Any, ...]:
@@ -261,6 +282,9 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
         history.interrupted = True
     except DivergedError as error:
         error.history, whole = history, False
+        raise
+    except Exception:  # of a callback, or of a stream of batches: the network stays at its last whole step
+        whole = settled()
         raise
     finally:
         if whole and run.interrupts.whole and state.optimizer:
@@ -389,12 +413,6 @@ def raise_diverged(trainer: kernels.Trainer, X: Array, where: str, left: str = "
     if trainer.bad_row >= 0:
         validation.unusable(X, trainer.bad_row, trainer.objective.scale, trainer.objective.shift, np.dtype(trainer.plan.dtype))
     raise DivergedError(f"loss must be finite; got NaN or infinity at {where}. The network {left}: lower learning_rate or scale X.")
-
-
-def judge(network: Network, loss: Loss, X: Array, y: Array, threads: int, weights: Array | None = None) -> dict[str, float]:
-    """Return loss and metrics for data that is already checked; the weights of rows are those of the loss."""
-    value, outputs = network.loss_and_outputs(loss, X, y, threads, weights)
-    return {"loss": value, **metrics_for(loss, y, outputs)}
 
 
 def train_on_batch(network: Network, X: Any, y: Any, optimizer: str | Optimizer | None, loss: str | Loss | None, n_threads: int | None) -> float:

@@ -76,10 +76,16 @@ def test_train_reports_the_classes(capsys, flowers):
 def test_train_reports_two_classes_with_one_output(capsys, tmp_path):
     X = np.linspace(-3, 5, 200).reshape(200, 1)
     np.savez(tmp_path / "data.npz", X=X, y=X[:, 0] > 1)
-    options = ["--epochs", 3, "--loss", "binary_cross_entropy", "--validation-split", 0.2]
+    options = ["--epochs", 3, "--loss", "binary_cross_entropy", "--metrics", "roc_auc,log_loss", "--validation-split", 0.2]
     status, out, err = run(capsys, "train", tmp_path / "data.npz", *options)
     assert status == 0
+    assert re.search(r"3/3 .* val_roc_auc [\d.]+  val_log_loss [\d.]+ ", out)
     assert re.search(r"\nFalse +\d+ +\d+\nTrue +\d+ +\d+\n", out)
+    assert re.search(r"\ntest roc_auc [\d.]+\ntest log_loss [\d.]+\n$", out)
+    for metrics, message in (("rmse", "metrics must fit the loss"), ("f2", "metrics must be one of .* Did you mean 'f1'")):
+        status, out, err = run(capsys, "train", tmp_path / "data.npz", "--metrics", metrics)
+        assert (status, out) == (1, "")
+        assert re.search(message, err)
 
 
 def test_train_stops_early_and_keeps_the_best_epoch(capsys, flowers):
@@ -422,9 +428,10 @@ def test_few_rows_of_whole_numbers_are_a_regression(capsys, tmp_path):
 def test_validation_lines_of_a_regression_are_in_its_units(capsys, houses):
     status, out, err = run(capsys, "train", houses, "--epochs", 3, "--validation-split", 0.2)
     found = [dict(re.findall(r"(\w+) ([-\d.e+]+)", line)) for line in out.splitlines() if line.startswith("epoch")]
-    assert all(float(one["val_mean_absolute_error"]) > 1000 for one in found)
-    assert all(float(one["val_root_mean_squared_error"]) > 1000 for one in found)
+    assert all(float(one["val_mae"]) > 1000 for one in found)
+    assert all(float(one["val_rmse"]) > 1000 for one in found)
     assert all(float(one["val_loss"]) < 10 for one in found)
+    assert all(-5 < float(one["val_r2"]) < 1 for one in found)
 
 
 def test_numbers_far_from_zero_are_predicted_with_their_digits(capsys, tmp_path):
