@@ -48,6 +48,7 @@ READ_BY = {
 }
 STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout", "weight_decay")  # which optimizers over all rows at once do without
 FORMATS = ("csv", "npz")
+RECIPE = "(default: depends on the data)"
 NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R2"}
 CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
 EXPORTS: dict[str, Any] = {"c": Sequential.to_c, "onnx": Sequential.to_onnx, "npz": Sequential.to_npz}
@@ -140,7 +141,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="digits",
         metavar="SOURCE",
-        help="digits, mnist, fashion-mnist, or a file: NAME.csv, .tsv or .txt, also with .gz, or NAME.npz with arrays X and y, "
+        help="digits, mnist, fashion-mnist, or a file: NAME.csv, .tsv or .txt, also with .gz, .parquet, .feather or .arrow, or NAME.npz with arrays X and y, "
         "and X_test and y_test to test on rows of their own",
     )
     parser.set_defaults(command=_train)
@@ -169,30 +170,27 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help=f"share of a file's rows to test on, unless --test or an npz file with X_test and y_test gives them (default: {TEST_SPLIT:g})",
     )
-    data.add_argument(
-        "--validation-split", type=float, default=0.0, metavar="SHARE", help="share of the training rows held out for validation (default: %(default)s)"
-    )
-    recipe = "(default: depends on the data)"
+    data.add_argument("--validation-split", type=float, metavar="SHARE", help=f"share of the training rows held out for validation {RECIPE}")
     network = parser.add_argument_group("network")
-    network.add_argument("--layers", type=_sizes, metavar="N,N,...", help=f"units of the hidden layers, 'none' for no hidden layer {recipe}")
+    network.add_argument("--layers", type=_sizes, metavar="N,N,...", help=f"units of the hidden layers, 'none' for no hidden layer {RECIPE}")
     network.add_argument("--activation", default="relu", help="of the hidden layers (default: %(default)s)")
-    network.add_argument("--dropout", type=float, metavar="RATE", help=f"after each hidden layer {recipe}")
+    network.add_argument("--dropout", type=float, metavar="RATE", help=f"after each hidden layer {RECIPE}")
     network.add_argument("--initializer", help=f"of the weights: {', '.join(INITIALIZERS)} (default: follows the activation)")
     network.add_argument("--dtype", default="float32", help="float32 or float64 (default: %(default)s)")
     training = parser.add_argument_group("training")
     training.add_argument("--loss", help="default: cross_entropy for classes, squared_error for numbers")
     training.add_argument("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)} (default: %(default)s)")
-    training.add_argument("--learning-rate", type=float, metavar="RATE", help=recipe)
-    training.add_argument("--schedule", help=f"of the learning rate: {', '.join(SCHEDULES)} {recipe}")
-    training.add_argument("--epochs", type=int, help=recipe)
-    training.add_argument("--batch-size", type=_batch_size, metavar="N", help=f"rows of a minibatch, 'all' for all of them {recipe}")
+    training.add_argument("--learning-rate", type=float, metavar="RATE", help=RECIPE)
+    training.add_argument("--schedule", help=f"of the learning rate: {', '.join(SCHEDULES)} {RECIPE}")
+    training.add_argument("--epochs", type=int, help=RECIPE)
+    training.add_argument("--batch-size", type=_batch_size, metavar="N", help=f"rows of a minibatch, 'all' for all of them {RECIPE}")
     training.add_argument("--l2", type=float, default=0.0, metavar="FACTOR", help="add FACTOR * sum of the squared weights to the loss (default: %(default)s)")
     training.add_argument("--weight-decay", type=float, metavar="FACTOR", help="of the optimizer (default: its own)")
     training.add_argument(
         "--patience",
         type=int,
         metavar="N",
-        help="end after N epochs without a better loss of the validation rows; the best epoch is kept. It needs --validation-split",
+        help=f"end after N epochs without a better loss of the validation rows; the best epoch is kept {RECIPE}",
     )
     training.add_argument(
         "--metrics",
@@ -321,18 +319,21 @@ def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
         for name in STEP_OPTIONS:
             _must_be_left_out(options, name, f"{options.optimizer}, which takes all rows at once")
         options.dropout = 0.0
-    if options.patience is not None:
-        validation.integer("patience", options.patience, 1)
-        if options.validation_split == 0:
-            raise ValueError("patience must be left out without rows to judge on; got it without --validation-split.")
+        options.validation_split = options.validation_split or 0.0
     if options.learning_rate is None:
         options.learning_rate = LEARNING_RATES.get(options.optimizer, recipe.learning_rate)
-    for name in ("layers", "dropout", "schedule", "epochs", "batch_size"):
+    for name in ("layers", "dropout", "schedule", "epochs", "batch_size", "validation_split"):
         if getattr(options, name) is None:
             setattr(options, name, getattr(recipe, name))
+    if options.patience is not None and options.validation_split == 0:
+        raise ValueError("patience must be left out without rows to judge on; got it without --validation-split.")
+    if options.patience is None and options.validation_split > 0:
+        options.patience = recipe.patience
     validation.number("learning_rate", options.learning_rate, 0.0)
     validation.number("dropout", options.dropout, 0.0, 1.0)
     validation.number("l2", options.l2, 0.0)
+    if options.patience is not None:
+        validation.integer("patience", options.patience, 1)
     if options.weight_decay is not None:
         validation.number("weight_decay", options.weight_decay, 0.0)
 
@@ -389,6 +390,7 @@ def _fit(
     held_out: tuple[Array, Array] | None,
 ) -> History:
     """Train the network, judge it on the rows that are held out where there are some, and print the throughput."""
+    stop = None if options.patience is None else EarlyStopping(patience=options.patience)
     history = network.fit(
         data[0],
         _targets(options, problem, data[1]),
@@ -401,7 +403,7 @@ def _fit(
         metrics=options.metrics,
         n_threads=options.threads,
         verbose=int(not options.quiet),
-        callbacks=[] if options.patience is None else [EarlyStopping(patience=options.patience)],
+        callbacks=[] if stop is None else [stop],
         checkpoint=options.checkpoint,
         resume=options.resume,
     )
@@ -410,6 +412,8 @@ def _fit(
     if history.epochs and not options.quiet:
         speed = len(data[0]) * len(history.epochs) / sum(history.seconds)
         print(f"trained {sum(history.seconds):.2f} s: {speed:,.0f} samples/s, {speed * network.flops_per_row / 1e9:.1f} GFLOP/s")
+        if stop is not None and held_out is not None:
+            print(f"kept epoch {stop.best_epoch} of {len(history.epochs)}, with the smallest loss of {len(held_out[0]):,} held-out rows, {stop.best:.4g}")
     return history
 
 
@@ -457,15 +461,16 @@ def _one_line(name: str) -> str:
 
 def _features(options: argparse.Namespace, network: Sequential) -> Array:
     """Return the rows of the file, of a table those columns that the network was trained on."""
-    from .datasets import load_csv, load_npz
+    from .datasets import load_npz, load_table
     from .problems import Reading, flat_rows
 
     reading = Reading(format=options.format)
     if reading.is_npz(options.file):
         return flat_rows(load_npz(options.file)["X"])
     if not reading.is_table(options.file):
-        raise ValueError(f"file must end in .npz, .csv, .tsv or .txt (the last three also with .gz); got {options.file!r}. Or say --format csv.")
-    return load_csv(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
+        endings = ".npz, .csv, .tsv or .txt (the last three also with .gz), .parquet, .feather or .arrow"
+        raise ValueError(f"file must end in {endings}; got {options.file!r}. Or say --format csv.")
+    return load_table(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
 
 
 # fastnn export

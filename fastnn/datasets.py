@@ -12,9 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .tables import Table, load_csv
+from .tables import Table, TableBatches, load_csv, load_table
 
-__all__ = ["Dataset", "Table", "load_csv", "load_digits", "load_fashion_mnist", "load_mnist", "load_npz", "read_idx"]
+__all__ = [
+    "Dataset",
+    "Table",
+    "TableBatches",
+    "load_csv",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_mnist",
+    "load_npz",
+    "load_table",
+    "read_idx",
+]
 
 Array = NDArray[Any]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -354,7 +355,8 @@ def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
     Parameters
     ----------
     metrics : str, function, Metric, a sequence or a dict of them, or None
-        Names in `METRICS`, or functions (y, outputs) -> float, which are called by their own name, or by the key of a dict.
+        Names in `METRICS`, or functions (y, outputs) -> float, which are called by their own name, or by the key of a dict; or
+        scorers of scikit-learn, such as `get_scorer("neg_log_loss")`.
         None: what belongs to the task of the loss.
     loss : Loss
         Of the fit.
@@ -384,14 +386,16 @@ def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
 def _name(metric: Any) -> str:
     """Return what a metric is called in the logs."""
     function = metric.function if isinstance(metric, Metric) else metric
-    function = getattr(function, "func", function)  # of a partial
+    function = getattr(function, "func", getattr(function, "_score_func", function))  # of a partial, of a scorer
     return metric if isinstance(metric, str) else str(getattr(function, "__name__", type(function).__name__))
 
 
 def _metric(one: Any, loss: Loss) -> Metric:
     """Return a metric that fits a loss."""
     metric = METRICS[validation.choice("metrics", one, METRICS)] if isinstance(one, str) else one
-    if callable(metric):
+    if type(metric).__module__.startswith("sklearn."):
+        metric = Metric(functools.partial(_scored, metric, loss.classification), True)
+    elif callable(metric):
         metric = Metric(metric)
     if not isinstance(metric, Metric):
         raise TypeError(f"metrics must be names or functions (y, outputs) -> float; got {validation.shown(one)}.")
@@ -399,6 +403,41 @@ def _metric(one: Any, loss: Loss) -> Metric:
         kind = "classes" if metric.classes else "numbers"
         raise ValueError(f"metrics must fit the loss, {loss.name!r}; got {one!r}, which is for {kind}.")
     return metric
+
+
+def _scored(scorer: Any, classes: bool, y: Array, outputs: Array) -> float:
+    """Return what a scorer of scikit-learn gives for outputs."""
+    return float(scorer(_Answers(classes, outputs), outputs, y.reshape(-1).astype(np.int64) if classes else y))
+
+
+class _Answers:
+    """What a scorer of scikit-learn asks an estimator for, when the outputs are there already."""
+
+    def __init__(self, classes: bool, outputs: Array) -> None:
+        self._kind = "classifier" if classes else "regressor"
+        self._outputs = outputs
+        if classes:
+            self._outputs = np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
+            self.classes_ = np.arange(self._outputs.shape[1])
+
+    def __sklearn_tags__(self) -> Any:
+        return SimpleNamespace(estimator_type=self._kind)
+
+    def fit(self, X: Any, y: Any) -> _Answers:
+        """Do nothing: a scorer looks for this."""
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Return the classes decided for, or the numbers."""
+        if self._kind == "regressor":
+            return self._outputs
+        two = self._outputs.shape[1] == 2
+        labels: Array = self.classes_[(self._outputs[:, 1] >= 0.5).astype(np.int64) if two else self._outputs.argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probabilities."""
+        return self._outputs
 
 
 def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array) -> dict[str, float]:

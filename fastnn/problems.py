@@ -6,6 +6,7 @@ here, before anything is trained.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,16 @@ from .validation import Array
 
 MOST_CLASSES = 50  # whole numbers of more different values are quantities, not classes
 ROWS_PER_CLASS = 5  # on average; two values are always classes
+FEW_ROWS = 50  # from which none are held out
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings that train a kind of data well: those of the command line where it is given none."""
+    """Settings that train a kind of data well: those of the command line where it is given none.
+
+    A share `validation_split` of the training rows is held out; the fit ends after `patience` epochs without a smaller loss on
+    them, and the best epoch is kept.
+    """
 
     layers: tuple[int, ...]
     dropout: float
@@ -32,14 +38,29 @@ class Recipe:
     epochs: int
     batch_size: int
     schedule: str = "one_cycle"
+    validation_split: float = 0.0
+    patience: int | None = None
 
 
-TABLE_RECIPE = Recipe(layers=(128, 128), dropout=0.0, learning_rate=3e-3, epochs=30, batch_size=64)
 RECIPES = {
     "digits": Recipe(layers=(256, 128), dropout=0.2, learning_rate=5e-3, epochs=30, batch_size=32),
     "mnist": Recipe(layers=(512, 512), dropout=0.2, learning_rate=2e-3, epochs=10, batch_size=128),
     "fashion-mnist": Recipe(layers=(512, 512), dropout=0.2, learning_rate=2e-3, epochs=15, batch_size=128),
 }
+# Of tables by their rows, up to so many: benchmarks/tables.py prints how good they are.
+TABLE_RECIPES = {
+    FEW_ROWS: Recipe((64, 64), 0.2, 1e-3, epochs=60, batch_size=8),
+    2_000: Recipe((128, 128), 0.3, 1e-3, epochs=100, batch_size=32, validation_split=0.2, patience=50),
+    12_000: Recipe((256, 256), 0.1, 3e-3, epochs=100, batch_size=64, validation_split=0.15, patience=50),
+    math.inf: Recipe((256, 256), 0.1, 3e-3, epochs=40, batch_size=256, validation_split=0.1, patience=20),
+}
+
+
+def table_recipe(n_rows: int) -> Recipe:
+    """Return the settings for a table with so many rows to train on."""
+    return next(recipe for most, recipe in TABLE_RECIPES.items() if n_rows <= most)
+
+
 LOADERS: dict[str, Callable[[str | None], datasets.Dataset]] = {
     "digits": lambda data_dir: datasets.load_digits(),
     "mnist": datasets.load_mnist,
@@ -130,10 +151,10 @@ def load_problem(
         classes = tuple(str(label) for label in range(10))
         return Problem(X, y.astype(np.int64), X_test, y_test.astype(np.int64), classes, None, RECIPES[source], 1 / LARGEST_PIXEL[source])
     if reading.is_table(source):
-        table = datasets.load_csv(source, reading.target, reading.header, reading.ignore)
+        table = datasets.load_table(source, reading.target, reading.header, reading.ignore)
         arrays: dict[str, Any] = {"X": table.X, "y": table.y}
         if test is not None:
-            test_table = datasets.load_csv(test, reading.target, reading.header, columns=table.columns)
+            test_table = datasets.load_table(test, reading.target, reading.header, columns=table.columns)
             arrays |= {"X_test": test_table.X, "y_test": test_table.y}
         problem = _problem_of_arrays(source, arrays, task, test_split)
         problem.columns = table.columns
@@ -144,7 +165,7 @@ def load_problem(
             rows = datasets.load_npz(test)
             arrays |= {f"{name}_test": rows[name] for name in ("X", "y") if name in rows}
         return _problem_of_arrays(source, arrays, task, test_split)
-    endings = ".npz, .csv, .tsv or .txt (the last three also with .gz)"
+    endings = ".npz, .csv, .tsv or .txt (the last three also with .gz), .parquet, .feather or .arrow"
     raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in {endings}; got {source!r}. Files with other names need --format.")
 
 
@@ -159,13 +180,13 @@ def _problem_of_arrays(source: str, arrays: dict[str, Any], task: str | None, te
     if "X_test" not in arrays:
         y, classes = encode_targets(source, y, task)
         rows, test_rows = split(y, test_split, "test_split")
-        return Problem(X[rows], y[rows], X[test_rows], y[test_rows], classes, None, TABLE_RECIPE, scale)
+        return Problem(X[rows], y[rows], X[test_rows], y[test_rows], classes, None, table_recipe(len(rows)), scale)
     X_test, y_test = _features(source, arrays, "X_test"), arrays["y_test"]
     if X_test.shape[1] != X.shape[1] or y_test.shape[1:] != y.shape[1:] or (y.dtype.kind in "biuf") != (y_test.dtype.kind in "biuf"):
         got = f"{_shapes(arrays)}, y of dtype {y.dtype} and y_test of {y_test.dtype}"
         raise ValueError(f"{source} must hold X_test and y_test with columns as those of X and y; got {got}.")
     y, classes = encode_targets(source, np.concatenate([y, y_test]), task)
-    return Problem(X, y[: len(X)], X_test, y[len(X) :], classes, None, TABLE_RECIPE, scale)
+    return Problem(X, y[: len(X)], X_test, y[len(X) :], classes, None, table_recipe(len(X)), scale)
 
 
 def _features(source: str, arrays: dict[str, Any], name: str) -> Array:

@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Table", "is_table", "load_csv"]
+from . import arrow, validation
+
+__all__ = ["Table", "TableBatches", "is_table", "load_csv", "load_table"]
 
 Array = NDArray[Any]
 Path = str | os.PathLike[str]
@@ -73,8 +75,76 @@ class _Refused(Exception):
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a file has the name of a table: .csv, .tsv or .txt, also with .gz."""
-    return os.fspath(path).lower().removesuffix(".gz").endswith(ENDINGS)
+    """Return whether a file has the name of a table: .csv, .tsv or .txt, also with .gz, or .parquet, .feather or .arrow."""
+    return os.fspath(path).lower().removesuffix(".gz").endswith(ENDINGS) or arrow.is_arrow(path)
+
+
+def load_table(
+    path: Path,
+    target: int | str | None = -1,
+    header: bool | None = None,
+    ignore: Sequence[int | str] = (),
+    columns: Sequence[int | str] | None = None,
+) -> Table:
+    """Return the numbers of a Parquet, Feather or Arrow file, or else of a CSV file, and its target column.
+
+    Parameters
+    ----------
+    path, target, ignore, columns
+        See `load_csv`.
+    header : bool, optional
+        See `load_csv`; left out for the other files, which have names.
+
+    Returns
+    -------
+    Table
+    """
+    if not arrow.is_arrow(path):
+        return load_csv(path, target, header, ignore, columns)
+    if header is not None:
+        raise ValueError(f"header must be left out for {path}, whose columns have names; got {header}.")
+    features, name = _named(path, target, ignore, columns)
+    X, y = arrow.read(path, features, name)
+    if len(X) == 0:
+        raise ValueError(f"{path} must hold at least one row; got none.")
+    return Table(X, y, tuple(features))
+
+
+class TableBatches:
+    """Batches (X, y) of a Parquet, Feather or Arrow file, read from the disk anew in each epoch: what `fit` takes in place of arrays.
+
+    The rows come as they lie; where they are sorted, shuffle the file.
+
+    Parameters
+    ----------
+    path : path
+    target : int or str
+        Name or number of the target, a column of numbers: integers are labels.
+    batch_size : int
+        Rows of a batch.
+    ignore, columns : sequence of int or str
+        See `load_csv`.
+    """
+
+    def __init__(
+        self, path: Path, target: int | str = -1, batch_size: int = 256, ignore: Sequence[int | str] = (), columns: Sequence[int | str] | None = None
+    ) -> None:
+        self.path, self.batch_size = path, validation.integer("batch_size", batch_size, 1)
+        self.features, self.target = _named(path, target, ignore, columns)
+        self.n_rows = arrow.n_rows(path)
+
+    def __len__(self) -> int:
+        return -(-self.n_rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[Array, Array | None]]:
+        return arrow.batches(self.path, self.features, self.target, self.batch_size)
+
+
+def _named(path: Path, target: int | str | None, ignore: Sequence[int | str], columns: Sequence[int | str] | None) -> tuple[list[str], str | None]:
+    """Return the names of the features and of the target in a file whose columns have names."""
+    layout = _Layout("", 1, arrow.column_names(path), [])
+    features, target_column = _chosen(path, layout, target, ignore, columns)
+    return [layout.names[j] for j in features], None if target_column is None else layout.names[target_column]
 
 
 def load_csv(
@@ -294,35 +364,10 @@ def _fast(text: str, separator: str, kinds: list[str]) -> tuple[Array, list[str]
     """Return features and target of some lines as compiled code reads them; None where it cannot or might be wrong."""
     if '"' in text and separator + " " in text:  # a quote after a space opens a cell for csv only
         return None
-    read = _pyarrow(text, separator, kinds) if len(text) > LITTLE and len(kinds) < WIDE else None
+    read = arrow.parse(text, separator, kinds) if len(text) > LITTLE and len(kinds) < WIDE else None
     if read is None:
         read = _numpy(text, separator, kinds)
     return read if read is not None and np.isfinite(read[0]).all() else None
-
-
-def _pyarrow(text: str, separator: str, kinds: list[str]) -> tuple[Array, list[str]] | None:
-    """Read lines with pyarrow, which takes half the time of NumPy and several threads, where it is installed."""
-    try:
-        import pyarrow
-        from pyarrow import csv as reader
-    except ImportError:
-        return None
-    types = {"f8": pyarrow.float64(), "O": pyarrow.string()}
-    wanted = {str(j): types[kind] for j, kind in enumerate(kinds) if kind in types}
-    try:
-        table = reader.read_csv(
-            pyarrow.py_buffer(text.encode()),
-            reader.ReadOptions(column_names=[str(j) for j in range(len(kinds))]),
-            reader.ParseOptions(delimiter=separator, newlines_in_values='"' in text),
-            reader.ConvertOptions(column_types=wanted, null_values=[], include_columns=list(wanted)),
-        )
-    except pyarrow.ArrowInvalid:
-        return None
-    columns = dict(zip(wanted, table.columns))
-    numbers = np.empty((len(table), kinds.count("f8")))
-    for k, name in enumerate(name for name in wanted if wanted[name] == types["f8"]):
-        numbers[:, k] = columns[name]
-    return numbers, columns[str(kinds.index("O"))].to_numpy().tolist() if "O" in kinds else []
 
 
 def _numpy(text: str, separator: str, kinds: list[str]) -> tuple[Array, list[str]] | None:

@@ -160,8 +160,8 @@ def array(name: str, value: Any) -> Array:
 
 
 def column_names(value: Any) -> tuple[str, ...] | None:
-    """Return the names of a frame's columns (pandas, polars, whatever has `columns`); None where not all are str."""
-    columns = getattr(value, "columns", None)
+    """Return the names of a frame's columns (pandas, polars, Arrow, whatever has them); None where not all are str."""
+    columns = getattr(value, "column_names", getattr(value, "columns", None))
     if isinstance(value, np.ndarray) or not isinstance(columns, Iterable):
         return None
     names = tuple(columns)

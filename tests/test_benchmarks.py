@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import against, baseline, busy, common, compare, detect, history, peers, threads
+from benchmarks import against, baseline, busy, common, compare, detect, history, initializers, peers, tables, threads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -261,3 +261,25 @@ print(np.allclose(w[3:], 0.9))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["_slow_tanh_forward", "_slow_linear_forward", *["True"] * 4], done.stdout + done.stderr
+
+
+def test_tables_are_numbers_made_from_the_training_rows() -> None:
+    train = np.array([0, 1, 2])
+    np.testing.assert_array_equal(tables.encoded(["1", "", "3", "9"], train), [[1], [2], [3], [9]])
+    np.testing.assert_array_equal(tables.encoded(["b", "a", "?", "c"], train), [[0, 1], [1, 0], [0, 0], [0, 0]])
+
+
+def test_the_better_side_of_a_table_is_bold_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    split = tables.Split(np.zeros((8, 1)), np.zeros(8), np.zeros((2, 1)), np.zeros(2))
+    monkeypatch.setattr(tables, "load", lambda name, folder, seed: split)
+    found = {"one": dict(zip(tables.SIDES, np.array([[0.9, 0.2], [0.9, 0.3], [0.95, 0.1]]))), "two": dict(zip(tables.SIDES, np.array([[2.0], [3.0], [1.0]])))}
+    text = tables.table(found, Path())
+    assert "| one | 8 | accuracy | 0.9 | 0.9 | **0.95** |" in text
+    assert "| two | 8 | RMSE | 2 | 3 | **1** |" in text
+    assert text.endswith("better than MLP on 2 and HistGradientBoosting on 0 of 2 tables.")
+
+
+def test_starts_are_compared_by_means_and_places() -> None:
+    text = initializers.table("relu", {"a": [1.0, 2.0, 3.0, 4.0, 5.0], "b": [3.0, 2.0, 1.0, 4.0, 4.0]})
+    assert "| **mean** | 2.00 | 2.00 | 2.00 | 4.00 | 4.50 |" in text
+    assert "| **mean place** | 2.00 | 2.00 | 2.00 | 4.00 | 4.50 |" in text

@@ -93,7 +93,10 @@ def test_train_stops_early_and_keeps_the_best_epoch(capsys, flowers):
     status, out, err = run(capsys, "train", flowers, *options)
     assert status == 0
     assert 3 <= out.count("val_loss") < 500
-    status, out, err = run(capsys, "train", flowers, "--patience", 2)
+    losses = [float(value) for value in re.findall(r"val_loss ([-\d.e+]+)", out)]
+    best = losses.index(min(losses)) + 1
+    assert f"\nkept epoch {best} of {len(losses)}, with the smallest loss of 19 held-out rows, {min(losses):.4g}\n" in out
+    status, out, err = run(capsys, "train", flowers, "--patience", 2, "--validation-split", 0)
     assert (status, err) == (1, "fastnn: patience must be left out without rows to judge on; got it without --validation-split.\n")
 
 

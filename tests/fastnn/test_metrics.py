@@ -277,3 +277,21 @@ def test_the_direction_of_a_metric_is_known_by_its_name():
     assert [improves_upwards(name) for name in upwards] == [True] * len(upwards)
     downwards = ("loss", "val_loss", "val_log_loss", "val_rmse", "val_mean_squared_error", "val_regret")
     assert [improves_upwards(name) for name in downwards] == [False] * len(downwards)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"])
+def test_scorers_of_scikit_learn_judge_classes(name):
+    scorer = pytest.importorskip("sklearn.metrics").get_scorer(name)
+    ours = {"roc_auc_ovr": "roc_auc", "neg_log_loss": "log_loss"}.get(name, name)
+    checked = checked_metrics({"theirs": scorer, "ours": ours}, CrossEntropy())
+    found = values(checked, CrossEntropy(), LABELS, PROBABILITIES)
+    assert found["theirs"] == pytest.approx(-found["ours"] if name.startswith("neg") else found["ours"], rel=1e-13)
+    binary = values({"one": checked["theirs"]}, BinaryCrossEntropy(), YES[:, None].astype(float), SURE[:, None])
+    assert abs(binary["one"]) == pytest.approx(METRICS[ours].function(YES, SURE), rel=1e-13)
+
+
+def test_scorers_of_scikit_learn_judge_numbers():
+    scorer = pytest.importorskip("sklearn.metrics").get_scorer("neg_mean_absolute_error")
+    net = Sequential([Dense(1)], n_features=1)
+    found = net.evaluate(NUMBERS[:, None], PREDICTED, metrics=[scorer, "mae"])
+    assert found["mean_absolute_error"] == pytest.approx(-found["mae"], rel=1e-13)
