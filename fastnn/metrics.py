@@ -469,16 +469,3 @@ def improves_upwards(name: str) -> bool:
     """Return whether an entry of the logs is better when it is larger; what is not known improves downwards."""
     known = METRICS.get(quantity(name))
     return bool(known and known.upwards)
-
-
-UPWARDS = tuple(name for name, metric in METRICS.items() if metric.upwards)
-
-
-def metric_names(loss: Loss) -> tuple[str, ...]:
-    """Return the names of what `metrics_for` gives."""
-    return DEFAULTS[loss.classification]
-
-
-def metrics_for(loss: Loss, y: Array, outputs: Array) -> dict[str, float]:
-    """Return what belongs to the task of a loss: the accuracy, or mean absolute and squared error and R2."""
-    return values(checked_metrics(None, loss), loss, y, outputs)

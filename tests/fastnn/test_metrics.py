@@ -19,8 +19,6 @@ from fastnn.metrics import (
     mean_absolute_error,
     mean_absolute_percentage_error,
     mean_squared_error,
-    metric_names,
-    metrics_for,
     quantile_loss,
     r2,
     roc_auc,
@@ -60,18 +58,27 @@ def test_errors_of_float32_are_summed_in_float64():
     assert mean_absolute_error(y, np.full_like(y, 0.1)) == float(np.float32(0.1))
 
 
+def judged(loss, y, outputs):
+    return values(checked_metrics(None, loss), loss, y, outputs)
+
+
 def test_metrics_follow_the_loss():
     one_hot, outputs = np.eye(3)[[2, 0]], np.array([[0.2, 0.3, 0.5], [0.3, 0.3, 0.4]])
-    assert metrics_for(CrossEntropy(), one_hot, outputs) == {"accuracy": 0.5}
-    assert metrics_for(CrossEntropy(), np.array([2, 0]), np.log(outputs)) == {"accuracy": 0.5}
-    assert list(metrics_for(BinaryCrossEntropy(), one_hot, outputs)) == ["accuracy"]
-    assert list(metrics_for(SquaredError(), one_hot, outputs)) == [
+    assert judged(CrossEntropy(), one_hot, outputs) == {"accuracy": 0.5}
+    assert judged(CrossEntropy(), np.array([2, 0]), np.log(outputs)) == {"accuracy": 0.5}
+    assert list(judged(BinaryCrossEntropy(), one_hot, outputs)) == ["accuracy"]
+    assert list(judged(SquaredError(), one_hot, outputs)) == [
         "mean_absolute_error",
         "mean_squared_error",
         "root_mean_squared_error",
         "max_error",
         "r2",
     ]
+
+
+def test_log_probabilities_are_judged_as_probabilities():
+    log_loss = checked_metrics("log_loss", CrossEntropy())
+    assert values(log_loss, CrossEntropy(), LABELS, np.log(PROBABILITIES)) == pytest.approx(values(log_loss, CrossEntropy(), LABELS, PROBABILITIES))
 
 
 # Shapes.
@@ -145,12 +152,6 @@ def test_r2_of_equal_targets_whose_mean_is_rounded(constant, dtype):
 def test_integers_do_not_wrap_around():
     assert mean_absolute_error(np.array([250, 3], np.uint8), np.array([3, 250], np.uint8)) == 247
     assert mean_squared_error(np.array([-100, 100], np.int8), np.array([100, -100], np.int8)) == 40_000
-
-
-def test_names_of_metrics_are_known_before_they_are_calculated():
-    y, outputs = np.array([[0.0], [1.0]]), np.array([[0.2], [0.7]])
-    for loss in (BinaryCrossEntropy(), SquaredError()):
-        assert tuple(metrics_for(loss, y, outputs)) == metric_names(loss)
 
 
 # Every metric against scikit-learn.
