@@ -1,6 +1,7 @@
 """Print how well networks do on many data sets by how their weights start: what the default of `Dense` was chosen from.
 
-    python -m benchmarks.initializers [--data-dir FOLDER] [--sets digits,mpg] [--activations relu,gelu,tanh] [--seeds 0,1,2] [--cache FILE] [--write]
+    python -m benchmarks.initializers [--data-dir FOLDER] [--sets digits,mpg] [--activations relu,gelu,tanh] [--hidden 2] [--seeds 0,1,2]
+        [--cache FILE] [--write]
 
 Networks of two hidden layers of 128 units, trained by Adam at 0.001 with minibatches of 32; a fifth of the training rows says which epoch
 is kept. A cell is the loss on the test rows in percent of that of a constant prediction, the mean over the seeds; the last lines are the
@@ -44,11 +45,11 @@ def load(name: str, folder: Path, seed: int) -> tables.Split:
     return data._replace(X=data.X[rows], y=data.y[rows])
 
 
-def test_loss(name: str, data: tables.Split, activation: str, start: str, seed: int) -> float:
+def test_loss(name: str, data: tables.Split, activation: str, start: str, seed: int, n_hidden: int = 2) -> float:
     """Return the loss on the test rows of the epoch that was best on a fifth of the training rows."""
     rows, others = split(data.y, 0.2, "validation_split")
     X, y = data.X[rows], data.y[rows]
-    hidden = [Dense(128, activation, STARTS[start]) for _ in range(2)]
+    hidden = [Dense(128, activation, STARTS[start]) for _ in range(n_hidden)]
     first = Scale(1 / IMAGES[name]) if name in IMAGES else Standardize.of(X)
     if data.y.dtype.kind == "i":
         last = [Dense(int(data.y.max()) + 1, "softmax", STARTS[start])]
@@ -68,20 +69,20 @@ def constant_loss(data: tables.Split, y: np.ndarray) -> float:
     return float(((data.y_test - y.mean()) ** 2).mean() / y.var())
 
 
-def losses(sets: list[str], folder: Path, activation: str, seeds: list[int], cache: Path | None) -> dict[str, list[float]]:
+def losses(sets: list[str], folder: Path, activation: str, seeds: list[int], cache: Path | None, n_hidden: int = 2) -> dict[str, list[float]]:
     """Return the mean losses of every start by the name of the data set."""
     known = json.loads(cache.read_text()) if cache and cache.exists() else {}
     for name in sets:
         for seed in seeds:
             data = None
             for start in STARTS:
-                key = f"{name} {activation} {start} {seed}"
+                key = f"{name} {activation} {start} {seed} {n_hidden}"
                 if key not in known:
                     data = data or load(name, folder, seed)
-                    known[key] = test_loss(name, data, activation, start, seed)
+                    known[key] = test_loss(name, data, activation, start, seed, n_hidden)
             if cache:
                 cache.write_text(json.dumps(known))
-    return {name: [float(np.mean([known[f"{name} {activation} {start} {seed}"] for seed in seeds])) for start in STARTS] for name in sets}
+    return {name: [float(np.mean([known[f"{name} {activation} {start} {seed} {n_hidden}"] for seed in seeds])) for start in STARTS] for name in sets}
 
 
 def table(activation: str, found: dict[str, list[float]]) -> str:
@@ -100,12 +101,13 @@ def main() -> None:
     parser.add_argument("--data-dir", default=tables.FOLDER)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--activations", default="relu,gelu,tanh")
+    parser.add_argument("--hidden", type=int, default=2, help="number of hidden layers")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--cache", type=Path, help="file with what was found before")
     parser.add_argument("--write", action="store_true", help="put the tables into benchmarks/README.md")
     args = parser.parse_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    found = [(one, losses(args.sets.split(","), Path(args.data_dir), one, seeds, args.cache)) for one in args.activations.split(",")]
+    found = [(one, losses(args.sets.split(","), Path(args.data_dir), one, seeds, args.cache, args.hidden)) for one in args.activations.split(",")]
     text = "\n\n".join(table(activation, rows) for activation, rows in found)
     print(text)
     if args.write:

@@ -82,7 +82,7 @@ def test_train_reports_two_classes_with_one_output(capsys, tmp_path):
     assert re.search(r"3/3 .* val_roc_auc [\d.]+  val_log_loss [\d.]+ ", out)
     assert re.search(r"\nFalse +\d+ +\d+\nTrue +\d+ +\d+\n", out)
     assert re.search(r"\ntest roc_auc [\d.]+\ntest log_loss [\d.]+\n$", out)
-    for metrics, message in (("rmse", "metrics must fit the loss"), ("f2", "metrics must be one of .* Did you mean 'f1'")):
+    for metrics, message in (("rmse", "metrics must fit the loss"), ("roc_acu", "metrics must be one of .* Did you mean 'roc_auc'")):
         status, out, err = run(capsys, "train", tmp_path / "data.npz", "--metrics", metrics)
         assert (status, out) == (1, "")
         assert re.search(message, err)
