@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -31,6 +32,7 @@ from .validation import Array
 
 NAME, BEST = "step-{:012d}.safetensors", "best.safetensors"
 FILES = "step-" + "[0-9]" * 12 + ".safetensors"
+THREAD = "fastnn checkpoint"
 SAMPLE = 64  # rows of data that a fingerprint looks at
 
 
@@ -64,6 +66,8 @@ class Checkpoints:
             self.every = validation.integer("checkpoint_every above 1", every, 1)
         self.keep = validation.integer("checkpoint_keep", keep, 1)
         self.best, self._written, self._warned = math.nan, (-1, -1, False), False
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
         self._check_folder()
         found = self._found()
         if found and not resume:
@@ -103,7 +107,8 @@ class Checkpoints:
     # Writing.
 
     def write(self, network: Network, state: State, facts: dict[str, Any], watchers: list[Any], source: Any) -> None:
-        """Write where the fit stands, unless that was done; where it cannot be written the fit goes on, with one warning."""
+        """Write where the fit stands, unless that was done, in a thread, while the fit goes on; one at a time."""
+        self.wait()
         now = state.step, state.epoch, state.stopped
         if now == self._written:
             return
@@ -119,20 +124,41 @@ class Checkpoints:
             text = json.dumps({"format": FORMAT, **network.settings(), "fit": fit})
         except (TypeError, ValueError) as error:
             raise TypeError(f"state_dict and metadata must hold arrays and what JSON can; got {error}.") from None
+        arrays = {name: A.copy() for name, A in arrays.items()} | checkpoints.named(network.layers, network.weights)
         path = os.path.join(self.folder, NAME.format(state.step))
-        try:
-            files.write(path, text, arrays | checkpoints.named(network.layers, network.weights))
-            if improved:
-                self._link_best(path)
-            for old in self._found()[: -self.keep]:
-                os.unlink(old)
-        except OSError as error:
-            if not self._warned:
-                said = f"{self.folder} cannot be written ({error.strerror or error})"
-                warnings.warn(f"checkpoint: {said}: the training goes on, the checkpoints before are there.", stacklevel=2)
-            self._warned = True
-        else:
-            self._written = now
+
+        def put() -> None:
+            try:
+                files.write(path, text, arrays)
+                if improved:
+                    self._link_best(path)
+                for old in self._found()[: -self.keep]:
+                    os.unlink(old)
+                self._written = now
+            except Exception as error:
+                self._error = error
+
+        self._thread = threading.Thread(target=put, name=THREAD)
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until all is written; where that could not be done, warn once: the fit goes on."""
+        if self._thread:
+            self._thread.join()
+        error, self._thread, self._error = self._error, None, None
+        if error is None:
+            return
+        if not isinstance(error, OSError):
+            raise error
+        if not self._warned:
+            said = f"{self.folder} cannot be written ({error.strerror or error})"
+            warnings.warn(f"checkpoint: {said}: the training goes on, the checkpoints before are there.", stacklevel=2)
+        self._warned = True
+
+    def finish(self) -> None:
+        """Wait until nothing is written any more, whatever came of it."""
+        if self._thread:
+            self._thread.join()
 
     def _improves(self, state: State) -> bool:
         """Return whether the last epoch is the best one: by the loss of the first validation set, or that of the training."""

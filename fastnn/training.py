@@ -278,6 +278,8 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
             whole = whole and run.interrupts.whole
             if whole:
                 run.save()
+            if run.files:
+                run.files.wait()
     except KeyboardInterrupt:  # a second one
         history.interrupted = True
     except DivergedError as error:
@@ -287,6 +289,8 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
         whole = settled()
         raise
     finally:
+        if run.files:
+            run.files.finish()
         if whole and run.interrupts.whole and state.optimizer:
             network._state = state
         run.progress.close()

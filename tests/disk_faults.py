@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from fastnn import Adam, Dense, OneCycle, Sequential, files
+from fastnn.runs import THREAD
 
 X = np.random.default_rng(0).normal(size=(200, 6))
 y = (X[:, 0] * X[:, 1] > 0) + (X[:, 2] > 0)
@@ -33,6 +35,9 @@ class Fault:
     def on_epoch_begin(self, epoch: int) -> None:
         """Let it happen."""
         if epoch == self.epoch:
+            for thread in threading.enumerate():
+                if thread.name == THREAD:  # what was there before is there
+                    thread.join()
             self.what()
 
 

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from fastnn import (
     Sequential,
     StopWhen,
 )
+from fastnn.runs import THREAD
 from tests.kill_resume import kill_and_resume
 
 X = np.random.default_rng(4).normal(size=(50, 4))
@@ -289,6 +291,9 @@ class Fault:
 
     def on_epoch_begin(self, epoch):
         if epoch == self.epoch:
+            for thread in threading.enumerate():
+                if thread.name == THREAD:
+                    thread.join()
             self.what()
 
 
