@@ -17,8 +17,9 @@ __all__ = ["check_gradient"]
 def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-4) -> float:
     """Compare the gradient of a network with what its loss does when single parameters change; return the worst relative error.
 
-    Calculated in float64, whatever the network's dtype, for up to 25 weights and 25 biases of each layer. A gradient between
-    the slopes to both sides is right, so kinks do not count as errors.
+    Calculated in float64, whatever the network's dtype, for up to 25 numbers of each array of each layer, without dropout and
+    noise and with the running statistics of a `BatchNorm`. A gradient between the slopes to both sides is right, so kinks do
+    not count as errors.
 
     Parameters
     ----------
@@ -54,14 +55,14 @@ def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None 
     gradient = gradient.copy()
     largest = float(np.abs(gradient).max())
     worst, where = 0.0, ""
-    for layer, (one, places) in enumerate(_places(twin)):
+    for name, places in _places(twin):
         for at in places:
             above, below = ((function(_moved(parameters, at, h))[0] - value) / h for h in (1e-5, -1e-5))
             beyond = max(min(above, below) - gradient[at], gradient[at] - max(above, below), 0.0)
             error = beyond / max(abs(above), abs(below), abs(gradient[at]), 1e-3 * largest, 1e-12)
             if not error <= worst:  # nan is the worst of all
                 worst = error
-                where = f"{gradient[at]:.6g} where the loss changes by {(above + below) / 2:.6g}, in dense layer {layer}, {one.activation}"
+                where = f"{gradient[at]:.6g} where the loss changes by {(above + below) / 2:.6g}, in {name}"
     if not worst <= tolerance:
         raise ValueError(f"gradient must be that of the loss; got {where} (relative error {worst:.2g}). Look at the derivatives of your functions.")
     return worst
@@ -73,12 +74,14 @@ def _moved(parameters: Array, at: int, step: float) -> Array:
     return moved
 
 
-def _places(network: Sequential) -> list[tuple[Any, list[int]]]:
-    """Return for each dense layer the places of some of its trained parameters in the flat vector."""
+def _places(network: Sequential) -> list[tuple[str, list[int]]]:
+    """Return the name of each layer and the places of some of its trained parameters in the flat vector."""
     positions, random = np.arange(network.parameters.size, dtype=np.float64), np.random.default_rng(0)
-    found = []
-    for i, layer in enumerate(network.dense):
-        parts = [part.ravel() for part, trained in zip(network.plan.weight(positions, i), layer.trained) if trained]
+    found, dense = [], iter(network.dense)
+    for placed in network.plan.layers:
+        kind = type(placed.layer).__name__
+        name = f"dense layer {placed.index}, {next(dense).activation}" if kind == "Dense" else f"{kind} {placed.index}"
+        parts = [part.ravel() for part, trained in zip(network.plan.arrays(positions, placed), placed.layer.trained) if trained]
         some = [random.choice(part, min(25, part.size), replace=False) for part in parts]
-        found.append((layer, [int(at) for part in some for at in part]))
+        found.append((name, [int(at) for part in some for at in part]))
     return found

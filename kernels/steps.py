@@ -171,7 +171,8 @@ def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_th
             while dead:
                 program.release(dead.pop().where)
         A, _ = placed.layer.emit(program, X, memory)
-        dead += [one for one in (X, A.ends) if one is not None and one.where != A.where and not one.kept]
+        if A is not X:
+            dead += [one for one in (X, A.ends) if one is not None and one.where != A.where and not one.kept]
         X = A
     program.mark("output")
     program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import kernels
-from fastnn import SGD, BatchNorm, Dense, Dropout, LayerNorm, Momentum, PReLU, Residual, Sequential, Standardize
+from fastnn import SGD, Adam, BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, Linear, Momentum, PReLU, Residual, Sequential, Standardize, check_gradient
 from tests.fixtures import make_torch_layers as torch_layers
 from tests.numerics import assert_same_bits
 
@@ -217,6 +217,118 @@ def one_row():
     ],
 )
 def test_what_cannot_be_used_is_refused(make, error, message):
+    with pytest.raises(error) as caught:
+        make()
+    assert str(caught.value).startswith(message)
+
+
+# All kinds together.
+
+
+def nested(dtype="float32", **settings):
+    block = Residual([LayerNorm(), Dropout(0.1), PReLU(), Dense(20, "relu", bias=False), GaussianNoise(0.1), Dropout(Linear(0.3)), Dense(7), BatchNorm()])
+    layers = [GaussianNoise(0.05), Dropout(0.1), Residual([block, PReLU(per_unit=True)]), Residual([Dropout(0.2), Dense(7, "tanh", l2=0.01)]), Dropout(0.1)]
+    return Sequential([*layers, LayerNorm(), PReLU(trainable=False), Dense(2), PReLU()], n_features=7, dtype=dtype, **settings)
+
+
+def test_all_kinds_are_trained_saved_loaded_and_copied(tmp_path):
+    net, path = nested(seed=3), tmp_path / "net"
+    names = ("gain", "slope", "W", "W", "gain", "slope", "W", "gain", "slope", "W", "slope")
+    assert [next(iter(placed.layer.shapes)) for _, placed in net._with_arrays] == list(names)
+    assert [len(some) for some in net.weights] == [2, 1, 2, 2, 4, 1, 2, 2, 1, 2, 1]
+    losses = net.fit(X, Y, epochs=60, optimizer=Adam(0.01), verbose=0)["loss"]
+    assert losses[-1] < 0.8 * losses[0]
+    net.save(path)
+    assert set(load_file(path)) >= {"norm.0.gain", "norm.1.bias", "dense.0.W", "dense.3.b", "batchnorm.0.variance", "prelu.1.slope", "prelu.3.slope"}
+    twin = pickle.loads(pickle.dumps(net))
+    twin.fit(X, Y, epochs=2, verbose=0)
+    for copy in (Sequential.load(path), pickle.loads(pickle.dumps(net))):
+        assert repr(copy) == repr(net)
+        assert_same_bits(copy.predict(X), net.predict(X))
+        copy.fit(X, Y, epochs=2, verbose=0)
+        assert_same_bits(copy.parameters, twin.parameters)
+    other = nested()
+    other.set_weights(net.weights)
+    assert_same_bits(other.parameters, net.parameters)
+    assert (net.parameters[~net.plan.mask()] == 0).all()
+    assert net.weights[8][0] == 0.25 != net.weights[1][0]
+
+
+def test_all_kinds_are_described_and_checked():
+    net = nested("float64")
+    lines = [line.split()[0] for line in net.summary().splitlines()[1:-2]]
+    assert lines[2:6] == ["Residual", "Residual", "LayerNorm", "Dropout(0.1)"] and "Dropout(Linear)" in lines and lines[-1] == "PReLU"
+    assert net.n_parameters == net.plan.mask().sum() - 20
+    assert net.memory(256) > Sequential([Dense(20, "relu"), Dense(7), Dense(7, "tanh"), Dense(2)], 7, "float64").memory(256)
+    text = str(net.program(10))
+    for line in ("X with noise", "N1 = norm(X), drop of N1, P1 = prelu(N1)", "drop of A1", "S1 = X + B1", "dslope4, added up", "dA3 from dS3", "of both"):
+        assert line in text
+    assert net.program(10).profile(0.01).phases
+    assert check_gradient(net, X[:10], Y[:10]) < 1e-6
+
+
+def test_the_layers_of_a_block_are_frozen_by_their_place():
+    net = nested()
+    net.set_trainable(1, False)
+    assert [layer.trainable for layer in net.dense] == [True, False, True, True]
+    assert net.layers[2].layers[0].layers[6] == Dense(7, trainable=False)
+    before = net.weights
+    net.fit(X, Y, verbose=0)
+    assert [(A[0] != B[0]).any() for A, B in zip(net.weights, before)] == [True, True, True, False, True, True, True, True, False, True, True]
+
+
+def test_a_scheduled_dropout_spans_the_fit():
+    """At rate 0 at last it trains as if there were none; a function of one's own is trained, but in no file."""
+    seen = []
+
+    def rate(step):
+        seen.append(step)
+        return 0.5
+
+    net = Sequential([Dropout(rate), Dense(2)], n_features=7)
+    net.fit(X, Y, epochs=2, batch_size=60, verbose=0)
+    assert sorted(set(seen)) == [0, 1, 2, 3]
+    with pytest.raises(TypeError, match="a schedule that is saved must be one of fastnn.schedules; got"):
+        net.save("nowhere")
+    ends = []
+    for layer in (Dropout(Linear(0.5, 0.5)), Dropout(0.5)):
+        net = Sequential([Dense(9, "relu"), layer, Dense(2)], n_features=7, seed=2)
+        net.fit(X, Y, epochs=2, verbose=0)
+        ends.append(net.parameters)
+    assert_same_bits(*ends)
+    with pytest.raises(ValueError, match=r"^rate of Dropout must be a finite number of at least 0 and below 1; got 1\.5 at step 0\.$"):
+        Sequential([Dropout(Linear(1.5)), Dense(2)], n_features=7).fit(X, Y, verbose=0)
+    with pytest.raises(ValueError, match="n_steps must be given for a schedule that is used outside of fit"):
+        Sequential([Dropout(Linear(0.5)), Dense(2)], n_features=7).train_on_batch(X, Y)
+
+
+def test_a_hundred_layers_train():
+    blocks = [Residual([BatchNorm(), Dense(8, "relu"), Dense(8)]) for _ in range(50)]
+    net = Sequential([Dense(8), *blocks, LayerNorm(), Dense(2)], n_features=7, seed=1)
+    losses = net.fit(X, Y, epochs=30, verbose=0)["loss"]
+    assert losses[-1] < 0.5 * losses[0] and np.isfinite(net.parameters).all()
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: Residual([]), ValueError, "layers of Residual must have at least one layer; got []."),
+        (lambda: Residual(Dense(3)), TypeError, "layers of Residual must be a list of Dense, LayerNorm, BatchNorm, Dropout"),
+        (lambda: Residual([Standardize()]), TypeError, "layers of Residual[0] must be a Dense, LayerNorm, "),
+        (lambda: Residual([Dense(3, "softmax")]), ValueError, "layers of Residual must not have the activation 'softmax': only the last layer can"),
+        (
+            lambda: Sequential([Dense(5), Residual([Residual([Dense(4)]), Dense(5)])], 3),
+            ValueError,
+            "layers[1].layers[0] must give as many columns as it takes, 5, to be added to them; got 4.",
+        ),
+        (lambda: Sequential([Residual([LayerNorm()])], 3), ValueError, "layers must have at least one Dense layer; got"),
+        (lambda: GaussianNoise(-1), ValueError, "std must be a finite number of at least 0; got -1."),
+        (lambda: PReLU(per_unit="yes"), TypeError, "per_unit must be True or False; got 'yes'."),
+        (lambda: Sequential([PReLU(initializer=[1, 2]), Dense(1)], 2), ValueError, "initializer of PReLU 0 must have shape (1,); got (2,)."),
+        (lambda: Dropout("half"), TypeError, "rate must be a finite number of at least 0 and below 1; got 'half'."),
+    ],
+)
+def test_what_cannot_be_a_block_is_refused(make, error, message):
     with pytest.raises(error) as caught:
         make()
     assert str(caught.value).startswith(message)
