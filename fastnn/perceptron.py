@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Protocol
 
@@ -43,6 +44,30 @@ class Tasks(Protocol):
 
     def end(self) -> bool:
         """Hear that it ended; return whether the fit should."""
+
+
+@dataclass
+class Fit:
+    """A fit with minibatches under way.
+
+    Attributes
+    ----------
+    problem : Problem
+    held_out : tuple or None
+        Rows, targets and weights that are scored after every iteration.
+    best : ndarray or None
+        The parameters with the best score, where these are kept.
+    watchers : list
+    tasks : Tasks
+    interrupts : Interrupts
+    """
+
+    problem: Problem
+    held_out: Any
+    best: Array | None
+    watchers: list[Any]
+    tasks: Tasks
+    interrupts: Interrupts
 
 
 class Perceptron:
@@ -216,17 +241,19 @@ class Perceptron:
         batch_size = self._rows_of_batch(len(rows))
         self._optimizer.bind(problem, batch_size)
         best = problem.network.parameters.copy() if self.early_stopping else None
-        self.n_iter_, asked, interrupts = 0, False, Interrupts()
+        fit = Fit(problem, held_out, best, watchers, tasks, Interrupts())
+        self.n_iter_, asked = 0, False
         try:
-            with interrupts:
+            with fit.interrupts:
                 while self.n_iter_ < self.max_iter and not asked:
                     if self.shuffle:  # the last order, permuted as sklearn.utils.shuffle does it
                         permutation = np.arange(len(rows))
                         self._random_state.shuffle(permutation)
                         rows = rows[permutation]
-                    asked = self._iteration(problem, Chunk(X, y, rows, weights), held_out, best, watchers, tasks, interrupts) or incremental
+                    asked = self._iteration(fit, Chunk(X, y, rows, weights)) or incremental
                     if self.n_iter_ == self.max_iter and not asked:
-                        self._warn_of_end(f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't converged yet.")
+                        reached = f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached"
+                        self._warn_of_end(f"{reached} and the optimization hasn't converged yet.")
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         if best is not None:
@@ -234,26 +261,18 @@ class Perceptron:
         elif self.n_iter_ and not np.isfinite(self.loss_):
             raise ValueError(NOT_FINITE)
 
-    def _iteration(
-        self,
-        problem: Problem,
-        data: Chunk,
-        held_out: Any,
-        best: Array | None,
-        watchers: list[Any],
-        tasks: Tasks,
-        interrupts: Interrupts,
-    ) -> bool:
-        """Train an epoch, judge and note what it gave, the best parameters in `best`; return whether the fit should end."""
-        tasks.begin()
+    def _iteration(self, fit: Fit, data: Chunk) -> bool:
+        """Train an epoch, judge and note what it gave; return whether the fit should end."""
+        network, watchers = fit.problem.network, fit.watchers
+        fit.tasks.begin()
         watching.begin_epoch(watchers, self.n_iter_ + 1)
         start = time.perf_counter()
         try:
-            self.loss_, stop = self._optimizer.epoch(data, watchers, interrupts)
+            self.loss_, stop = self._optimizer.epoch(data, watchers, fit.interrupts)
         except DivergedError:
             self.loss_, stop = np.nan, True
         seconds = time.perf_counter() - start
-        with interrupts.held():
+        with fit.interrupts.held():
             self.n_iter_ += 1
             last = self.n_iter_ == self.max_iter
             self.t_ += len(data.order)
@@ -262,18 +281,19 @@ class Perceptron:
                 print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
             watching.end_epoch(watchers, "on_epoch_trained", self.n_iter_, last)
             logs = {"loss": self.loss_}
-            if held_out is not None:
-                logs["val_score"] = self._judge(problem, *held_out) if np.isfinite(self.loss_) else np.nan
-            if self._note(logs) and best is not None:
-                best[:] = problem.network.parameters
+            if fit.held_out is not None:
+                logs["val_score"] = self._judge(network, *fit.held_out) if np.isfinite(self.loss_) else np.nan
+            if self._note(logs) and fit.best is not None:
+                fit.best[:] = network.parameters
             if self.learning_rate == "invscaling" and self.solver == "sgd":
                 self._optimizer.slow_down(float(self.learning_rate_init) / (self.t_ + 1) ** self.power_t)
             stop |= self._is_enough()
-            return stop | watching.end_epoch(watchers, "on_epoch_end", self.n_iter_, last, {**logs, "seconds": seconds}) | tasks.end()
+            stop |= watching.end_epoch(watchers, "on_epoch_end", self.n_iter_, last, {**logs, "seconds": seconds})
+            return stop | fit.tasks.end()
 
-    def _judge(self, problem: Problem, X: Any, y: Array, weights: Weights) -> float:
+    def _judge(self, network: Sequential, X: Any, y: Array, weights: Weights) -> float:
         """Return the score of held-out rows."""
-        outputs = self._outputs(problem.network, X)
+        outputs = self._outputs(network, X)
         score = self._score_of(outputs, y, weights) if np.isfinite(outputs).all() else np.nan
         if self.verbose:
             print(f"Validation score: {score:f}")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastnn import LBFGS, Adam, Dense, Dropout, Scale, Sequential, Standardize
-from fastnn.layers import mean_and_deviation
+from fastnn.scaling import mean_and_deviation
 from tests.numerics import assert_same_bits
 
 rng = np.random.default_rng(11)

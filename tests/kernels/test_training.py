@@ -105,6 +105,26 @@ def test_gradient_of_penalties_is_their_slope():
     assert (gradient[~plan.mask()] == 0).all()
 
 
+def test_penalties_are_scaled_step_by_step():
+    plan, start = penalized()
+    X, y = data(18, plan)
+    actual, expected = start.copy(), start.copy()
+    trainer = kernels.Trainer(plan, actual, 9, CLASSES, kernels.SGD, [0.0])
+    scales, rates = np.array([0.25, 0.0, 1.5]), np.full(3, 0.1)
+    losses = trainer.train(X, y, np.arange(18), 0, rates[:2], penalty_scales=scales[:2]).tolist()
+    losses += trainer.train(X, y, np.arange(9), 2, rates[2:], penalty_scales=scales[2:]).tolist()
+    losses += trainer.train(X, y, np.arange(9), 3, rates[2:]).tolist()
+    for step, (first, scale) in enumerate(((0, 0.25), (9, 0.0), (0, 1.5), (0, 1.0))):
+        scaled = dataclasses.replace(plan, penalties=tuple(tuple(scale * factor for factor in factors) for factors in plan.penalties))
+        one = kernels.Trainer(scaled, expected, 9, CLASSES, kernels.SGD, [0.0])
+        assert losses[step] == pytest.approx(one.train(X, y, np.arange(first, first + 9), step, np.full(1, 0.1))[0], rel=1e-13)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12, atol=1e-15)
+    with pytest.raises(ValueError, match="penalty_scales must have one for each of 2 steps; got 1"):
+        trainer.train(X, y, np.arange(18), 0, rates[:2], penalty_scales=scales[:1])
+    with pytest.raises(TypeError, match="penalty_scales must be a float64 array"):
+        trainer.train(X, y, np.arange(9), 0, rates, penalty_scales=1.0)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_penalties_are_the_same_in_threads(dtype, monkeypatch):
     share_all(monkeypatch)
