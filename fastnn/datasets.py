@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import zlib
 from pathlib import Path
@@ -51,6 +52,10 @@ MIRRORS = {
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     ),
 }
+
+
+GZIP_RATIO = 1032  # how many bytes one of a gzip file stands for, at most
+MAX_IDX_DIMENSIONS = 32
 
 
 class Dataset(NamedTuple):
@@ -204,21 +209,32 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     ----------
     Y. LeCun, C. Cortes, C. Burges: The MNIST database, section "File formats".
     """
-    data = Path(path).read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} must be a whole gzip file; got a truncated or damaged one ({error}).") from None
-    if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
-        raise ValueError(f"{path} must be an idx file of unsigned bytes; got one that begins with {data[:4].hex(' ') or 'nothing'}.")
-    start = 4 + 4 * data[3]
-    shape = tuple(int(size) for size in np.frombuffer(data[4:start], ">u4"))
-    n_bytes = int(np.prod(shape, dtype=object))
-    if len(data) - start != n_bytes:
-        raise ValueError(f"{path} must hold {n_bytes} bytes for the shape {shape} in its header; got {len(data) - start}.")
-    array: Array = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-    return np.array(array)  # writable, as users expect
+    with open(path, "rb") as file:
+        length, zipped = os.fstat(file.fileno()).st_size, file.read(2) == b"\x1f\x8b"
+    try:
+        with (gzip.open if zipped else open)(path, "rb") as file:
+            return _idx(path, file, length * GZIP_RATIO if zipped else length)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} must be a whole gzip file; got a truncated or damaged one ({error}).") from None
+
+
+def _idx(path: str | os.PathLike[str], file: Any, most: int) -> Array:
+    """Return the array of a file that has at most so many bytes."""
+    first = file.read(4)
+    sizes = file.read(4 * first[3]) if first[:3] == b"\x00\x00\x08" and len(first) == 4 else b""
+    if len(first) < 4 or first[:3] != b"\x00\x00\x08" or len(sizes) < 4 * first[3]:
+        raise ValueError(f"{path} must be an idx file of unsigned bytes; got one that begins with {first.hex(' ') or 'nothing'}.")
+    if first[3] > MAX_IDX_DIMENSIONS:
+        raise ValueError(f"{path} must be an idx file of at most {MAX_IDX_DIMENSIONS} dimensions; got {first[3]}.")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+    n_bytes = math.prod(shape)
+    if n_bytes == 0 and math.prod(max(size, 1) for size in shape) >= 2**63:
+        raise ValueError(f"{path} must be an idx file of a size that an array can have; got the shape {shape} in its header.")
+    content = file.read(min(n_bytes, most) + 1)
+    if len(content) != n_bytes:
+        raise ValueError(f"{path} must hold {n_bytes} bytes for the shape {shape} in its header; got {'more' if len(content) > n_bytes else len(content)}.")
+    array: Array = np.array(np.frombuffer(content, np.uint8).reshape(shape))  # writable, as users expect
+    return array
 
 
 def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -253,5 +269,6 @@ def load_npz(path: str | os.PathLike[str]) -> dict[str, Array]:
         # a damaged zip raises one of half a dozen kinds
         raise ValueError(f"{path} must be a whole npz file of plain arrays; got a damaged or foreign one ({type(error).__name__}).") from None
     if "X" not in arrays:
-        raise ValueError(f"{path} must hold an array X or X_train; got {', '.join(found) or 'no array'}.")
+        listed = ", ".join(name[:60].encode("unicode_escape").decode() for name in found[:20])
+        raise ValueError(f"{path} must hold an array X or X_train; got {listed or 'no array'}.")
     return arrays

@@ -18,7 +18,7 @@ import kernels
 from kernels.gather import RowError
 from kernels.records import aligned_zeros
 
-from . import checkpoints, initializers, sparse, trainers, training, validation
+from . import checkpoints, initializers, memory, sparse, trainers, training, validation
 from .custom import Activation
 from .exchange import Exchange
 from .history import History
@@ -94,6 +94,7 @@ class Sequential(Exchange):
         self._widths = [self.n_features, *(layer.units for layer in self.dense)]
         self._check_columns()
         self.plan = self._plan()
+        memory.check("layers and n_features", self.plan.parameters_size * self.dtype.itemsize)
         self._parameters: Array = aligned_zeros(self.plan.parameters_size, self.dtype)
         self._stepper: Stepper | None = None
         self._state: State | None = None
@@ -302,9 +303,7 @@ class Sequential(Exchange):
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
-        batch_size = validation.integer("batch_size", batch_size, 1)
-        vectors = 2 + step_optimizer(optimizer).n_buffers
-        return int(vectors * self.plan.parameters_size * self.dtype.itemsize + self.plan.workspace_bytes(batch_size))
+        return trainers.memory_of_fit(self, validation.integer("batch_size", batch_size, 1), step_optimizer(optimizer))
 
     # What it does.
 

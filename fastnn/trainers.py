@@ -12,7 +12,7 @@ import numpy as np
 
 import kernels
 
-from . import sparse, validation
+from . import memory, sparse, validation
 from .layers import BatchNorm, Dropout, Layer, single
 from .losses import Loss
 from .optimizers import Optimizer
@@ -103,6 +103,12 @@ def fit_seed(network: Network) -> int:
     return network.seed + (network.n_fits << 32)
 
 
+def memory_of_fit(network: Network, batch_size: int, optimizer: Optimizer) -> int:
+    """Return the bytes that a fit takes beyond the data: parameters, gradient, optimizer state, activations."""
+    vectors = 2 + optimizer.n_buffers
+    return int(vectors * network.plan.parameters_size * network.dtype.itemsize + network.plan.workspace_bytes(batch_size))
+
+
 def make_trainer(
     network: Network,
     batch_size: int,
@@ -116,6 +122,7 @@ def make_trainer(
     """Return what trains the parameters in place, with a gradient, a state and a workspace of its own; `n_steps` is what schedules span."""
     _check_trainable(network)
     _check_batch_size(network, batch_size)
+    memory.check("layers and batch_size", memory_of_fit(network, batch_size, optimizer))
     for name in ("eps", "clip_norm", "clip_value"):
         value = getattr(optimizer, name, None)
         if value is not None:
