@@ -16,8 +16,8 @@ from kernels._math import ERROR, EXPONENTIAL
 
 from . import validation
 from .files import replace
-from .layers import BatchNorm, Dense, Dropout, LayerNorm
-from .stack import activation_name, columns, parts, to_scale
+from .layers import BEGIN, END, BatchNorm, Dense, LayerNorm, PReLU, Scale, Standardize
+from .stack import Part, activation_name, columns, is_alone, parts, to_scale
 from .validation import Array
 
 PANEL = 16  # numbers: rows of weights are padded to whole ones, so that loops over them are vectors only
@@ -252,7 +252,7 @@ class _Source:
         self.buffers: set[str] = set()
         self.constants: list[str] = []
         self.lines: list[str] = []
-        self.at, self.width, self.largest, self.count = "x", 0, 0, 0
+        self.at, self.largest, self.count = "x", 0, 0
 
     def number(self, value: Any, dtype: Any = None) -> str:
         """Return a number as C reads it back to the bit."""
@@ -332,8 +332,12 @@ def _dense(source: _Source, layer: Dense, W: Array, b: Array | None) -> None:
     if b is not None:
         bias[:n_out] = b
     out = source.elsewhere(stride)
-    source.row(f"dense({source.at}, {source.array(f'W{i}', padded)}, {source.array(f'b{i}', bias)}, {out}, {n_in}, {stride});")
-    source.at, source.width = out, n_out
+    if is_alone(Part(layer, (W, b))):
+        source.each(n_out, f"{out}[j] = {source.at}[j];")
+        stride = n_out
+    else:
+        source.row(f"dense({source.at}, {source.array(f'W{i}', padded)}, {source.array(f'b{i}', bias)}, {out}, {n_in}, {stride});")
+    source.at = out
     name = activation_name(layer, "C source", ACTIVATIONS)
     if name != "identity":
         source.use(name)
@@ -358,7 +362,7 @@ def _layer_norm(source: _Source, layer: LayerNorm, gain: Array, bias: Array) -> 
     source.row(f"scale = (real)(1 / sqrt(sum(squares, {n}) / {n} + {source.number(layer.eps, np.float64)}));")
     source.each(n, f"{out}[j] = {out}[j] * scale * {source.array(f'gain{i}', gain)}[j] + {source.array(f'bias{i}', bias)}[j];")
     source.row("}")
-    source.at, source.width = out, n
+    source.at = out
 
 
 def _batch_norm(source: _Source, layer: BatchNorm, *arrays: Array) -> None:
@@ -369,7 +373,16 @@ def _batch_norm(source: _Source, layer: BatchNorm, *arrays: Array) -> None:
     factor = source.array(f"factor{i}", gain / np.sqrt(variance + layer.eps))
     out, n = source.elsewhere(len(gain)), len(gain)
     source.each(n, f"{out}[j] = ({source.at}[j] - {source.array(f'mean{i}', mean)}[j]) * {factor}[j] + {source.array(f'bias{i}', bias)}[j];")
-    source.at, source.width = out, n
+    source.at = out
+
+
+def _prelu(source: _Source, n: int, slopes: Array) -> None:
+    """Write what multiplies numbers below zero by slopes."""
+    i, x, out = source.count, source.at, source.elsewhere(n)
+    source.count += 1
+    slope = f"{source.array(f'slope{i}', slopes)}[{'j' if len(slopes) > 1 else '0'}]"
+    source.each(n, f"{out}[j] = {x}[j] > 0 ? {x}[j] : {slope} * {x}[j];")
+    source.at = out
 
 
 def _scaled(source: _Source, net: Any, layer: Any) -> str:
@@ -391,7 +404,8 @@ def text(net: Any, name: str, file: str) -> str:
     """Return the source of a network."""
     source = _Source(net.dtype)
     real = {"float32": "float", "float64": "double"}[net.dtype.name]
-    takes, last = "real", None
+    takes, last, width = "real", None, net.n_features
+    kept: list[tuple[str, int]] = []  # what residual blocks begin with
     for layer, arrays in parts(net):
         if isinstance(layer, Dense):
             _dense(source, layer, *arrays)
@@ -399,10 +413,21 @@ def text(net: Any, name: str, file: str) -> str:
             _layer_norm(source, layer, *arrays)
         elif isinstance(layer, BatchNorm):
             _batch_norm(source, layer, *arrays)
+        elif isinstance(layer, PReLU):
+            _prelu(source, width, *arrays)
+        elif layer is BEGIN:
+            kept.append((f"kept{len(kept)}_{source.count}", width))
+            source.count += 1
+            source.row(f"real {kept[-1][0]}[{width}];")
+            source.each(width, f"{kept[-1][0]}[j] = {source.at}[j];")
+        elif layer is END:
+            name_, n = kept.pop()
+            source.each(n, f"{source.at}[j] += {name_}[j];")
         elif getattr(layer, "targets", False):
             last = [source.array(one, columns(A, net.n_outputs), "double") for one, A in zip(("std", "mean"), to_scale(layer))]
-        elif not isinstance(layer, Dropout):
+        elif isinstance(layer, (Scale, Standardize)):
             takes = _scaled(source, net, layer)
+        width = getattr(layer, "units", width)
     gives = "real" if last is None else "double"
     source.each(net.n_outputs, f"out[j] = {source.at}[j]{'' if last is None else f' * {last[0]}[j] + {last[1]}[j]'};")
     size = -(-max(source.largest, net.n_features) // PANEL) * PANEL

@@ -86,7 +86,7 @@ class Exchange:
         Parameters
         ----------
         model : nn.Sequential, or mapping of str to tensor or array
-            Linear, LayerNorm and Dropout layers, and activations. Frozen parameters stay frozen, dropout keeps its rate.
+            Linear, LayerNorm, BatchNorm1d and Dropout layers, and activations. Frozen parameters stay frozen, dropout keeps its rate.
         layers : list of layers, optional
             For a state dict, which does not tell them: as for `Sequential`.
         names : list of str, optional
@@ -171,10 +171,47 @@ class Exchange:
         return exchange_sklearn.write_model(self)
 
     @classmethod
+    def from_keras(cls: type[T], model: Any, dtype: Any = None) -> T:
+        """Return the network of a built `Sequential` of Keras.
+
+        Parameters
+        ----------
+        model : keras.Sequential
+            Dense, normalization and dropout layers, and activations; `Rescaling` and `Normalization` at the begin, the latter with
+            `invert=True` also at the end. What is frozen stays frozen, L1 and L2 penalties stay.
+        dtype : {"float32", "float64"}, optional
+            Left out, that of its arrays.
+
+        Raises
+        ------
+        ValueError
+            For a layer or an activation that there is not here, by its name.
+        """
+        from . import exchange_keras
+
+        return cls._of(exchange_keras.read_model(model), dtype)
+
+    def to_keras(self) -> Any:
+        """Return a `Sequential` of Keras with these weights.
+
+        `Standardize` becomes `Normalization`, calculated in the network's dtype.
+
+        Raises
+        ------
+        ImportError
+            If Keras is not installed, or none of its backends.
+        ValueError
+            For a layer or an activation that Keras does not have.
+        """
+        from . import exchange_keras
+
+        return exchange_keras.write_model(self)
+
+    @classmethod
     def from_onnx(cls: type[T], path: str | os.PathLike[str], output: str | None = None, dtype: Any = None) -> T:
         """Return the network in an ONNX file: linear layers, layer normalization, activations in any spelling, scaled inputs.
 
-        Dropout, which such files do not have for predictions, is not brought along.
+        What predictions do without, dropout and noise, is not brought along.
 
         Parameters
         ----------

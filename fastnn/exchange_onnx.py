@@ -12,8 +12,8 @@ from kernels._math import ERROR
 
 from . import onnx_graph
 from .files import replace
-from .layers import Dense, Dropout, LayerNorm
-from .stack import Found, activation_name, columns, parts, to_scale
+from .layers import BEGIN, END, BatchNorm, Dense, LayerNorm, PReLU, Scale, Standardize
+from .stack import Found, Part, activation_name, columns, is_alone, parts, to_scale
 
 OPSET, IR_VERSION = 24, 11  # of ONNX 1.19
 LOCAL = "fastnn"  # the domain of what the standard operators do not do in float64: functions, which the file defines
@@ -142,21 +142,47 @@ def _layer_normalization(node: Any) -> list[str]:
     return ["X", "gain", "bias", "eps"]
 
 
-FUNCTIONS: dict[str, Any] = {"Erf": _erf, "LayerNormalization": _layer_normalization}
+def _batch_normalization(node: Any) -> list[str]:
+    """Write batch normalization: the standard one has epsilon in float32."""
+    deviation = node("Sqrt", node("Add", "variance", "eps"))
+    node("Add", node("Mul", node("Div", node("Sub", "X", "mean"), deviation), "gain"), "bias")
+    return ["X", "gain", "bias", "mean", "variance", "eps"]
+
+
+def _prelu(node: Any) -> list[str]:
+    """Write PRelu, for which ONNX Runtime has no kernel in float64."""
+    zero = np.float64(0)
+    node("Add", node("Max", "X", zero), node("Mul", node("Min", "X", zero), "slope"))
+    return ["X", "slope"]
+
+
+FUNCTIONS: dict[str, Any] = {
+    "Erf": _erf,
+    "LayerNormalization": _layer_normalization,
+    "BatchNormalization": _batch_normalization,
+    "PRelu": _prelu,
+}
 
 
 def write(net: Any, path: str | os.PathLike[str]) -> None:
     """Write a network as an ONNX file."""
     onnx = _onnx("to_onnx")
     graph = _Graph(onnx, net.dtype)
-    double, counts = np.dtype(np.float64), {"dense": 0, "norm": 0}
+    double, counts = np.dtype(np.float64), {"dense": 0, "norm": 0, "batchnorm": 0, "prelu": 0}
     takes = gives = net.dtype
+    before: list[str] = []  # what residual blocks begin with
     for layer, arrays in parts(net):
-        if isinstance(layer, Dense):
+        if layer is BEGIN:
+            before.append(graph.at)
+        elif layer is END:
+            graph.node("Add", graph.at, before.pop())
+        elif isinstance(layer, Dense):
             name = f"dense.{counts['dense']}"
             counts["dense"] += 1
             W, b = arrays
-            if b is None:
+            if is_alone(Part(layer, arrays)):
+                pass
+            elif b is None:
                 graph.node("MatMul", graph.at, graph.constant(f"{name}.W", W))
             else:
                 graph.node("Gemm", graph.at, graph.constant(f"{name}.W", W), graph.constant(f"{name}.b", b))
@@ -169,7 +195,19 @@ def write(net: Any, path: str | os.PathLike[str]) -> None:
                 graph.node("fastnn.LayerNormalization", graph.at, gain, bias, graph.constant(f"{name}.eps", layer.eps))
             else:
                 graph.node("LayerNormalization", graph.at, gain, bias, axis=-1, epsilon=layer.eps)
-        elif not isinstance(layer, Dropout):
+        elif isinstance(layer, BatchNorm):
+            name = f"batchnorm.{counts['batchnorm']}"
+            counts["batchnorm"] += 1
+            known = [graph.constant(f"{name}.{one}", A) for one, A in zip(layer.shapes(0), arrays)]
+            if net.dtype == double:
+                graph.node("fastnn.BatchNormalization", graph.at, *known, graph.constant(f"{name}.eps", layer.eps))
+            else:
+                graph.node("BatchNormalization", graph.at, *known, epsilon=layer.eps, momentum=1 - layer.momentum)
+        elif isinstance(layer, PReLU):
+            name = f"prelu.{counts['prelu']}"
+            counts["prelu"] += 1
+            graph.node("fastnn.PRelu" if net.dtype == double else "PRelu", graph.at, graph.constant(f"{name}.slope", arrays[0]))
+        elif isinstance(layer, (Scale, Standardize)):
             scale, shift = to_scale(layer)
             by_column = isinstance(scale, np.ndarray)
             if getattr(layer, "targets", False):
@@ -193,8 +231,8 @@ def write(net: Any, path: str | os.PathLike[str]) -> None:
     functions = [_function(onnx, name) for name in sorted(graph.functions)]
     opsets = [onnx.helper.make_opsetid("", OPSET), *(onnx.helper.make_opsetid(LOCAL, 1) for _ in functions[:1])]
     model = onnx.helper.make_model(made, producer_name="fastnn", opset_imports=opsets, functions=functions, ir_version=IR_VERSION)
-    known = {"classes": net.metadata.get("classes"), "feature_names": net.feature_names}
-    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in known.items() if value is not None})
+    props = {"classes": net.metadata.get("classes"), "feature_names": net.feature_names}
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in props.items() if value is not None})
     if model.ByteSize() >= 2**31:
         raise ValueError(f"a network must have less than 2 GB for an ONNX file; got {model.ByteSize() / 1e9:.1f} GB.")
     replace(path, model.SerializeToString())

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from . import validation
-from .layers import Dense, Dropout, Layer, LayerNorm, Scale
-from .stack import Found, Part, Stack, activation_name, columns, parts, to_scale, trainable
+from .layers import BatchNorm, Dense, Dropout, LayerNorm, Mark, PReLU, Scale, Standardize, changed, single
+from .stack import Found, Part, Stack, activation_name, columns, is_alone, parts, to_scale, trainable
 from .validation import Array
 
 # Of each activation the module and what it must be set to. The threshold, beyond which softplus is the identity, is as exact in float64.
@@ -32,7 +32,6 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "log_softmax": ("LogSoftmax", {"dim": -1}),
 }
 ALSO_RIGHT: dict[str, Any] = {"dim": lambda value: value == 1, "threshold": lambda value: value >= 20}
-OF_INPUTS = ("Flatten", "Identity")  # what changes no row
 
 
 def read_model(model: Any) -> Found:
@@ -99,8 +98,26 @@ def _layer_norm(stack: Stack, where: str, module: Any) -> None:
     stack.norm(where, gain, bias, module.normalized_shape[0], module.eps, trained)
 
 
+def _batch_norm(stack: Stack, where: str, module: Any) -> None:
+    tensors = (module.weight, module.bias, module.running_mean, module.running_var)
+    if any(one is None for one in tensors) or module.momentum is None:
+        raise ValueError(f"{where} must have affine=True, track_running_stats=True and a momentum; got others.")
+    stack.batch_norm(where, tuple(_plain(where, one) for one in tensors), module.eps, module.momentum, module.weight.requires_grad)
+
+
+def _prelu(stack: Stack, where: str, module: Any) -> None:
+    stack.prelu(where, _plain(where, module.weight), module.weight.requires_grad)
+
+
+def _leaky_relu(stack: Stack, where: str, module: Any) -> None:
+    if module.negative_slope == 0.01:
+        stack.activation(where, "leaky_relu")
+    else:
+        stack.prelu(where, np.array([module.negative_slope]), False)
+
+
 def _dropout(stack: Stack, where: str, module: Any) -> None:
-    stack.dropout(where, module.p)
+    stack.dropout(where, Dropout(module.p))
 
 
 def _flatten(stack: Stack, where: str, module: Any) -> None:
@@ -108,7 +125,15 @@ def _flatten(stack: Stack, where: str, module: Any) -> None:
         raise ValueError(f"{where} must flatten the inputs, from dimension 1 on; got it elsewhere.")
 
 
-READERS: dict[str, Any] = {"Linear": _linear, "LayerNorm": _layer_norm, "Dropout": _dropout, "Flatten": _flatten}
+READERS: dict[str, Any] = {
+    "Linear": _linear,
+    "LayerNorm": _layer_norm,
+    "BatchNorm1d": _batch_norm,
+    "PReLU": _prelu,
+    "LeakyReLU": _leaky_relu,
+    "Dropout": _dropout,
+    "Flatten": _flatten,
+}
 
 
 def _plain(where: str, tensor: Any) -> Any:
@@ -123,7 +148,7 @@ def _plain(where: str, tensor: Any) -> Any:
 
 def read_state(state: Mapping[str, Any], layers: Any, names: Sequence[str] | None) -> Found:
     """Return the network of layers whose arrays a state dict has, under the names `NAME.weight` and `NAME.bias`."""
-    found: list[Layer] = list(layers)
+    found: list[Any] = single(list(layers))
     places = [i for i, layer in enumerate(found) if hasattr(layer, "shapes")]
     prefixes = list(dict.fromkeys(key.rpartition(".")[0] for key in state)) if names is None else list(names)
     if len(prefixes) != len(places):
@@ -139,19 +164,24 @@ def read_state(state: Mapping[str, Any], layers: Any, names: Sequence[str] | Non
     for i, names_ in wanted.items():
         arrays = [_plain(name, state[name]) for name in names_]
         dtypes += [A.dtype for A in arrays]
-        layer: Any = found[i]
+        layer = found[i]
         if isinstance(layer, Dense):
             if arrays[0].ndim != 2:
                 raise ValueError(f"{names_[0]} must have shape (n_out, n_in); got {arrays[0].shape}.")
             arrays[0] = arrays[0].T
-        n_features = n_features or arrays[0].shape[0]
+        n_features = n_features or (0 if isinstance(layer, PReLU) and not layer.per_unit else arrays[0].shape[0])
         found[i] = replace(layer, initializer=tuple(arrays) if len(arrays) > 1 else arrays[0])
     wide = any(dtype.kind == "f" and dtype.itemsize > 4 for dtype in dtypes)
-    return Found(found, n_features, "float64" if wide else "float32")
+    filled = iter(found)
+    return Found(list(changed(list(layers), lambda _: next(filled))), n_features, "float64" if wide else "float32")
 
 
 def _keys(layer: Any) -> tuple[str, ...]:
     """Return what PyTorch calls the arrays of a layer."""
+    if isinstance(layer, PReLU):
+        return ("weight",)
+    if isinstance(layer, BatchNorm):
+        return "weight", "bias", "running_mean", "running_var"
     return ("weight",) if isinstance(layer, Dense) and not layer.bias else ("weight", "bias")
 
 
@@ -162,7 +192,7 @@ def write_model(net: Any, names: Sequence[str] | None) -> Any:
     except ImportError:
         raise ImportError("to_torch needs the package torch: pip install 'fastnn[torch]'.") from None
     given = None if names is None else iter(names)
-    n_arrays = sum(hasattr(layer, "shapes") for layer in net.layers)
+    n_arrays = sum(hasattr(layer, "shapes") for layer in single(net.layers))
     if names is not None and len(names) != n_arrays:
         raise ValueError(f"names must have one for each of the {n_arrays} layers with arrays; got {len(names)}.")
     modules: OrderedDict[str, Any] = OrderedDict()
@@ -175,13 +205,14 @@ def write_model(net: Any, names: Sequence[str] | None) -> Any:
 
 def _written(torch: Any, net: Any, part: Part) -> list[Any]:
     """Return the modules of a layer."""
-    layer, arrays = part.layer, tuple(part.arrays)
+    layer, arrays = part
     nn, dtype = torch.nn, getattr(torch, net.dtype.name)
 
     def filled(kind: Any, *sizes: Any, trained: tuple[bool, bool] = (True, True), **settings: Any) -> Any:
         module = nn.utils.skip_init(kind, *sizes, dtype=dtype, **settings)
         with torch.no_grad():
-            for parameter, A, train in zip((module.weight, module.bias), arrays, trained):
+            own = [getattr(module, one) for one in _keys(layer)] if arrays is part.arrays else [module.weight, module.bias]
+            for parameter, A, train in zip(own, arrays, (*trained, False, False)):
                 if parameter is not None and A is not None:
                     parameter.copy_(torch.from_numpy(np.ascontiguousarray(A.T)))
                     parameter.requires_grad_(train)
@@ -190,12 +221,22 @@ def _written(torch: Any, net: Any, part: Part) -> list[Any]:
     if isinstance(layer, Dense):
         name = activation_name(layer, "PyTorch", ACTIVATIONS)
         kind, settings = ACTIVATIONS[name]
-        linear = filled(nn.Linear, *arrays[0].shape, bias=layer.bias, trained=layer.trained)
-        return [linear] if name == "identity" else [linear, getattr(nn, kind)(**settings)]
+        after = [] if name == "identity" else [getattr(nn, kind)(**settings)]
+        return after if is_alone(part) else [filled(nn.Linear, *arrays[0].shape, bias=layer.bias, trained=layer.trained), *after]
     if isinstance(layer, LayerNorm):
         return [filled(nn.LayerNorm, len(arrays[0]), eps=layer.eps, trained=(layer.trainable, layer.trainable))]
-    if isinstance(layer, Dropout):
+    if isinstance(layer, BatchNorm):
+        both = (layer.trainable, layer.trainable)
+        return [filled(nn.BatchNorm1d, len(arrays[0]), eps=layer.eps, momentum=layer.momentum, trained=both)]
+    if isinstance(layer, PReLU):
+        if not layer.trainable and not layer.per_unit:
+            slope = float(arrays[0][0])
+            return [nn.LeakyReLU(slope) if slope else nn.ReLU()]
+        return [filled(nn.PReLU, len(arrays[0]), trained=(layer.trainable, False))]
+    if isinstance(layer, Dropout) and not callable(layer.rate):
         return [nn.Dropout(layer.rate)]
+    if not isinstance(layer, (Scale, Standardize)):
+        raise ValueError(f"layers must be ones that an nn.Sequential of PyTorch holds; got {'Residual' if isinstance(layer, Mark) else layer}.")
     n = net.n_outputs if getattr(layer, "targets", False) else net.n_features
     scale, shift = (columns(one, n).astype(net.dtype) for one in to_scale(layer))
     arrays = (np.diag(scale), shift)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import functional, validation
-from .layers import LAST_ONLY, Dense, Scale, Standardize
+from .layers import LAST_ONLY, Dense, Residual, Scale, Standardize
 from .stack import Found, Stack, columns
 from .validation import Array
 
@@ -108,7 +108,6 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Mish": functional.mish,
     "Mul": np.multiply,
     "Neg": np.negative,
-    "PRelu": lambda x, slope: np.where(x > 0, x, slope * x),
     "Pow": np.power,
     "Reciprocal": np.reciprocal,
     "Relu": lambda x: np.maximum(x, 0),
@@ -141,6 +140,7 @@ class _Reader:
         self.values: dict[str, _Value | None] = {}  # None: what nobody should ask for
         self.uses = Counter(name for node in nodes for name in node.inputs)
         self.layer = 0
+        self.resolved: dict[str, tuple[int, Any]] = {}  # of what layers took: how many there were, and the last
 
     def fresh(self) -> _Value:
         """Return what the layer before returned."""
@@ -171,10 +171,9 @@ class _Reader:
             return self._value(node, node.inputs[0])
         if node.op == "Concat":
             return self._two_classes(node)
-        if node.op == "BatchNormalization":
-            return self._batch_normalization(node)
-        if node.op in READERS:
-            READERS[node.op](self, node)
+        if node.op in READERS or self._block(node):
+            if node.op in READERS:
+                READERS[node.op](self, node)
             self.layer += 1
             return self.fresh()
         if node.op in ROWS:
@@ -243,15 +242,17 @@ class _Reader:
             self._refuse(node, f"with {len(arguments)} inputs and the attributes {', '.join(node.attributes) or 'none'}")
         return _Value(self.layer, f, nodes=nodes)
 
-    def _batch_normalization(self, node: Node) -> _Value:
-        """Return what normalizes columns with known mean and variance."""
-        value = self._value(node, node.inputs[0])
-        gain, bias, mean, variance = (np.asarray(self.constant(node, place), np.float64) for place in range(1, 5))
-        if node.attributes.get("training_mode", 0) or not value.is_affine:
-            self._refuse(node)
-        scale = gain / np.sqrt(variance + node.attributes.get("epsilon", 1e-5))
-        made = replace(value, scale=value.scale * scale, shift=(value.shift - mean) * scale + bias, nodes=(*value.nodes, node))
-        return self._fold(node, made, scaled=True) if self.uses[node.inputs[0]] == 1 else made
+    def _block(self, node: Node) -> bool:
+        """Read the sum that ends a residual block; return whether it is one."""
+        if node.op != "Add" or any(name not in self.values for name in node.inputs) or len(node.inputs) != 2:
+            return False
+        for inside, around in (node.inputs, node.inputs[::-1]):
+            value, (start, last) = self.values[inside], self.resolved.get(around, (-1, None))
+            if value is not None and value.layer == self.layer and 0 <= start < len(self.stack.layers) and (not start or self.stack.layers[start - 1] is last):
+                self.resolve(node, inside)
+                self.stack.layers[start:] = [Residual(self.stack.layers[start:])]
+                return True
+        return False
 
     def _two_classes(self, node: Node) -> _Value:
         """Read 1 - p and p side by side, p after a sigmoid: softmax of 0 and what the sigmoid was applied to."""
@@ -282,6 +283,10 @@ class _Reader:
 
     def resolve(self, node: Node | None, name: str, at_end: bool = False) -> None:
         """Turn a function of what the last layer returned into a layer, an activation, or something that scales."""
+        self._resolve(node, name, at_end)
+        self.resolved[name] = len(self.stack.layers), self.stack.layers[-1] if self.stack.layers else None
+
+    def _resolve(self, node: Node | None, name: str, at_end: bool) -> None:
         value = self.values.get(name)
         if value is None or value.layer != self.layer:
             raise ValueError(f"operators of an ONNX file must be a chain of layers; got {node or 'an output'} of {name!r}, which is not its end.")
@@ -297,6 +302,10 @@ class _Reader:
             activation = None if value.by_column else _known(value.at_points)
             plain = activation is None and at_end
             activation = _known(value.f) if plain else activation
+            slope = _slope(value) if activation is None else None
+            if slope is not None:
+                self.stack.prelu(str(value.nodes[0]), np.array([slope]), False)
+                return
             if activation is None:
                 shown = ", ".join(str(one) for one in value.nodes[:8])
                 raise ValueError(f"operators of an ONNX file must make up an activation that fastnn has; got {shown}, which do not.")
@@ -357,6 +366,16 @@ def _known(f: Array) -> str | None:
     return None
 
 
+def _slope(value: _Value) -> float | None:
+    """Return the slope of a function that is the identity above zero and a line below."""
+    if value.by_column:
+        return None
+    f = value.at_points
+    slope = float(f[0] / POINTS[0])
+    line = np.where(POINTS > 0, POINTS, slope * POINTS)
+    return float(str(np.float32(slope))) if f.shape == line.shape and np.all(np.abs(f - line) <= CLOSE) else None
+
+
 def _gemm(reader: _Reader, node: Node) -> None:
     reader.resolve(node, node.inputs[0])
     attributes = node.attributes
@@ -391,6 +410,21 @@ def _layer_normalization(reader: _Reader, node: Node) -> None:
     reader.stack.norm(str(node), gain, bias, len(gain), float(eps))
 
 
+def _batch_normalization(reader: _Reader, node: Node) -> None:
+    reader.resolve(node, node.inputs[0])
+    arrays = tuple(reader.constant(node, place) for place in range(1, 5))
+    if node.attributes.get("training_mode", 0) or any(A is None or A.shape != (len(np.ravel(arrays[0])),) for A in arrays):
+        reader._refuse(node, "in training, or without a number for each column")
+    eps = np.ravel(reader.constant(node, 5, float(str(np.float32(node.attributes.get("epsilon", 1e-5))))))[0]
+    momentum = float(str(np.float32(1 - np.float32(node.attributes.get("momentum", 0.9)))))
+    reader.stack.batch_norm(str(node), arrays, float(eps), momentum)
+
+
+def _prelu(reader: _Reader, node: Node) -> None:
+    reader.resolve(node, node.inputs[0])
+    reader.stack.prelu(str(node), reader.constant(node, 1).reshape(-1), True)
+
+
 def _scaler(reader: _Reader, node: Node) -> None:
     """Read the scaler of the operators for classical models: (X - offset) * scale."""
     reader.resolve(node, node.inputs[0])
@@ -402,6 +436,8 @@ READERS: dict[str, Callable[[_Reader, Node], None]] = {
     "Gemm": _gemm,
     "MatMul": _matmul,
     "LayerNormalization": _layer_normalization,
+    "BatchNormalization": _batch_normalization,
+    "PRelu": _prelu,
     "Scaler": _scaler,
 }
 

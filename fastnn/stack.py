@@ -10,10 +10,10 @@ import numpy as np
 
 from . import validation
 from .custom import Activation
-from .layers import Dense, Dropout, Layer, LayerNorm, Scale
+from .layers import BatchNorm, Dense, Layer, LayerNorm, PReLU, Scale, in_order
 from .validation import Array
 
-HOMOGENEOUS = ("identity", "relu", "leaky_relu")  # f(c x) = c f(x) for c >= 0: dropout before or after them is the same
+SLOPES = {"relu": 0.0, "leaky_relu": 0.01}
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,17 @@ class Part(NamedTuple):
 
 
 def parts(net: Any) -> Iterator[Part]:
-    """Yield each layer of a network with its arrays."""
+    """Yield each layer of a network with its arrays, in the order in which the data reaches them; a residual block between two marks."""
     weights = iter(net.weights)
-    for layer in net.layers:
+    for layer in in_order(net.layers):
         yield Part(layer, next(weights) if hasattr(layer, "shapes") else ())
+
+
+def is_alone(part: Part) -> bool:
+    """Return whether a dense layer does nothing but its activation, as `Stack` puts one behind what is no dense layer."""
+    layer, arrays = part
+    frozen = isinstance(layer, Dense) and not layer.bias and layer.trainable is False and arrays[0].shape[0] == arrays[0].shape[1]
+    return frozen and bool(np.array_equal(arrays[0], np.eye(len(arrays[0]))))
 
 
 def activation_name(layer: Dense, library: str, known: Any) -> str:
@@ -74,15 +81,11 @@ class Stack:
         self.n_features = 0
         self.width = 0
         self._dtypes: list[np.dtype[Any]] = []
-        self._waiting: tuple[str, Dropout] | None = None  # a dropout whose dense layer is yet to come
         self._last = ""
 
     def dense(self, where: str, W: Array, b: Array | None, activation: str | None = None, **settings: Any) -> None:
         """Add `activation(X @ W + b)`."""
         self._take_width(where, W.shape[0])
-        if self._waiting is not None:
-            self.layers.append(self._waiting[1])
-            self._waiting = None
         self.width = W.shape[1]
         arrays = (W, np.zeros(self.width, W.dtype) if b is None else b)
         self._add(where, Dense(self.width, initializer=arrays, bias=b is not None, **settings), *arrays)
@@ -90,34 +93,46 @@ class Stack:
             self.activation(where, activation)
 
     def activation(self, where: str, name: str) -> None:
-        """Add an activation, which must follow a dense layer."""
+        """Add an activation: to the dense layer before it, or where there is none as what does nothing else."""
+        before = self.layers[-1] if self.layers else None
         if name == "identity":
             return
-        before = self.layers[-1] if self.layers else None
-        if self._waiting is not None and name not in HOMOGENEOUS:
-            self._refuse_waiting()
-        if not isinstance(before, Dense) or before.activation != "identity":
-            raise ValueError(f"activations must follow linear layers; got {where} after {self._last or 'the inputs'}.")
-        self.replace_last(replace(before, activation=name))
+        if isinstance(before, Dense) and before.activation == "identity":
+            self.replace_last(replace(before, activation=name))
+        elif not self.width:
+            raise ValueError(f"activations must follow a layer with a number of columns; got {where} after {self._last or 'the inputs'}.")
+        elif name in SLOPES:
+            self.prelu(where, np.array([SLOPES[name]]), False)
+        else:
+            self._add(where, Dense(self.width, name, initializer=np.eye(self.width), bias=False, trainable=False))
         self._last = where
+
+    def prelu(self, where: str, slopes: Array, trainable: bool) -> None:
+        """Add what multiplies numbers below zero by slopes, one for all columns or one for each."""
+        if slopes.size not in (1, self.width or slopes.size):
+            raise ValueError(f"{where} must have one slope, or one for each of the {self.width} columns; got {slopes.size}.")
+        self._add(where, PReLU(per_unit=slopes.size > 1, trainable=trainable, initializer=slopes.reshape(-1)))
+
+    def batch_norm(self, where: str, arrays: tuple[Array, ...], eps: float, momentum: float, trainable: bool = True) -> None:
+        """Add a normalization of columns: gain, bias, mean, variance."""
+        self._take_width(where, len(arrays[0]))
+        self._add(where, BatchNorm(eps=eps, momentum=momentum, trainable=trainable, initializer=arrays), *arrays)
 
     def norm(self, where: str, gain: Array | None, bias: Array | None, n: int, eps: float, trainable: bool = True) -> None:
         """Add a normalization of rows."""
-        self._refuse_waiting()
         self._take_width(where, n)
         dtype = next((A.dtype for A in (gain, bias) if A is not None), np.dtype(np.float32))
         arrays = (np.ones(n, dtype) if gain is None else gain, np.zeros(n, dtype) if bias is None else bias)
         given = [A for A in (gain, bias) if A is not None]
         self._add(where, LayerNorm(eps=eps, trainable=trainable, initializer=arrays), *given)
 
-    def dropout(self, where: str, rate: float) -> None:
-        """Add dropout, which must be followed by a dense layer."""
-        self._refuse_waiting()
-        self._waiting = (where, Dropout(rate))
+    def dropout(self, where: str, layer: Layer) -> None:
+        """Add what is only in training."""
+        self._add(where, layer)
 
     def scale(self, where: str, layer: Layer, *arrays: Array) -> None:
         """Add what scales the inputs."""
-        if self.layers or self._waiting is not None:
+        if self.layers:
             raise ValueError(f"layers that scale by constants must be the first; got {where} after {self._last}.")
         self._add(where, layer, *arrays)
 
@@ -127,7 +142,6 @@ class Stack:
 
     def finish(self) -> Found:
         """Return the network."""
-        self._refuse_waiting()
         if not self.n_features:
             raise ValueError(f"a network of {self.library} must have a linear layer; got none.")
         floats = [dtype for dtype in self._dtypes if dtype.kind == "f"]
@@ -144,10 +158,6 @@ class Stack:
         if self.width and n != self.width:
             raise ValueError(f"{where} must take the {self.width} outputs of {self._last}; got {n} inputs.")
         self.n_features, self.width = self.n_features or n, n
-
-    def _refuse_waiting(self) -> None:
-        if self._waiting is not None:
-            raise ValueError(f"dropout must be followed by a linear layer, whose inputs it drops; got {self._waiting[0]} elsewhere.")
 
 
 def from_arrays(arrays: Any, activations: Any) -> Found:

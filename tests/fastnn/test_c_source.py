@@ -7,7 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from fastnn import Activation, BatchNorm, Dense, Dropout, LayerNorm, Scale, Sequential, Standardize
+from fastnn import Activation, BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, PReLU, Residual, Scale, Sequential, Standardize
 from fastnn.c_source import ACTIVATIONS
 from fastnn.layers import ACTIVATIONS as OURS
 from tests.numerics import assert_same_bits
@@ -46,7 +46,11 @@ def called(library, rows, outputs, name="model"):
 
 NETWORKS = {
     "activations": [*(Dense(11 if i % 2 else 23, name) for i, name in enumerate(HIDDEN)), Dense(3, "softmax")],
-    "norms": [Scale(0.5, 0.1), LayerNorm(), BatchNorm(), Dense(34, "relu", bias=False), LayerNorm(1e-3), Dropout(0.1), Dense(3, "log_softmax")],
+    "norms": [
+        *(Scale(0.5, 0.1), LayerNorm(), BatchNorm(), Dense(34, "relu", bias=False), LayerNorm(1e-3), Dropout(0.1), PReLU(), GaussianNoise(1.0)),
+        *(Residual([PReLU(per_unit=True), Dense(9, "gelu"), Residual([Dense(9, "tanh")]), Dense(34)]), Residual([Dense(34, "silu")])),
+        *(Dense(4), BatchNorm(), Dense(4, "tanh", np.eye(4), bias=False, trainable=False), Dense(3, "log_softmax")),
+    ],
     "standardized": [Standardize.of(X), Dense(17, "tanh"), Dense(2), Standardize([5.0, -3.0], [2.0, 0.5], targets=True)],
 }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn import Activation, Dense, Dropout, LayerNorm, Scale, Sequential, Standardize
+from fastnn import Activation, BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, Linear, PReLU, Residual, Scale, Sequential, Standardize
 from fastnn.exchange_torch import ACTIVATIONS
 from tests.fixtures import make_torch_state
 from tests.numerics import assert_same_bits
@@ -15,8 +15,9 @@ HIDDEN = [name for name in ACTIVATIONS if "softmax" not in name]
 
 
 def filled(net):
-    """Return a network with random weights and biases everywhere."""
-    net.set_weights([tuple(None if A is None else A + rng.normal(size=A.shape) / 3 for A in pair) for pair in net.weights])
+    """Return a network with random arrays everywhere, variances above zero."""
+    weights = [tuple(None if A is None else A + rng.normal(size=A.shape) / 3 for A in some) for some in net.weights]
+    net.set_weights([(*some[:3], np.abs(some[3]) + 0.1) if len(some) == 4 else some for some in weights])
     return net
 
 
@@ -113,6 +114,35 @@ def test_to_and_from_pytorch(dtype):
     same_weights(again, net)
 
 
+@pytest.mark.parametrize("dtype", WITHIN)
+def test_normalized_columns_and_slopes_to_and_from_pytorch(dtype):
+    torch = pytest.importorskip("torch")
+    nn, kind = torch.nn, getattr(torch, dtype)
+    model = nn.Sequential(
+        nn.BatchNorm1d(6), nn.Linear(6, 5), nn.BatchNorm1d(5, 1e-3, 0.2), nn.ReLU(), nn.Linear(5, 4), nn.PReLU(), nn.Linear(4, 3), nn.PReLU(3), nn.Dropout(),
+        nn.LeakyReLU(0.2), nn.Linear(3, 3), nn.LayerNorm(3), nn.LeakyReLU(), nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.GELU(), nn.Linear(4, 2)
+    ).to(kind)  # fmt: skip
+    rows = torch.tensor(X, dtype=kind)
+    for _ in range(20):
+        model(rows)
+    expected = model.eval()(rows).detach().numpy()
+    net = Sequential.from_torch(model)
+    assert net.dtype == dtype
+    assert net.layers[2:4] == (BatchNorm(1e-3, 0.2), PReLU(trainable=False))
+    assert Dense(4, "tanh", bias=False, trainable=False) in net.layers
+    assert_near(net.predict(X.astype(dtype)), expected, dtype)
+    again = net.to_torch()
+    assert repr(again) == repr(model)
+    for tensor, other in zip(model.state_dict().values(), again.state_dict().values()):
+        assert_same_bits(np.asarray(other), np.asarray(tensor)) if tensor.ndim else None
+    same_weights(Sequential.from_torch(again), net)
+    layers = [BatchNorm(), Residual([PReLU(), Dense(6, "tanh")]), Dense(1)]
+    state = {f"{i}.{name}": tensor for i, one in enumerate((model[0], model[5], nn.Linear(6, 6), nn.Linear(6, 1))) for name, tensor in one.state_dict().items()}
+    own = Sequential.from_torch(state, layers)
+    assert own.layers == tuple(layers)
+    assert_same_bits(own.weights[1][0], model[5].weight.detach().numpy())
+
+
 @pytest.mark.parametrize("first", [Scale(0.5, 0.1), Standardize.of(X), Scale([1.0, 2, 3, 4, 5, 6])], ids=lambda layer: type(layer).__name__)
 def test_pytorch_scales_with_a_frozen_layer(first):
     torch = pytest.importorskip("torch")
@@ -146,12 +176,13 @@ def test_what_pytorch_has_and_we_do_not_is_refused_by_name():
         ([nn.Linear(2, 2), nn.Hardtanh()], "model must be an nn.Sequential of .*; got Hardtanh '1'"),
         ([nn.Conv1d(2, 2, 1)], "got Conv1d '0'"),
         ([nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3)), nn.Linear(2, 2)], "Linear '1' must take the 3 outputs of Linear '0.1'; got 2 inputs"),
-        ([nn.Linear(2, 2), nn.LeakyReLU(0.2)], "LeakyReLU '1' must have negative_slope=0.01; got 0.2"),
+        ([nn.Linear(2, 2), nn.ELU(2.0)], "ELU '1' must have alpha=1.0; got 2.0"),
+        ([nn.BatchNorm1d(2, affine=False)], "BatchNorm1d '0' must have affine=True, track_running_stats=True and a momentum"),
+        ([nn.Linear(3, 3), nn.PReLU(2)], "PReLU '1' must have one slope, or one for each of the 3 columns; got 2"),
         ([nn.Linear(2, 2), nn.Softmax(0)], "Softmax '1' must have dim=-1; got 0"),
-        ([nn.ReLU(), nn.Linear(2, 2)], "activations must follow linear layers; got ReLU '0' after the inputs"),
-        ([nn.Linear(2, 2), nn.Tanh(), nn.ReLU()], "got ReLU '2' after Tanh '1'"),
-        ([nn.Linear(2, 2), nn.Dropout(0.5)], "dropout must be followed by a linear layer, whose inputs it drops; got Dropout '1' elsewhere"),
-        ([nn.Linear(2, 2), nn.Dropout(0.5), nn.Tanh(), nn.Linear(2, 2)], "got Dropout '1' elsewhere"),
+        ([nn.ReLU(), nn.Linear(2, 2)], "activations must follow a layer with a number of columns; got ReLU '0' after the inputs"),
+        ([nn.Linear(2, 2), nn.Dropout(0.5)], r"layers\[1\] must be followed by another layer, whose inputs it changes; got None"),
+        ([nn.Linear(2, 3), nn.Softmax(1), nn.Linear(3, 2)], r"layers\[0\] must not have the activation 'softmax': only the last layer can have it"),
         ([nn.LayerNorm((2, 2))], "LayerNorm '0' must normalize one dimension"),
         ([nn.Linear(2, 2), nn.Flatten()], "Flatten '1' must flatten the inputs"),
         ([nn.Flatten()], "a network of PyTorch must have a linear layer; got none"),
@@ -168,8 +199,9 @@ def test_what_pytorch_has_and_we_do_not_is_refused_by_name():
         Sequential.from_torch(nn.Linear(2, 2), layers=[Dense(2)])
     with pytest.raises(ValueError, match="activations must be ones that PyTorch has; got 'cube', a function of one's own"):
         Sequential([Dense(2, Activation(lambda z: z**3, lambda z: 3 * z**2, name="cube"))], n_features=2).to_torch()
-    swapped = Sequential.from_torch(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5), nn.ReLU(), nn.Linear(3, 2)))
-    assert swapped.layers == (Dense(3, "relu"), Dropout(0.5), Dense(2))
+    for layer, said in [(GaussianNoise(0.1), "GaussianNoise"), (Residual([Dense(2)]), "Residual"), (Dropout(Linear(0.5, 0.0)), "Dropout")]:
+        with pytest.raises(ValueError, match=f"layers must be ones that an nn.Sequential of PyTorch holds; got {said}"):
+            Sequential([layer, Dense(2)], n_features=2).to_torch()
 
 
 # scikit-learn.
@@ -253,6 +285,7 @@ def test_what_scikit_learn_does_not_have_is_refused_by_name():
         ([Dense(2, "relu"), Dense(2, "log_softmax")], "in the last layer has: .*; got 'log_softmax'"),
         ([Dropout(0.5), Dense(2)], r"layers must be Dense ones, .*; got Dropout\(rate=0.5\)"),
         ([LayerNorm(), Dense(2)], "got LayerNorm"),
+        ([Residual([Dense(3)]), Dense(2)], "got Residual"),
         ([Dense(1), Standardize(1.0, 2.0, targets=True)], "got Standardize"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastnn import Activation, Dense, Dropout, LayerNorm, Scale, Sequential, Standardize, onnx_graph
+from fastnn import Activation, BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, PReLU, Residual, Scale, Sequential, Standardize, onnx_graph
 from fastnn.exchange_onnx import ACTIVATIONS
 from fastnn.onnx_graph import Node
 from tests.fastnn.test_exchange import WITHIN, X, assert_near, filled, same_weights
@@ -15,6 +15,14 @@ NETWORKS = {  # what is read of each, where it is not the same
     "norms": [Scale(0.5, 0.25), LayerNorm(), Dense(4, "relu", bias=False), LayerNorm(1e-3), Dense(3, "log_softmax")],
     "standardized": [Standardize.of(X), Dropout(0.1), Dense(4, "tanh"), Dense(2), Standardize([5.0, -3.0], [2.0, 0.5], targets=True)],
     "one output": [Scale([1.0, 2, 3, 4, 5, 6]), Dense(1, "softplus"), Standardize(3.0, 4.0, targets=True)],
+    "columns and slopes": [BatchNorm(), Dense(4), BatchNorm(1e-3), PReLU(), Dense(5), PReLU(per_unit=True), Dense(4, "tanh", np.eye(5)[:, :4]), Dense(3)],
+    "residual": [
+        Residual([LayerNorm(), Dense(9, "gelu"), GaussianNoise(0.1), Dense(6)]),
+        Residual([Dense(6, "relu"), Residual([Dense(6, "tanh"), Dense(6)])]),
+        Dense(4, "silu"),
+        Residual([Dense(4, "sigmoid")]),
+        Dense(2),
+    ],
     "after a norm": [Dense(3, "gelu"), LayerNorm(), Standardize(2.0, 1.0, targets=True)],
 }
 
@@ -40,6 +48,9 @@ def test_a_file_predicts_what_the_network_predicts(name, dtype, tmp_path):
     same_weights(copy, net)
     assert_near(copy.predict(rows), expected, dtype)
     assert [type(layer) for layer in copy.layers[1:]] == [type(layer) for layer in net.layers[1:] if not isinstance(layer, Dropout)]
+    if name == "residual":
+        inner = [Residual([one for one in net.layers[0].layers if not isinstance(one, GaussianNoise)]), *net.layers[1:]]
+        assert copy.layers == tuple(inner)
     assert copy.feature_names == net.feature_names
     copy.to_onnx(path)
     same_weights(Sequential.from_onnx(path), net)
@@ -99,8 +110,11 @@ def test_spellings_of_activations_and_of_what_is_done_by_column():
         np.testing.assert_array_equal(net.weights[0][1], b)
     net = graph("A = MatMul(X, W)", "B = BatchNormalization(A, g, b, m, v)", "Y = Relu(B)", W=W, g=2 * b, b=b, m=b - 1, v=b**2)
     Z = (X @ W - (b - 1)) / np.sqrt(b**2 + 1e-5) * 2 * b + b
-    assert net.layers == (Dense(4, "relu"),)
+    assert net.layers == (Dense(4, bias=False), BatchNorm(), PReLU(trainable=False))
     assert_near(net.predict(X), np.maximum(Z, 0), "float64")
+    net = graph("A = MatMul(X, W)", "B = Mul(A, s)", "C = Add(B, b)", "D = Tanh(C)", "Y = MatMul(D, V)", W=W, s=2 * b, b=b, V=W[:4, :2])
+    assert net.layers == (Dense(4, "tanh"), Dense(2, bias=False))
+    assert_near(net.predict(X), np.tanh(X @ W * 2 * b + b) @ W[:4, :2], "float64")
     net = graph("M = Sub(X, m)", "S = Div(M, s)", "Z = MatMul(S, W)", "Y = Mul(Z, s1)", W=W, m=X[1], s=[2.0] * 6, s1=[3.0] * 4)
     assert net.layers[1:] == (Dense(4, bias=False), Standardize([0.0] * 4, [3.0] * 4, targets=True))
     assert_near(net.predict(X), (X - X[1]) / 2 @ W * 3, "float64")
@@ -113,8 +127,9 @@ def test_spellings_of_activations_and_of_what_is_done_by_column():
         (["A = MatMul(X, W)", "B = MatMul(A, V)", "Y = Add(A, B)"], "got Add of what an earlier layer returned"),
         (["A = MatMul(X, W)", "Y = Sin(A)"], "got Sin"),
         (["A = MatMul(X, W)", "B = Exp(A)", "Y = Mul(B, B)"], "must make up an activation that fastnn has; got Exp, Mul, which do not"),
-        (["A = Relu(X)", "Y = MatMul(A, W)"], "activations must follow linear layers; got Relu after the inputs"),
-        (["A = MatMul(X, W)", "Y = PRelu(A, b)"], r"got PRelu with a constant of shape \(4,\)"),
+        (["A = Tanh(X)", "Y = MatMul(A, W)"], "activations must follow a layer with a number of columns; got Tanh after the inputs"),
+        (["A = MatMul(X, W)", "Y = PRelu(A, c)"], "PRelu must have one slope, or one for each of the 4 columns; got 3"),
+        (["A = MatMul(X, W)", "B = Max(A, b)", "Y = Exp(B)"], r"got Max with a constant of shape \(4,\)"),
         (["A = MatMul(X, W)", "Y = Add(A, c)"], "with a constant of 3 numbers for 4 columns"),
         (["A = MatMul(X, W)", "Y = MatMul(A, W)"], "MatMul must take the 4 outputs of MatMul; got 6 inputs"),
         (["A = MatMul(X, X)"], "got MatMul with an input 'X' that is no constant"),
