@@ -195,6 +195,17 @@ static inline real mish(real z)
     return z * (e / (e + $two$));
 }
 """,
+    "hard_swish": """
+static inline real hard_swish(real z)
+{
+    real gate = z + $three$;
+    gate = gate < 0 ? 0 : gate;
+    gate = gate > $six$ ? $six$ : gate;
+    return z <= -$three$ ? 0 : z * (gate * $sixth$);
+}
+""",
+    "softsign": "\nstatic inline real softsign(real z) { return z / ($one$ + $fabs$(z)); }\n",
+    "exponential": "\nstatic inline real exponential(real z) { return exp_of(z); }\n",
     "softplus": "\nstatic inline real softplus(real z) { return (z < 0 ? 0 : z) + $log1p$(exp_of(-$fabs$(z))); }\n",
     "tanh": "\nstatic inline real tanh_activation(real z) { return tanh_of(z); }\n",
     "sigmoid": "\nstatic inline real sigmoid(real z) { return sigmoid_of(z); }\n",
@@ -277,7 +288,18 @@ class _Source:
         words = {"bits": "uint64_t", "bias": "1023", "mantissa": "52"} if self.wide else {"bits": "uint32_t", "bias": "127", "mantissa": "23"}
         words |= {one: f"{one}{suffix}" for one in ("fabs", "copysign", "log1p")}
         numbers = {one: getattr(exponential, one) for one in exponential._fields if one != "series"} | {"erf_flat": error.flat}
-        numbers |= {"half": 0.5, "one": 1.0, "two": 2.0, "third": 1 / 3, "limit": 1000.0, "many": 20.0 if self.wide else 10.0, "leak": 0.01}
+        numbers |= {
+            "half": 0.5,
+            "one": 1.0,
+            "two": 2.0,
+            "three": 3.0,
+            "six": 6.0,
+            "sixth": 1 / 6,
+            "third": 1 / 3,
+            "limit": 1000.0,
+            "many": 20.0 if self.wide else 10.0,
+            "leak": 0.01,
+        }
         numbers |= {"selu_scale": 1.0507009873554805, "selu_low": 1.0507009873554805 * 1.6732632423543772, "root_half": 0.7071067811865476}
         numbers |= {"twice_root": 2 * 0.7978845608028654, "cube": 0.044715}
         series = {"series": exponential.series, "near": error.near, "far": error.far}

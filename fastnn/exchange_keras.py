@@ -18,6 +18,9 @@ ACTIVATIONS = {
     "gelu": "gelu",
     "silu": "silu",
     "mish": "mish",
+    "hard_swish": "hard_silu",
+    "softsign": "softsign",
+    "exponential": "exponential",
     "softplus": "softplus",
     "tanh": "tanh",
     "sigmoid": "sigmoid",
@@ -227,7 +230,7 @@ def _written(keras: Any, net: Any, part: Part) -> list[tuple[Any, list[Array]]]:
         return [(normalization, given)]
     if isinstance(layer, PReLU):
         if not layer.trainable and not layer.per_unit:
-            return [(layers.LeakyReLU(negative_slope=float(given[0][0]), dtype=dtype), [])]
+            return [(layers.LeakyReLU(negative_slope=float(str(given[0][0])), dtype=dtype), [])]
         return [(layers.PReLU(shared_axes=None if layer.per_unit else [1], trainable=layer.trainable, dtype=dtype), given)]
     if isinstance(layer, Dropout) and not callable(layer.rate):
         return [(layers.Dropout(layer.rate, dtype=dtype), [])]

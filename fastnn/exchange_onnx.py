@@ -29,6 +29,9 @@ ACTIVATIONS: dict[str, list[tuple[Any, ...]]] = {
     "gelu_tanh": [("Gelu", "z", {"approximate": "tanh"})],
     "silu": [("Sigmoid", "z"), ("Mul", "z", 0)],
     "mish": [("Mish", "z")],
+    "hard_swish": [("HardSwish", "z")],
+    "softsign": [("Softsign", "z")],
+    "exponential": [("Exp", "z")],
     "softplus": [("Softplus", "z")],
     "tanh": [("Tanh", "z")],
     "sigmoid": [("Sigmoid", "z")],
@@ -44,6 +47,8 @@ IN_FLOAT64: dict[str, list[tuple[Any, ...]]] = {
     "selu": [*_ELU, ("Mul", 2, 1.6732632423543772), ("Add", 3, 4), ("Mul", 5, 1.0507009873554805)],
     "gelu": [("Mul", "z", 0.7071067811865476), ("fastnn.Erf", 0), ("Add", 1, 1.0), ("Mul", "z", 2), ("Mul", 3, 0.5)],
     "gelu_tanh": [*_TANH, ("Add", 5, 1.0), ("Mul", "z", 6), ("Mul", 7, 0.5)],
+    "hard_swish": [("Add", "z", 3.0), ("Max", 0, 0.0), ("Min", 1, 6.0), ("Mul", "z", 2), ("Mul", 3, 1 / 6)],
+    "softsign": [("Abs", "z"), ("Add", 0, 1.0), ("Div", "z", 1)],
     "softplus": _SOFTPLUS,
     "mish": [*_SOFTPLUS, ("Tanh", 6), ("Mul", "z", 7)],
 }

@@ -13,7 +13,7 @@ from .stack import Found, Stack, activation_name, columns
 from .validation import Array
 
 ACTIVATIONS = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
-OUTPUTS = {"identity": "identity", "sigmoid": "logistic", "softmax": "softmax"}
+OUTPUTS = {"identity": "identity", "sigmoid": "logistic", "softmax": "softmax", "exponential": "exp"}
 
 
 def read_model(model: Any) -> Found:
@@ -88,10 +88,11 @@ def write_model(net: Any) -> Any:
         W, b = ((A[..., 1] - A[..., 0])[..., None] for A in weights[-1])
         weights[-1] = (W, b)
         out, classes = "logistic", classes or [0, 1]
-    kind = neural_network.MLPRegressor if out == "identity" else neural_network.MLPClassifier
-    mlp = kind(hidden_layer_sizes=tuple(layer.units for layer in hidden), activation=ACTIVATIONS[names[0]])
+    numbers = out in ("identity", "exp")
+    kind = neural_network.MLPRegressor if numbers else neural_network.MLPClassifier
+    mlp = kind(**{"loss": "poisson"} if out == "exp" else {}, hidden_layer_sizes=tuple(layer.units for layer in hidden), activation=ACTIVATIONS[names[0]])
     _fill(mlp, net, weights, out)
-    if out != "identity":
+    if not numbers:
         n = weights[-1][1].size
         several = out == "logistic" and n > 1
         labels = preprocessing.LabelBinarizer().fit(np.eye(n, dtype=int) if several else np.asarray(classes or range(max(n, 2))))

@@ -25,6 +25,8 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu_tanh": ("GELU", {"approximate": "tanh"}),
     "silu": ("SiLU", {}),
     "mish": ("Mish", {}),
+    "hard_swish": ("Hardswish", {}),
+    "softsign": ("Softsign", {}),
     "softplus": ("Softplus", {"beta": 1.0, "threshold": 40.0}),
     "tanh": ("Tanh", {}),
     "sigmoid": ("Sigmoid", {}),
@@ -230,7 +232,7 @@ def _written(torch: Any, net: Any, part: Part) -> list[Any]:
         return [filled(nn.BatchNorm1d, len(arrays[0]), eps=layer.eps, momentum=layer.momentum, trained=both)]
     if isinstance(layer, PReLU):
         if not layer.trainable and not layer.per_unit:
-            slope = float(arrays[0][0])
+            slope = float(str(arrays[0][0]))  # 0.2 is not one in float32
             return [nn.LeakyReLU(slope) if slope else nn.ReLU()]
         return [filled(nn.PReLU, len(arrays[0]), trained=(layer.trainable, False))]
     if isinstance(layer, Dropout) and not callable(layer.rate):

@@ -416,7 +416,7 @@ def _batch_normalization(reader: _Reader, node: Node) -> None:
     if node.attributes.get("training_mode", 0) or any(A is None or A.shape != (len(np.ravel(arrays[0])),) for A in arrays):
         reader._refuse(node, "in training, or without a number for each column")
     eps = np.ravel(reader.constant(node, 5, float(str(np.float32(node.attributes.get("epsilon", 1e-5))))))[0]
-    momentum = float(str(np.float32(1 - np.float32(node.attributes.get("momentum", 0.9)))))
+    momentum = float(f"{1 - node.attributes.get('momentum', 0.9):.6g}")  # as float32 has it
     reader.stack.batch_norm(str(node), arrays, float(eps), momentum)
 
 

@@ -292,6 +292,18 @@ def test_what_scikit_learn_does_not_have_is_refused_by_name():
             Sequential(layers, n_features=3).to_sklearn()
     with pytest.raises(ValueError, match="model must be a fitted MLPClassifier or MLPRegressor, .*; got a MLPRegressor"):
         Sequential.from_sklearn(MLPRegressor())
-    model = MLPRegressor(hidden_layer_sizes=(2,), loss="poisson").partial_fit(X, np.abs(X[:, 0]))
-    with pytest.raises(ValueError, match="out_activation_ must be one of 'identity', 'logistic', 'softmax'; got 'exp'"):
+    model = MLPRegressor(hidden_layer_sizes=(2,)).partial_fit(X, X[:, 0])
+    model.out_activation_ = "step"
+    with pytest.raises(ValueError, match="out_activation_ must be one of 'identity', 'logistic', 'softmax', 'exp'; got 'step'"):
         Sequential.from_sklearn(model)
+
+
+def test_counts_of_scikit_learn():
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    net = filled(Sequential([Dense(3, "tanh"), Dense(1, "exponential")], n_features=6, dtype="float64"))
+    try:
+        model = net.to_sklearn()
+    except TypeError:
+        pytest.skip(f"{neural_network.__name__} has no loss of counts")
+    assert_near(model.predict(X)[:, None], net.predict(X), "float64")
+    same_weights(Sequential.from_sklearn(model), net)

@@ -124,7 +124,7 @@ def test_spellings_of_activations_and_of_what_is_done_by_column():
     "lines, message",
     [
         (["Y = Conv(X, W)"], "must be those of a chain of layers that fastnn has; got Conv"),
-        (["A = MatMul(X, W)", "B = MatMul(A, V)", "Y = Add(A, B)"], "got Add of what an earlier layer returned"),
+        (["A = MatMul(X, W)", "B = MatMul(A, V)", "Y = Mul(A, B)"], "got Mul of what an earlier layer returned"),
         (["A = MatMul(X, W)", "Y = Sin(A)"], "got Sin"),
         (["A = MatMul(X, W)", "B = Exp(A)", "Y = Mul(B, B)"], "must make up an activation that fastnn has; got Exp, Mul, which do not"),
         (["A = Tanh(X)", "Y = MatMul(A, W)"], "activations must follow a layer with a number of columns; got Tanh after the inputs"),
