@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-INTRODUCTION = """# Examples: a course in sixteen networks
+INTRODUCTION = """# Examples: a course in nineteen networks
 
 Every script is one system that people learn from, written with this library, and prints its numbers beside those that the
 author of the system published. Read from top to bottom: each adds one idea. Install what they need from the checkout with
@@ -46,6 +46,9 @@ COURSE = {
     "xor_rprop": ("FANN: XOR by resilient propagation", "The sign of the gradient is enough; the start matters.", [[]]),
     "playground": ("TensorFlow Playground", "Watch the boundary form.", [[], ["spiral", "playground.gif"]]),
     "spam_filter": ("A spam filter", "Rare classes: weights, precision and recall.", [[]]),
+    "cart_pole": ("Cart-pole inside compiled code", "A network may be one part of a compiled loop: an agent and its world.", [[]]),
+    "pendulum": ("A pendulum's law inside integrators", "A learned law is a right-hand side: for Numba, for SciPy, for C.", [[]]),
+    "million_calls": ("A PyTorch model, called a million times", "One row after the other, where each depends on the last.", [[]]),
     "gradient_check": ("Checking gradients", "How to know that backpropagation is right.", [[]]),
 }
 

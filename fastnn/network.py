@@ -343,12 +343,20 @@ class Sequential(Exchange):
             validation.unusable(X, error.row, scale, shift, self.dtype)
         return outputs if logits else self._in_units(outputs)
 
-    def compiled(self) -> kernels.CompiledNetwork:
+    def compiled(self, batch_size: int | None = None, loss: str | Loss | None = None) -> kernels.CompiledNetwork:
         """Return the network for code that Numba compiles: an argument of `@njit` functions, which call its methods.
 
-        `model.predict(x, out)` writes the outputs for a row, or some, to an array; `model.parameters` is this network's flat vector.
-        The object follows the network's parameters: a later fit, or a change of `model.parameters` in place, is seen by both. The
-        layers are those of now. See `kernels.CompiledNetwork`; any number of threads may call one object at once.
+        `model.predict(x, out)` writes the outputs for a row, or some, to an array; `model.loss_and_gradient(X, y, gradient)` returns
+        the loss, without dropout, and writes its flat gradient; `model.parameters` is this network's flat vector. The object follows
+        the network's parameters: a later fit, or a change of `model.parameters` in place, is seen by both. The layers, and what of
+        them is trainable, are those of now. See `kernels.CompiledNetwork`; any number of threads may call one object at once.
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            The most rows that `loss_and_gradient` takes at once. Left out, it is not called.
+        loss : str or Loss, optional
+            Left out, the loss of the last fit, or the one that follows the last activation.
 
         Examples
         --------
@@ -370,7 +378,9 @@ class Sequential(Exchange):
         """
         scale, shift = self.scaling
         mean, std = (None, None) if self._of_targets is None else (np.broadcast_to(part, self.n_outputs) for part in self._of_targets.statistics)
-        return kernels.CompiledNetwork(self.plan, self._parameters, scale=scale, shift=shift, mean=mean, std=std)
+        rows = 0 if batch_size is None else validation.integer("batch_size", batch_size, 1)
+        objective = trainers.objective(self, self._loss(loss))
+        return kernels.CompiledNetwork(self.plan, self._parameters, scale=scale, shift=shift, mean=mean, std=std, objective=objective, batch_size=rows)
 
     def _until(self, layer: int) -> Sequential:
         """Return the network that ends with a layer; it shares the parameters."""

@@ -328,6 +328,16 @@ def address_of(typingctx, array):
 
 
 @intrinsic
+def pointer_address(typingctx, where):
+    """Return the address that a pointer holds."""
+
+    def codegen(context, builder, sig, args):
+        return builder.ptrtoint(args[0], I64)
+
+    return types.intp(where), codegen
+
+
+@intrinsic
 def array_pointer(typingctx, array, address):
     """Return an address inside an array as a pointer to the array's dtype."""
     kind = types.CPointer(array.dtype)

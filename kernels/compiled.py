@@ -1,12 +1,8 @@
-"""A network inside compiled code: an object that nopython functions take as an argument and call.
-
-To Numba it is an address with one type for each dtype, whatever the network is: another shape, depth or activation compiles nothing
-anew. The type's name holds the fingerprint of the kernels' sources, so functions that users cache on the disk are compiled anew
-where the kernels inside them have changed, which Numba would not notice.
-"""
+"""A network inside compiled code: an object that nopython functions take as an argument and call, and C functions too."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import weakref
@@ -14,23 +10,21 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.core import cgutils, errors, imputils
-from numba.extending import NativeValue, box, intrinsic, models, overload_attribute, overload_method, register_model, typeof_impl, unbox
-from numba.np import arrayobj
+from numba.extending import typeof_impl
 
 from . import _door
-from ._cache import FINGERPRINT
-from ._jit import DTYPES, kernel, max_threads
-from ._tile import address_of, array_pointer
+from ._jit import DTYPES, max_threads
+from ._jit import address as address_of_function
+from .compiled_type import CompiledNetworkType, loss_and_gradient, predict
+from .losses import CROSS_ENTROPY
+from .objective import Objective
 from .plan import Array, Plan
-from .program import task_address
+from .program import PHASE_BYTES, Program, task_address
 from .records import address, aligned_zeros, new_array
-from .steps import emit_prediction
-from .workspaces import BLOCK_ROWS, BOUND, FINISH, MODEL, SLOT, predict_rows, run_bound
+from .steps import emit_prediction, emit_step
+from .workspaces import BLOCK_ROWS, BOUND, FINISH, INTEGRANDS, MODEL, SLOT, predict_c, run_bound
 
 __all__ = ["CompiledNetwork"]
-
-FLOATS = (types.float32, types.float64)
 
 
 class CompiledNetwork:
@@ -48,7 +42,11 @@ class CompiledNetwork:
     scale, shift : float, or float64 arrays of shape (n_features,)
         X * scale + shift is what the first layer sees, as for `kernels.predict`.
     mean, std : float64 arrays of shape (n_outputs,), optional
-        outputs * std + mean is what comes out, calculated in float64.
+        outputs * std + mean is what comes out, calculated in float64; targets are y = (y - mean) / std, or 0 where std is 0.
+    objective : Objective, optional
+        Of `loss_and_gradient`; its scale and shift are not read.
+    batch_size : int
+        The most rows that `loss_and_gradient` takes at once; each workspace has room for their activations. 0: it is not called.
 
     Raises
     ------
@@ -60,6 +58,8 @@ class CompiledNetwork:
     parameters : ndarray
     n_features, n_outputs : int
     dtype : str
+    where : int
+        The address that stands for the network in calls from C.
     """
 
     def __init__(
@@ -71,13 +71,15 @@ class CompiledNetwork:
         shift: float | Array = 0.0,
         mean: Array | None = None,
         std: Array | None = None,
+        objective: Objective | None = None,
+        batch_size: int = 0,
     ) -> None:
         _door.check_parameters(plan, parameters)
         scale, shift = _door.affine(scale, shift)
         _door.check_affine(plan, scale)
         self.plan, self.parameters, self.dtype = plan, parameters, plan.dtype
         self.n_features, self.n_outputs = plan.widths[0], plan.widths[-1]
-        self._options: dict[str, Any] = {"scale": scale, "shift": shift, "mean": mean, "std": std}
+        self._options: dict[str, Any] = {"scale": scale, "shift": shift, "mean": mean, "std": std, "objective": objective, "batch_size": batch_size}
         self._kept: list[Any] = []
         self.record = record = MODEL.new(n_in=self.n_features, n_out=self.n_outputs)
         record["parameters"], record["n_parameters"] = address(parameters), parameters.size
@@ -86,13 +88,18 @@ class CompiledNetwork:
         else:
             record["scale"], record["shift"] = scale, shift
         if mean is not None and std is not None:
-            record["mean"], record["std"] = (self._keep(_of_outputs(plan, name, A)) for name, A in (("mean", mean), ("std", std)))
+            mean, std = (_of_outputs(plan, name, A) for name, A in (("mean", mean), ("std", std)))
+            factor = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
+            record["mean"], record["std"], record["factor"] = (self._keep(A) for A in (mean, std, factor))
         record["run"] = task_address(run_bound, plan.dtype)
-        count = max(4, 2 * max_threads())
+        count = 1 << max(2, max_threads().bit_length())  # more than there are threads
         self.slots = new_array(SLOT, count)
         record["slots"], record["n_slots"] = address(self.slots), count
         for slot in self.slots:
-            slot["one"], slot["some"] = self._bind(1), self._bind(BLOCK_ROWS)
+            slot["one"], slot["some"] = (self._bind_prediction(rows) for rows in (1, BLOCK_ROWS))
+        if _door.whole("batch_size", batch_size, 0):
+            _door.check_fit(plan, objective)  # type: ignore[arg-type]
+            self._bind_gradients(objective, batch_size)
         self.where = address(record)
         _alive.add(self)
 
@@ -100,18 +107,43 @@ class CompiledNetwork:
         self._kept.append(thing)
         return address(thing)
 
-    def _bind(self, rows: int) -> int:
+    def _bind_prediction(self, rows: int) -> int:
         """Bind a program for so many rows to memory of its own; return the address of the record that says where."""
-        plan, program = self.plan, emit_prediction(self.plan, self.parameters, rows, False)
-        inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
-        outputs = aligned_zeros(rows * self.n_outputs, plan.dtype)
-        program.now["inputs"], program.now["out"] = address(inputs), address(outputs)
-        bound = BOUND.new(phases=program.where, count=program.marks["end"], now=address(program.now), jump=program.jump * program.itemsize)
-        bound["inputs"], bound["outputs"] = address(inputs), address(outputs)
-        last: Any = plan.last_activation
-        bound["finish"] = task_address(FINISH[last], plan.dtype) if last in FINISH else 0
-        self._kept.append((program, inputs, outputs))
+        program = emit_prediction(self.plan, self.parameters, rows, False)
+        outputs = aligned_zeros(rows * self.n_outputs, self.dtype)
+        program.now["out"] = self._keep(outputs)
+        last: Any = self.plan.last_activation
+        finish = task_address(FINISH[last], self.dtype) if last in FINISH else 0
+        if rows == 1:  # the last layer writes a plain vector already
+            return self._bind(program, "forward", "output", outputs=int(program.phases[-1].record["A"][0]), finish=finish)
+        return self._bind(program, "forward", "end", outputs=address(outputs), finish=finish)
+
+    def _bind(self, program: Program, first: str, last: str, **more: int) -> int:
+        """Give a program rows of its own; return the address of the record that says where, and which part is run."""
+        inputs = aligned_zeros(program.panels(self.n_features) * program.jump, self.dtype)
+        program.now["inputs"] = self._keep(inputs)
+        bound = BOUND.new(now=address(program.now), inputs=address(inputs), jump=program.jump * program.itemsize, **more)
+        bound["phases"] = program.where + program.marks[first] * PHASE_BYTES
+        bound["count"] = program.marks[last] - program.marks[first]
+        self._kept.append(program)
         return self._keep(bound)
+
+    def _bind_gradients(self, objective: Any, batch_size: int) -> None:
+        """Bind a program for a loss and its gradient in each workspace; its records get a new address of the gradient in each call."""
+        plan, record = self.plan, self.record
+        gaps = _gaps(plan)
+        record["batch"], record["takes_labels"] = batch_size, objective.loss == CROSS_ENTROPY
+        record["gaps"], record["n_gaps"] = self._keep(gaps), len(gaps) // 2
+        nowhere = aligned_zeros(plan.parameters_size, self.dtype)
+        start, end = address(nowhere), address(nowhere) + nowhere.nbytes
+        for slot in self.slots:
+            program = emit_step(plan, self.parameters, batch_size, objective, gradient=nowhere, fitting=False)
+            targets = aligned_zeros(program.panels(self.n_outputs) * program.jump, self.dtype)
+            program.now["targets"] = slot["targets"] = self._keep(targets)
+            slot["labels"], slot["weights"] = self._keep(np.zeros(batch_size, np.int64)), self._keep(np.zeros(batch_size))
+            words = program.words(start, end)
+            slot["gradient"], slot["words"], slot["n_words"] = start, self._keep(words), len(words)
+            slot["step"] = self._bind(program, "forward", "update")
 
     def predict(self, x: Array, out: Array) -> None:
         """Write the outputs for a row, or some, to `out`, as `net.predict` returns them.
@@ -130,11 +162,65 @@ class CompiledNetwork:
         """
         predict(self, x, out)
 
+    def loss_and_gradient(self, X: Array, y: Array, gradient: Array, weights: Array | None = None) -> float:
+        """Write the gradient of the loss of some rows, without dropout, and return the loss, penalties included.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features), any real dtype and layout
+            At least one row, at most `batch_size`.
+        y : array of shape (n_rows, n_outputs), or (n_rows,) for labels, or for a single output
+            As for `Sequential.fit`.
+        gradient : array of shape (n_parameters,) of the network's dtype, contiguous, overwritten
+            In the order of `parameters`; 0 where nothing is trained. Shares no memory with the others.
+        weights : array of shape (n_rows,), optional
+            What the loss of each row is multiplied by; a mean still divides by the number of rows. They may be negative.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array does not fit, or a label is out of range. In nopython code the sentence is literal.
+        """
+        return float(loss_and_gradient(self, X, y, gradient, weights))
+
+    # For C.
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where the C function `void predict(void *model, const T *x, T *out, int64_t n_rows)` lies; T is float or double, as `dtype` says.
+
+        Its first argument is `where`; rows are contiguous. Any number of threads may call it at once, without the GIL.
+        """
+        T = types.CPointer(DTYPES[self.dtype])
+        return address_of_function(predict_c, types.void(types.int64, T, T, types.int64))
+
+    @functools.cached_property
+    def ctypes(self) -> Any:
+        """The function at `address`, for ctypes."""
+        T = ctypes.POINTER(ctypes.c_float if self.dtype == "float32" else ctypes.c_double)
+        return ctypes.CFUNCTYPE(None, ctypes.c_void_p, T, T, ctypes.c_int64)(self.address)
+
+    @functools.cached_property
+    def integrand(self) -> Any:
+        """The C function `double f(int n, double *x, void *model)` of a network with a single output, for ctypes.
+
+        It is what SciPy's integrators take: `scipy.LowLevelCallable(model.integrand, ctypes.c_void_p(model.where))`.
+        """
+        if self.n_outputs != 1:
+            raise ValueError(f"integrand must be that of a network with a single output; got {self.n_outputs}.")
+        where = address_of_function(INTEGRANDS[self.dtype], types.float64(types.int32, types.CPointer(types.float64), types.int64))
+        return ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.POINTER(ctypes.c_double), ctypes.c_void_p)(where)
+
     def __reduce__(self) -> Any:
         return functools.partial(CompiledNetwork, **self._options), (self.plan, self.parameters)
 
     def __repr__(self) -> str:
         return f"CompiledNetwork({self.n_features} features, {self.n_outputs} outputs, {self.dtype})"
+
+
+@typeof_impl.register(CompiledNetwork)
+def _typeof(value: CompiledNetwork, context: Any) -> CompiledNetworkType:
+    return CompiledNetworkType(DTYPES[value.dtype])
 
 
 def _of_outputs(plan: Plan, name: str, values: Array) -> Array:
@@ -143,6 +229,22 @@ def _of_outputs(plan: Plan, name: str, values: Array) -> Array:
     if array.shape != (plan.widths[-1],):
         raise ValueError(f"{name} must have the shape ({plan.widths[-1]},); got {array.shape}.")
     return array
+
+
+def _gaps(plan: Plan) -> Array:
+    """Return the first and the last + 1 of each part of the flat vector whose gradient no task writes.
+
+    That is what is not trained, and the padding of what has one dimension; a product writes whole panels.
+    """
+    written = np.zeros(plan.parameters_size + 2, bool)
+    for first, end in plan.trained_ranges():
+        written[first + 1 : end + 1] = True
+    for placed in plan.layers:
+        for (first, end), shape in zip(placed.ranges, placed.layer.shapes.values()):
+            if len(shape) == 1:
+                written[first + shape[0] + 1 : end + 1] = False
+    written[[0, -1]] = True
+    return np.flatnonzero(np.diff(written)).astype(np.int64)
 
 
 _alive: weakref.WeakSet[CompiledNetwork] = weakref.WeakSet()
@@ -156,144 +258,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-# What Numba knows of it.
-
-
-class CompiledNetworkType(types.Type):
-    """The type of a `CompiledNetwork` of a dtype."""
-
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(f"CompiledNetwork({dtype}, kernels {FINGERPRINT[:16]})")
-
-
-@typeof_impl.register(CompiledNetwork)
-def _typeof(value: CompiledNetwork, context: Any) -> CompiledNetworkType:
-    return CompiledNetworkType(DTYPES[value.dtype])
-
-
-@register_model(CompiledNetworkType)
-class _Model(models.StructModel):
-    """Addresses, none of which is counted: the Python object that was passed outlives the call."""
-
-    def __init__(self, dmm: Any, fe_type: Any) -> None:
-        members = [("where", types.intp), ("meminfo", types.voidptr), ("parent", types.voidptr), ("object", types.voidptr)]
-        super().__init__(dmm, fe_type, members)
-
-
-def _flat(kind: CompiledNetworkType) -> Any:
-    return types.Array(kind.dtype, 1, "C")
-
-
-@unbox(CompiledNetworkType)
-def _unbox(kind: Any, obj: Any, c: Any) -> Any:
-    model = cgutils.create_struct_proxy(kind)(c.context, c.builder)
-    where = c.pyapi.object_getattr_string(obj, "where")
-    model.where = c.pyapi.long_as_longlong(where)
-    c.pyapi.decref(where)
-    parameters = c.pyapi.object_getattr_string(obj, "parameters")
-    native = c.unbox(_flat(kind), parameters)
-    c.pyapi.decref(parameters)
-    array = c.context.make_array(_flat(kind))(c.context, c.builder, native.value)
-    model.meminfo, model.parent = array.meminfo, array.parent
-    model.object = obj
-    return NativeValue(model._getvalue(), native.is_error, lambda: c.context.nrt.decref(c.builder, _flat(kind), native.value))
-
-
-@box(CompiledNetworkType)
-def _box(kind: Any, value: Any, c: Any) -> Any:
-    obj = cgutils.create_struct_proxy(kind)(c.context, c.builder, value=value).object
-    c.pyapi.incref(obj)
-    return obj
-
-
-@intrinsic
-def where_of(typingctx: Any, model: Any) -> Any:
-    """Return the address of a model's record."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return cgutils.create_struct_proxy(model)(context, builder, value=args[0]).where
-
-    return types.intp(model), codegen
-
-
-@intrinsic
-def _vector(typingctx: Any, model: Any, where: Any, size: Any) -> Any:
-    """Return the parameters of a model as an array that keeps them alive."""
-    kind = _flat(model)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, itemsize = cgutils.create_struct_proxy(model)(context, builder, value=args[0]), context.get_constant(types.intp, kind.dtype.bitwidth // 8)
-        array = context.make_array(kind)(context, builder)
-        data = builder.inttoptr(args[1], array.data.type)
-        arrayobj.populate_array(array, data, [args[2]], [itemsize], itemsize, value.meminfo, builder.bitcast(value.parent, array.parent.type))
-        return imputils.impl_ret_borrowed(context, builder, kind, array._getvalue())
-
-    return kind(model, types.intp, types.intp), codegen
-
-
-@overload_attribute(CompiledNetworkType, "parameters")
-def _parameters(model):
-    return lambda model: _vector(model, MODEL(where_of(model)).parameters, MODEL(where_of(model)).n_parameters)
-
-
-@overload_attribute(CompiledNetworkType, "n_features")
-def _n_features(model):
-    return lambda model: MODEL(where_of(model)).n_in
-
-
-@overload_attribute(CompiledNetworkType, "n_outputs")
-def _n_outputs(model):
-    return lambda model: MODEL(where_of(model)).n_out
-
-
-@intrinsic
-def _tag(typingctx: Any, model: Any) -> Any:
-    """Return the null pointer that says the dtype of a model."""
-    kind = types.CPointer(model.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return context.get_constant_null(kind)
-
-    return kind(model), codegen
-
-
-def _is_read(array: Any) -> bool:
-    return isinstance(array, types.Array) and (array.dtype in FLOATS or isinstance(array.dtype, (types.Integer, types.Boolean)))
-
-
-@overload_method(CompiledNetworkType, "predict")
-def _predict(model, x, out):
-    if not _is_read(x) or x.ndim not in (1, 2):
-        raise errors.TypingError(f"predict: x must be a row or a matrix of real numbers; got {x}.")
-    if not isinstance(out, types.Array) or out.ndim != x.ndim or out.dtype not in {model.dtype, types.float64} or not out.mutable:
-        raise errors.TypingError(f"predict: out must be a writeable array of {x.ndim} dimensions, {model.dtype} or float64; got {out}.")
-
-    def row(model, x, out):
-        M = MODEL(where_of(model))
-        if x.shape[0] != M.n_in:
-            raise ValueError("predict: x must have a number for each feature")
-        if out.shape[0] != M.n_out:
-            raise ValueError("predict: out must have room for each output")
-        place, to = address_of(x), address_of(out)
-        predict_rows(_tag(model), where_of(model), array_pointer(x, 0), place, 0, x.strides[0], array_pointer(out, 0), to, 0, out.strides[0], 1)
-
-    def rows(model, x, out):
-        M = MODEL(where_of(model))
-        if x.shape[1] != M.n_in:
-            raise ValueError("predict: x must have a column for each feature")
-        if out.shape[0] != x.shape[0] or out.shape[1] != M.n_out:
-            raise ValueError("predict: out must have a row for each row of x and a column for each output")
-        (x_row, x_column), (out_row, out_column), place, to = x.strides, out.strides, address_of(x), address_of(out)
-        source, target, n_rows = array_pointer(x, 0), array_pointer(out, 0), x.shape[0]
-        predict_rows(_tag(model), where_of(model), source, place, x_row, x_column, target, to, out_row, out_column, n_rows)
-
-    return row if x.ndim == 1 else rows
-
-
-@kernel
-def predict(model, x, out):
-    """`model.predict`, called from Python."""
-    model.predict(x, out)

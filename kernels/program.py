@@ -295,6 +295,16 @@ class Program:
         """Return which kinds of phases there are that threads may share, the smaller ones first."""
         return sorted({int(kind) for kind in self._table["together"]} - {ALONE})
 
+    def words(self, first: int, end: int) -> Any:
+        """Return where in the records of a closed program addresses from `first` up to `end` stand: for who moves what lies there."""
+        found = []
+        for thing in self._kept:
+            for name in getattr(getattr(thing, "dtype", None), "names", None) or ():
+                if thing.dtype[name] == np.int64:
+                    places = np.flatnonzero((thing[name] >= first) & (thing[name] < end))
+                    found += [address(thing) + int(k) * thing.itemsize + thing.dtype.fields[name][1] for k in places]
+        return np.array(sorted(set(found)), np.int64)  # a record that two phases share is kept twice
+
     # What runs it.
 
     def run(self, first: str, last: str, times: int = 1, team: int = 0) -> int:

@@ -13,14 +13,14 @@ from numba import carray
 
 from ._bits import fma, like
 from ._jit import helper, named, task
-from ._tile import PANEL_BYTES, call, line_buffer, pointer, pointer_as, width_of, zero_of
+from ._tile import PANEL_BYTES, call, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
 from ._wait import exchange, give_way, load, pause, store
 from .activations import ROW_ACTIVATIONS
 from .panels import panels
 from .program import PHASE_BYTES
 from .records import NOW, PHASE, F, I, Record
 
-__all__ = ["BLOCK_ROWS", "BOUND", "FINISH", "MODEL", "SLOT", "predict_rows", "run_bound"]
+__all__ = ["BLOCK_ROWS", "BOUND", "FINISH", "INTEGRANDS", "MODEL", "SLOT", "gradient_rows", "predict_c", "predict_rows", "run_bound"]
 
 BLOCK_ROWS = 32  # rows that go forward together
 LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
@@ -37,16 +37,28 @@ MODEL = Record(
     shifts=(I, "address of a shift for each feature"),
     mean=(I, "address of the mean of each output, as float64, or 0: they go out as they are"),
     std=(I, "address of the deviation of each output"),
+    factor=(I, "address of 1 / deviation of each output, 0 where that is 0"),
+    batch=(I, "most rows of a gradient, 0: there are none"),
+    takes_labels=(I, "whether targets may be labels"),
+    gaps=(I, "address of the first and the last + 1 of each part of the flat vector that is not trained"),
+    n_gaps=(I, "how many such parts there are"),
     run=(I, "address of `run_bound`"),
     slots=(I, "address of the first workspace"),
-    n_slots=(I, "how many there are"),
+    n_slots=(I, "how many there are: a power of two"),
 )
 
 SLOT = Record(
     taken=(I, "whether a call works with it"),
     one=(I, "address of the program for one row"),
     some=(I, "address of the program for up to BLOCK_ROWS rows"),
-    away=(np.dtype((np.int8, LINE - 24)), "nothing: the next workspace lies in another line"),
+    step=(I, "address of the program for a loss and its gradient"),
+    labels=(I, "address of room for labels"),
+    weights=(I, "address of room for the weights of rows"),
+    targets=(I, "address of room for targets, in panels"),
+    gradient=(I, "address of where the records say that the gradient is written"),
+    words=(I, "address of the addresses of the words that say so"),
+    n_words=(I, "how many there are"),
+    away=(np.dtype((np.int8, LINE - 80)), "nothing: the next workspace lies in another line"),
 )
 
 BOUND = Record(
@@ -87,14 +99,15 @@ FINISH = {code: _of_rows(one.name, one.rows) for code, one in ROW_ACTIVATIONS.it
 @helper
 def take_slot(zero, M):
     """Return the address of a workspace that is nobody else's until `taken` is 0 again."""
-    k = ((line_buffer(zero) >> 16) * 0x9E3779B1 >> 16) % M.n_slots
+    last = M.n_slots - 1
+    k = ((line_buffer(zero) >> 16) * 0x9E3779B1 >> 16) & last
     waited = 0
     while True:
         for _ in range(M.n_slots):
             slot = M.slots + k * SLOT_BYTES
             if load(slot) == 0 and exchange(slot, 1) == 0:
                 return slot
-            k = k + 1 if k + 1 < M.n_slots else 0
+            k = (k + 1) & last
         waited += 1
         if waited < SPINS:
             pause()
@@ -155,3 +168,85 @@ def predict_rows(tag, model, source_tag, X, X_row, X_column, out_tag, out, out_r
         write_rows(zero, M, B, out_tag, out + first * out_row, out_row, out_column, rows)
         first += rows
     store(slot, 0)
+
+
+@helper
+def place_targets(zero, M, B, targets, source_tag, y, row_bytes, column_bytes, rows):
+    """Convert, standardize and place the targets of some rows in panels."""
+    width, n = width_of(zero), M.n_out
+    mean, factor = carray(pointer(0.0, M.mean), n), carray(pointer(0.0, M.factor), n)
+    for i in range(rows):
+        for j in range(n):
+            number = carray(pointer_as(source_tag, y + i * row_bytes + j * column_bytes), 1)[0]
+            place = carray(pointer(zero, targets + j // width * B.jump + i * PANEL_BYTES), width)
+            if M.mean == 0:
+                place[j % width] = like(zero, number)
+            else:
+                place[j % width] = like(zero, (np.float64(number) - mean[j]) * factor[j])
+
+
+@helper
+def move_gradient(slot, gradient):
+    """Let the records of a step say that the gradient is written to another address."""
+    S = SLOT(slot)
+    words, by = carray(pointer(np.int64(0), S.words), S.n_words), gradient - S.gradient
+    for k in range(S.n_words):
+        carray(pointer(np.int64(0), words[k]), 1)[0] += by
+    S.gradient = gradient
+
+
+@task
+def gradient_rows(tag, model, source_tag, X, X_row, X_column, y_tag, y, y_row, y_column, labels, weight_tag, weights, weight_step, gradient, n_rows):
+    """Write the gradient of the loss of some rows, and return the loss; y are labels or targets, `weights` may be 0."""
+    zero, M = zero_of(tag), MODEL(model)
+    slot = take_slot(zero, M)
+    S = SLOT(slot)
+    B = BOUND(S.step)
+    now = NOW(B.now)
+    place_rows(zero, M, B, source_tag, X, X_row, X_column, n_rows)
+    now.rows, now.seen, now.labels, now.weights = n_rows, 0, 0, 0
+    if labels:
+        now.labels = S.labels
+        into = carray(pointer(np.int64(0), S.labels), n_rows)
+        for i in range(n_rows):
+            into[i] = np.int64(carray(pointer_as(y_tag, y + i * y_row), 1)[0])
+    else:
+        place_targets(zero, M, B, S.targets, y_tag, y, y_row, y_column, n_rows)
+    if weights != 0:
+        now.weights = S.weights
+        factors = carray(pointer(0.0, S.weights), n_rows)
+        for i in range(n_rows):
+            factors[i] = np.float64(carray(pointer_as(weight_tag, weights + i * weight_step), 1)[0])
+    move_gradient(slot, gradient)
+    call(M.run, (0, S.step, M.n_out))
+    gaps, flat = carray(pointer(np.int64(0), M.gaps), 2 * M.n_gaps), carray(pointer(zero, gradient), M.n_parameters)
+    for k in range(M.n_gaps):
+        for i in range(gaps[2 * k], gaps[2 * k + 1]):
+            flat[i] = zero
+    loss = now.loss + now.penalty
+    store(slot, 0)
+    return loss
+
+
+# For callers in C. Their pointers say the dtypes.
+
+
+@task
+def predict_c(model, x, out, n_rows):
+    """Write the outputs for contiguous rows: void (void *model, const T *x, T *out, int64_t n_rows)."""
+    M, size = MODEL(model), PANEL_BYTES // width_of(zero_of(x))
+    predict_rows(x, model, x, pointer_address(x), M.n_in * size, size, out, pointer_address(out), M.n_out * size, size, n_rows)
+
+
+def _integrand(zero: Any) -> Any:
+    """Return the task of a network with a single output as a function of doubles: double (int n, double *x, void *model)."""
+
+    def integrand(n, x, model):
+        out = line_buffer(0.0)
+        predict_rows(pointer(zero, 0), model, x, pointer_address(x), 0, 8, pointer(0.0, out), out, 0, 8, 1)
+        return carray(pointer(0.0, out), 1)[0]
+
+    return task(named(integrand, __name__, f"integrand_{zero.dtype}"))
+
+
+INTEGRANDS = {zero.dtype.name: _integrand(zero) for zero in (np.float32(0), np.float64(0))}

@@ -1,4 +1,4 @@
-"""The README's examples run, and its commands are those of the command line and of CI."""
+"""The READMEs' examples run, and its commands are those of the command line and of CI."""
 
 import re
 import shlex
@@ -9,11 +9,11 @@ import pytest
 from fastnn import cli
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, KERNELS = ((ROOT / folder / "README.md").read_text(encoding="utf-8") for folder in ("", "kernels"))
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, page=README):
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 COMMANDS = [command.strip() for block in blocks("sh") for line in block.splitlines() for command in line.split("&&")]
@@ -23,6 +23,11 @@ COMMANDS = [command.strip() for block in blocks("sh") for line in block.splitlin
 def test_python_examples_run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("code", blocks("python", KERNELS), ids=range(len(blocks("python", KERNELS))))
+def test_examples_of_the_kernels_run(code):
+    exec(compile(code, "kernels/README.md", "exec"), {"__name__": "readme"})
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("fastnn ") and "--help" not in command])

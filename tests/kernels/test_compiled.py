@@ -1,6 +1,7 @@
 """A network inside compiled code: the bits of `predict`, for any network, any caller and any number of them."""
 
 import contextlib
+import ctypes
 import gc
 import pickle
 import threading
@@ -11,7 +12,7 @@ from numba import njit, prange
 from numba.core.runtime import _nrt_python, rtsys
 
 import kernels
-from fastnn import Dense, Dropout, LayerNorm, Scale, Sequential, Standardize
+from fastnn import BatchNorm, Dense, Dropout, LayerNorm, Scale, Sequential, Standardize, trainers
 from fastnn.layers import ACTIVATIONS
 from kernels import compiled
 from tests.numerics import assert_same_bits
@@ -227,3 +228,138 @@ def test_what_does_not_fit_the_plan_is_refused():
         kernels.CompiledNetwork(plan, parameters.astype(float))
     with pytest.raises(ValueError, match="Standardize of X must have mean and std"):
         Sequential([Standardize(), Dense(2)], n_features=2).compiled()
+
+
+@njit
+def slope(model, X, y, gradient, weights):
+    return model.loss_and_gradient(X, y, gradient, weights)
+
+
+@njit
+def train(model, X, y, rate, epochs):
+    gradient = np.empty_like(model.parameters)
+    parameters, total = model.parameters, 0.0
+    for _ in range(epochs):
+        total = model.loss_and_gradient(X, y, gradient)
+        for i in range(parameters.size):
+            parameters[i] -= rate * gradient[i]
+    return total
+
+
+def expected_slope(net, X, y, loss, weights=None):
+    chosen = net._loss(loss)
+    full = trainers.full_batch(net, chosen, *net.training_data(chosen, X, y), weights, 1)
+    value, gradient = full(net.parameters)
+    return value, gradient.copy()
+
+
+def check_slope(net, X, y, loss=None, weights=None, batch_size=40):
+    model = net.compiled(batch_size, loss)
+    for rows in (1, 33, 40):
+        gradient = np.full_like(net.parameters, np.nan)
+        some = None if weights is None else weights[:rows]
+        actual = slope(model, X[:rows], y[:rows], gradient, some)
+        value, expected = expected_slope(net, X[:rows], y[:rows], loss, some)
+        assert actual == value
+        assert_same_bits(gradient, expected)
+    return model
+
+
+def test_gradients_have_the_bits_of_a_full_batch():
+    X, y = rows(), np.arange(75) % 5
+    check_slope(network(), X, y)
+    check_slope(network(), X, y, weights=np.linspace(0, 2, 75))
+    net = network("float32", "identity", Standardize.of(X), Standardize(tuple(range(5)), (2, 0, 1, 3, 1e3), targets=True))
+    check_slope(net, X, np.random.default_rng(2).normal(size=(75, 5)), "huber")
+    check_slope(network("float64"), rows(dtype="float64"), y)
+
+
+def test_gradients_of_probabilities_of_one_output_and_of_parts():
+    X = rows()
+    check_slope(network(), X, np.full((75, 5), 0.2))
+    layers = [Dense(9, "gelu", trainable=False), Dense(6, "relu", l2=0.1), BatchNorm(), Dense(1, "sigmoid", bias=False)]
+    check_slope(Sequential(layers, n_features=21), X, np.arange(75) % 2)
+
+
+def test_a_training_loop_of_ones_own():
+    net, X, y = network(), rows(), np.arange(75) % 5
+    first, last = (train(net.compiled(75), X, y, 0.1, epochs) for epochs in (1, 300))
+    assert last < 0.1 < first
+    assert net.evaluate(X, y)["loss"] < 0.2
+
+
+def test_gradients_from_several_threads_at_once():
+    net, X, y = network(), rows(), np.arange(75) % 5
+    model = net.compiled(75)
+    value, expected = expected_slope(net, X, y, None)
+    slope(model, X, y, np.empty_like(expected), None)
+    gradients = [np.zeros_like(expected) for _ in range(8)]
+
+    def many(gradient):
+        for _ in range(50):
+            assert slope(model, X, y, gradient, None) == value
+
+    callers = [threading.Thread(target=many, args=(gradient,)) for gradient in gradients]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join()
+    for gradient in gradients:
+        assert_same_bits(gradient, expected)
+
+
+LABELS, G = np.zeros(3, int), np.zeros(network().parameters.size, np.float32)
+
+
+@pytest.mark.parametrize(
+    "arrays, sentence",
+    [
+        ((X[:, 1:], LABELS, G), "X must have a column for each feature"),
+        ((X[:0], LABELS[:0], G), "X must have at least one row, and no more than the batch_size of the model"),
+        ((np.repeat(X, 2, 0), np.repeat(LABELS, 2), G), "X must have at least one row, and no more than the batch_size of the model"),
+        ((X, LABELS[:2], G), "y must have as many rows as X"),
+        ((X, LABELS, G[1:]), "gradient must have the size of the model's parameters"),
+        ((X, LABELS + 5, G), "y must hold labels of the network, 0 to n_outputs - 1"),
+        ((X, LABELS - 1, G), "y must hold labels of the network, 0 to n_outputs - 1"),
+        ((X, LABELS + 0.5, G), "y must be whole numbers where it holds labels"),
+        ((X, X, G), "y must have a column for each output"),
+        ((X, LABELS, G, np.ones(2)), "weights must have a number for each row of X"),
+    ],
+)
+def test_what_does_not_fit_a_gradient_is_refused(arrays, sentence):
+    model = network().compiled(4)
+    with pytest.raises(ValueError, match=f"loss_and_gradient: {sentence}; got CompiledNetwork"):
+        model.loss_and_gradient(*arrays)
+
+
+def test_kinds_that_do_not_fit_a_gradient_are_refused():
+    model = network().compiled(4)
+    with pytest.raises(ValueError, match="the model must be made with a batch_size"):
+        network().compiled().loss_and_gradient(X, LABELS, G)
+    for arrays in ((X[0], LABELS, G), (X, "3", G), (X, LABELS, G.astype(float)), (X, LABELS, G, 1.0)):
+        with pytest.raises(TypeError, match="loss_and_gradient cannot take these arguments: CompiledNetwork"):
+            model.loss_and_gradient(*arrays)
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1"):
+        network().compiled(0)
+    with pytest.raises(ValueError, match="loss must fit the last activation"):
+        network().compiled(4, "squared_error")
+
+
+@pytest.mark.parametrize("dtype, number", [("float32", ctypes.c_float), ("float64", ctypes.c_double)])
+def test_c_calls_it(dtype, number):
+    net, X = network(dtype), rows(40, dtype)
+    model, out, pointer = net.compiled(), np.empty((40, 5), dtype), ctypes.POINTER(number)
+    model.ctypes(model.where, X.ctypes.data_as(pointer), out.ctypes.data_as(pointer), 40)
+    assert_same_bits(out, net.predict(X))
+    assert model.address == ctypes.cast(model.ctypes, ctypes.c_void_p).value
+
+
+def test_scipy_integrates_it():
+    scipy, integrate = pytest.importorskip("scipy"), pytest.importorskip("scipy.integrate")
+    net = Sequential([Dense(16, "tanh"), Dense(1)], n_features=1, seed=1)
+    model = net.compiled()
+    function = scipy.LowLevelCallable(model.integrand, ctypes.c_void_p(model.where))
+    grid = np.linspace(0, 1, 2001)[:, None]
+    np.testing.assert_allclose(integrate.quad(function, 0, 1)[0], integrate.trapezoid(net.predict(grid)[:, 0], grid[:, 0]), rtol=1e-5)
+    with pytest.raises(ValueError, match="integrand must be that of a network with a single output; got 5"):
+        _ = network().compiled().integrand

@@ -1,0 +1,232 @@
+"""What Numba knows of a network inside compiled code: a type for each dtype, with its attributes and methods.
+
+To Numba it is an address, whatever the network is: another shape, depth or activation compiles nothing anew. The type's name holds
+the fingerprint of the kernels' sources, so functions that users cache on the disk are compiled anew where the kernels inside them have
+changed, which Numba would not notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.core import cgutils, errors, imputils
+from numba.extending import NativeValue, box, intrinsic, models, overload_attribute, overload_method, register_model, unbox
+from numba.np import arrayobj
+
+from ._cache import FINGERPRINT
+from ._jit import kernel
+from ._tile import address_of, array_pointer
+from .workspaces import MODEL, gradient_rows, predict_rows
+
+__all__ = ["CompiledNetworkType", "loss_and_gradient", "predict"]
+
+FLOATS = (types.float32, types.float64)
+
+
+class CompiledNetworkType(types.Type):
+    """The type of a `CompiledNetwork` of a dtype."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        super().__init__(f"CompiledNetwork({dtype}, kernels {FINGERPRINT[:16]})")
+
+
+@register_model(CompiledNetworkType)
+class _Model(models.StructModel):
+    """Addresses, none of which is counted: the Python object that was passed outlives the call."""
+
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        members = [("where", types.intp), ("meminfo", types.voidptr), ("parent", types.voidptr), ("object", types.voidptr)]
+        super().__init__(dmm, fe_type, members)
+
+
+def _flat(kind: CompiledNetworkType) -> Any:
+    return types.Array(kind.dtype, 1, "C")
+
+
+@unbox(CompiledNetworkType)
+def _unbox(kind: Any, obj: Any, c: Any) -> Any:
+    model = cgutils.create_struct_proxy(kind)(c.context, c.builder)
+    where = c.pyapi.object_getattr_string(obj, "where")
+    model.where = c.pyapi.long_as_longlong(where)
+    c.pyapi.decref(where)
+    parameters = c.pyapi.object_getattr_string(obj, "parameters")
+    native = c.unbox(_flat(kind), parameters)
+    c.pyapi.decref(parameters)
+    array = c.context.make_array(_flat(kind))(c.context, c.builder, native.value)
+    model.meminfo, model.parent = array.meminfo, array.parent
+    model.object = obj
+    return NativeValue(model._getvalue(), native.is_error, lambda: c.context.nrt.decref(c.builder, _flat(kind), native.value))
+
+
+@box(CompiledNetworkType)
+def _box(kind: Any, value: Any, c: Any) -> Any:
+    obj = cgutils.create_struct_proxy(kind)(c.context, c.builder, value=value).object
+    c.pyapi.incref(obj)
+    return obj
+
+
+@intrinsic
+def where_of(typingctx: Any, model: Any) -> Any:
+    """Return the address of a model's record."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.create_struct_proxy(model)(context, builder, value=args[0]).where
+
+    return types.intp(model), codegen
+
+
+@intrinsic
+def _vector(typingctx: Any, model: Any, where: Any, size: Any) -> Any:
+    """Return the parameters of a model as an array that keeps them alive."""
+    kind = _flat(model)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, itemsize = cgutils.create_struct_proxy(model)(context, builder, value=args[0]), context.get_constant(types.intp, kind.dtype.bitwidth // 8)
+        array = context.make_array(kind)(context, builder)
+        data = builder.inttoptr(args[1], array.data.type)
+        arrayobj.populate_array(array, data, [args[2]], [itemsize], itemsize, value.meminfo, builder.bitcast(value.parent, array.parent.type))
+        return imputils.impl_ret_borrowed(context, builder, kind, array._getvalue())
+
+    return kind(model, types.intp, types.intp), codegen
+
+
+@overload_attribute(CompiledNetworkType, "parameters")
+def _parameters(model):
+    return lambda model: _vector(model, MODEL(where_of(model)).parameters, MODEL(where_of(model)).n_parameters)
+
+
+@overload_attribute(CompiledNetworkType, "n_features")
+def _n_features(model):
+    return lambda model: MODEL(where_of(model)).n_in
+
+
+@overload_attribute(CompiledNetworkType, "n_outputs")
+def _n_outputs(model):
+    return lambda model: MODEL(where_of(model)).n_out
+
+
+@intrinsic
+def _tag(typingctx: Any, model: Any) -> Any:
+    """Return the null pointer that says the dtype of a model."""
+    kind = types.CPointer(model.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_constant_null(kind)
+
+    return kind(model), codegen
+
+
+def _is_read(array: Any) -> bool:
+    return isinstance(array, types.Array) and (array.dtype in FLOATS or isinstance(array.dtype, (types.Integer, types.Boolean)))
+
+
+@overload_method(CompiledNetworkType, "predict")
+def _predict(model, x, out):
+    if not _is_read(x) or x.ndim not in (1, 2):
+        raise errors.TypingError(f"predict: x must be a row or a matrix of real numbers; got {x}.")
+    if not isinstance(out, types.Array) or out.ndim != x.ndim or out.dtype not in {model.dtype, types.float64} or not out.mutable:
+        raise errors.TypingError(f"predict: out must be a writeable array of {x.ndim} dimensions, {model.dtype} or float64; got {out}.")
+
+    def row(model, x, out):
+        M = MODEL(where_of(model))
+        if x.shape[0] != M.n_in:
+            raise ValueError("predict: x must have a number for each feature")
+        if out.shape[0] != M.n_out:
+            raise ValueError("predict: out must have room for each output")
+        place, to = address_of(x), address_of(out)
+        predict_rows(_tag(model), where_of(model), array_pointer(x, 0), place, 0, x.strides[0], array_pointer(out, 0), to, 0, out.strides[0], 1)
+
+    def rows(model, x, out):
+        M = MODEL(where_of(model))
+        if x.shape[1] != M.n_in:
+            raise ValueError("predict: x must have a column for each feature")
+        if out.shape[0] != x.shape[0] or out.shape[1] != M.n_out:
+            raise ValueError("predict: out must have a row for each row of x and a column for each output")
+        (x_row, x_column), (out_row, out_column), place, to = x.strides, out.strides, address_of(x), address_of(out)
+        source, target, n_rows = array_pointer(x, 0), array_pointer(out, 0), x.shape[0]
+        predict_rows(_tag(model), where_of(model), source, place, x_row, x_column, target, to, out_row, out_column, n_rows)
+
+    return row if x.ndim == 1 else rows
+
+
+@kernel
+def predict(model, x, out):
+    """`model.predict`, called from Python."""
+    model.predict(x, out)
+
+
+def _is_whole(array: Any) -> bool:
+    return isinstance(array.dtype, (types.Integer, types.Boolean))
+
+
+@overload_method(CompiledNetworkType, "loss_and_gradient")
+def _loss_and_gradient(model, X, y, gradient, weights=None):
+    if not _is_read(X) or X.ndim != 2:
+        raise errors.TypingError(f"loss_and_gradient: X must be a matrix of real numbers; got {X}.")
+    if not _is_read(y) or y.ndim not in (1, 2):
+        raise errors.TypingError(f"loss_and_gradient: y must be labels or targets, an array of one or two dimensions; got {y}.")
+    if not isinstance(gradient, types.Array) or (gradient.ndim, gradient.dtype, gradient.layout, gradient.mutable) != (1, model.dtype, "C", True):
+        raise errors.TypingError(f"loss_and_gradient: gradient must be a writeable flat {model.dtype} array, contiguous; got {gradient}.")
+    unweighted = weights is None or isinstance(weights, (types.NoneType, types.Omitted))
+    if not unweighted and (not _is_read(weights) or weights.ndim != 1):
+        raise errors.TypingError(f"loss_and_gradient: weights must be a number for each row, or None; got {weights}.")
+    whole, flat = _is_whole(y), y.ndim == 1
+
+    def loss_and_gradient(model, X, y, gradient, weights=None):
+        M, rows, labels = MODEL(where_of(model)), X.shape[0], False
+        if M.batch == 0:
+            raise ValueError("loss_and_gradient: the model must be made with a batch_size, the most rows of a call")
+        if X.shape[1] != M.n_in:
+            raise ValueError("loss_and_gradient: X must have a column for each feature")
+        if rows < 1 or rows > M.batch:
+            raise ValueError("loss_and_gradient: X must have at least one row, and no more than the batch_size of the model")
+        if y.shape[0] != rows:
+            raise ValueError("loss_and_gradient: y must have as many rows as X")
+        if gradient.size != M.n_parameters:
+            raise ValueError("loss_and_gradient: gradient must have the size of the model's parameters")
+        if flat and M.takes_labels != 0:
+            if not whole:
+                raise ValueError("loss_and_gradient: y must be whole numbers where it holds labels")
+            labels = True
+            for label in y.flat:
+                if label < 0 or label >= M.n_out:
+                    raise ValueError("loss_and_gradient: y must hold labels of the network, 0 to n_outputs - 1")
+        elif flat and M.n_out != 1:
+            raise ValueError("loss_and_gradient: y must have a column for each output")
+        if not flat and y.shape[-1] != M.n_out:
+            raise ValueError("loss_and_gradient: y must have a column for each output")
+        places, tags, step = (address_of(X), address_of(y), address_of(gradient)), (array_pointer(X, 0), array_pointer(y, 0)), 0
+        if unweighted:
+            weight_tag, weight_place = array_pointer(y, 0), 0
+        else:
+            if weights.size != rows:
+                raise ValueError("loss_and_gradient: weights must have a number for each row of X")
+            weight_tag, weight_place, step = array_pointer(weights, 0), address_of(weights), weights.strides[0]
+        return gradient_rows(
+            _tag(model),
+            where_of(model),
+            tags[0],
+            places[0],
+            X.strides[0],
+            X.strides[1],
+            tags[1],
+            places[1],
+            y.strides[0],
+            y.strides[-1],
+            labels,
+            weight_tag,
+            weight_place,
+            step,
+            places[2],
+            rows,
+        )
+
+    return loss_and_gradient
+
+
+@kernel
+def loss_and_gradient(model, X, y, gradient, weights):
+    """`model.loss_and_gradient`, called from Python."""
+    return model.loss_and_gradient(X, y, gradient, weights)
