@@ -204,7 +204,7 @@ class CompiledNetwork:
     def integrand(self) -> Any:
         """The C function `double f(int n, double *x, void *model)` of a network with a single output, for ctypes.
 
-        It is what SciPy's integrators take: `scipy.LowLevelCallable(model.integrand, ctypes.c_void_p(model.where))`.
+        NaN where n is not the number of features. It is what SciPy's integrators take: `scipy.LowLevelCallable(model.integrand, ctypes.c_void_p(model.where))`.
         """
         if self.n_outputs != 1:
             raise ValueError(f"integrand must be that of a network with a single output; got {self.n_outputs}.")

@@ -13,7 +13,7 @@ from numba import carray
 
 from ._bits import fma, like
 from ._jit import helper, named, task
-from ._tile import PANEL_BYTES, call, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
+from ._tile import PANEL_BYTES, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
 from ._wait import exchange, give_way, load, pause, store
 from .activations import ROW_ACTIVATIONS
 from .panels import panels
@@ -123,8 +123,15 @@ def place_rows(zero, M, B, source_tag, X, row_bytes, column_bytes, rows):
     """Convert, scale and place some rows in panels, as a gather does."""
     width, n = width_of(zero), M.n_in
     scale, shift = like(zero, M.scale), like(zero, M.shift)
+    whole = n // width if column_bytes == carray(pointer_as(source_tag, X), 1).itemsize else 0
     for i in range(rows):
-        for p in range(panels(n, width)):
+        for p in range(whole):
+            source, place = X + i * row_bytes + p * width * column_bytes, B.inputs + p * B.jump + i * PANEL_BYTES
+            if M.scales == 0:
+                convert_panel(zero, pointer_as(source_tag, source), place, scale, shift)
+            else:
+                convert_columns(zero, pointer_as(source_tag, source), place, M.scales + p * width * 8, M.shifts + p * width * 8)
+        for p in range(whole, panels(n, width)):
             count, at = min(width, n - p * width), X + i * row_bytes + p * width * column_bytes
             line = carray(pointer(zero, B.inputs + p * B.jump + i * PANEL_BYTES), width)
             if M.scales == 0:
@@ -243,6 +250,8 @@ def _integrand(zero: Any) -> Any:
 
     def integrand(n, x, model):
         out = line_buffer(0.0)
+        if n != MODEL(model).n_in:
+            return np.nan
         predict_rows(pointer(zero, 0), model, x, pointer_address(x), 0, 8, pointer(0.0, out), out, 0, 8, 1)
         return carray(pointer(0.0, out), 1)[0]
 

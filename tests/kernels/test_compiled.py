@@ -361,5 +361,6 @@ def test_scipy_integrates_it():
     function = scipy.LowLevelCallable(model.integrand, ctypes.c_void_p(model.where))
     grid = np.linspace(0, 1, 2001)[:, None]
     np.testing.assert_allclose(integrate.quad(function, 0, 1)[0], integrate.trapezoid(net.predict(grid)[:, 0], grid[:, 0]), rtol=1e-5)
+    assert np.isnan(model.integrand(2, (ctypes.c_double * 2)(), model.where))
     with pytest.raises(ValueError, match="integrand must be that of a network with a single output; got 5"):
         _ = network().compiled().integrand
