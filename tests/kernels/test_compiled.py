@@ -12,7 +12,7 @@ from numba import njit, prange
 from numba.core.runtime import _nrt_python, rtsys
 
 import kernels
-from fastnn import BatchNorm, Dense, Dropout, LayerNorm, Scale, Sequential, Standardize, trainers
+from fastnn import BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, PReLU, Residual, Scale, Sequential, Standardize, trainers
 from fastnn.layers import ACTIVATIONS
 from kernels import compiled
 from tests.numerics import assert_same_bits
@@ -71,6 +71,15 @@ def check(net, X, out_dtype=None, functions=(together,)):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rows_alone_and_together_have_the_bits_of_predict(dtype):
     check(network(dtype), rows(dtype=dtype), functions=(one_by_one, together))
+
+
+def test_every_other_layer():
+    block = Residual([Dense(40, "relu"), BatchNorm(), Dense(21)])
+    layers = [GaussianNoise(0.1), block, PReLU(), Dense(9, "tanh"), Dropout(0.1), Residual([Dense(9, "relu")])]
+    net, X = Sequential(layers, n_features=21, seed=1), rows()
+    net.fit(X, X[:, :9], verbose=0)
+    check(net, X, functions=(one_by_one, together))
+    check_slope(net, X, X[:, :9].astype(np.float64))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
