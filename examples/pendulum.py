@@ -80,7 +80,7 @@ def main():
 
     def right(t, state):
         slope(model, state, out)
-        return out
+        return out.copy()
 
     runge_kutta(model, START, SECONDS, 10)
     start = time.perf_counter()
