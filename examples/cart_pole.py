@@ -165,7 +165,9 @@ def main():
     print(f"inside @njit         {fast:14,.0f}")
     for name, make in (("NumPy", with_numpy), ("PyTorch", with_torch)):
         if name == "NumPy" or find_spec("torch"):
-            speed = steps_per_second(lambda updates: learn_in_python(*make(), updates), 10)  # noqa: B023
+            chance, improve = make()
+            learn_in_python(chance, improve, 1)
+            speed = steps_per_second(lambda updates: learn_in_python(chance, improve, updates), 10)  # noqa: B023
             print(f"{name:21}{speed:14,.0f}   {fast / speed:.0f} times fewer")
 
 
