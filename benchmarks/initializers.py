@@ -1,4 +1,4 @@
-"""Print how well networks do on many data sets by how their weights start: what the default of `Dense` was chosen from.
+"""Print how well networks do on many data sets by how their weights start: what the start of `fastnn train` was chosen from.
 
     python -m benchmarks.initializers [--data-dir FOLDER] [--sets digits,mpg] [--activations relu,gelu,tanh] [--hidden 2] [--seeds 0,1,2]
         [--cache FILE] [--write]
@@ -22,7 +22,7 @@ from fastnn import Adam, Dense, EarlyStopping, Initializer, Scale, Sequential, S
 from fastnn.batches import split
 
 ROWS = 2_000
-IMAGES = {"digits": 16, "mnist": 255, "fashion-mnist": 255}  # the largest pixel
+IMAGES = {"digits": 16, "mnist": 255}  # the largest pixel
 SETS = (*tables.SOURCES, *IMAGES)
 STARTS = {
     "he_uniform": "he_uniform",
@@ -37,7 +37,7 @@ BEGIN, END = "<!-- initializers: begin, made by: python -m benchmarks.initialize
 def load(name: str, folder: Path, seed: int) -> tables.Split:
     """Return at most `ROWS` rows to train on, chosen by the seed, and all the rows to test on."""
     if name in IMAGES:
-        data = fastnn.load_digits() if name == "digits" else {"mnist": fastnn.load_mnist, "fashion-mnist": fastnn.load_fashion_mnist}[name](folder)
+        data = fastnn.load_digits() if name == "digits" else fastnn.load_mnist(folder)
         data = tables.Split(data.X_train, data.y_train.astype(np.int64), data.X_test, data.y_test.astype(np.int64))
     else:
         data = tables.load(name, folder, seed)
@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare start weights on many data sets.")
     parser.add_argument("--data-dir", default=tables.FOLDER)
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--activations", default="relu,gelu,tanh")
+    parser.add_argument("--activations", default="relu")
     parser.add_argument("--hidden", type=int, default=2, help="number of hidden layers")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--cache", type=Path, help="file with what was found before")

@@ -175,7 +175,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--layers", type=_sizes, metavar="N,N,...", help=f"units of the hidden layers, 'none' for no hidden layer {RECIPE}")
     network.add_argument("--activation", default="relu", help="of the hidden layers (default: %(default)s)")
     network.add_argument("--dropout", type=float, metavar="RATE", help=f"after each hidden layer {RECIPE}")
-    network.add_argument("--initializer", help=f"of the weights: {', '.join(INITIALIZERS)} (default: follows the activation)")
+    network.add_argument("--initializer", help=f"of the weights: {', '.join(INITIALIZERS)} {RECIPE}")
     network.add_argument("--dtype", default="float32", help="float32 or float64 (default: %(default)s)")
     training = parser.add_argument_group("training")
     training.add_argument("--loss", help="default: cross_entropy for classes, squared_error for numbers")
@@ -322,7 +322,7 @@ def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
         options.validation_split = options.validation_split or 0.0
     if options.learning_rate is None:
         options.learning_rate = LEARNING_RATES.get(options.optimizer, recipe.learning_rate)
-    for name in ("layers", "dropout", "schedule", "epochs", "batch_size", "validation_split"):
+    for name in ("layers", "dropout", "schedule", "epochs", "batch_size", "validation_split", "initializer"):
         if getattr(options, name) is None:
             setattr(options, name, getattr(recipe, name))
     if options.patience is not None and options.validation_split == 0:

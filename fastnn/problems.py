@@ -40,6 +40,7 @@ class Recipe:
     schedule: str = "one_cycle"
     validation_split: float = 0.0
     patience: int | None = None
+    initializer: str | None = None
 
 
 RECIPES = {
@@ -61,7 +62,8 @@ NOISY_ROWS = 2_000  # up to which classes, unlike numbers, are often known by ch
 def table_recipe(n_rows: int, classes: bool) -> Recipe:
     """Return the settings for a table with so many rows to train on."""
     recipe = next(recipe for most, recipe in TABLE_RECIPES.items() if n_rows <= most)
-    return replace(recipe, dropout=2 * recipe.dropout) if classes and n_rows <= NOISY_ROWS else recipe
+    dropout = 2 * recipe.dropout if classes and n_rows <= NOISY_ROWS else recipe.dropout
+    return replace(recipe, dropout=dropout, initializer="glorot_uniform")  # by benchmarks/initializers.py
 
 
 LOADERS: dict[str, Callable[[str | None], datasets.Dataset]] = {
