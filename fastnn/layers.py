@@ -58,6 +58,14 @@ class Dense:
         `l1 * sum(abs(W)) + l2 * sum(W**2)` is added to the loss of every minibatch.
     bias_l1, bias_l2 : float
         The same of the bias.
+    learning_rate_factor, bias_learning_rate_factor : float
+        What the learning rate is multiplied by for the weights, and for the bias.
+    max_norm : float, optional
+        After an update the weights of every unit whose norm is larger are brought to it.
+
+    References
+    ----------
+    Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting, JMLR 2014 (max_norm).
 
     Examples
     --------
@@ -75,6 +83,9 @@ class Dense:
     l2: float = 0.0
     bias_l1: float = 0.0
     bias_l2: float = 0.0
+    learning_rate_factor: float = 1.0
+    bias_learning_rate_factor: float = 1.0
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         validation.normalize(self, validation.integer, "units", low=1)
@@ -85,7 +96,10 @@ class Dense:
         if not isinstance(self.trainable, (bool, np.bool_, str)) or (isinstance(self.trainable, str) and self.trainable not in ("weights", "bias")):
             raise ValueError(f"trainable must be True, False, 'weights' or 'bias'; got {validation.shown(self.trainable)}.")
         object.__setattr__(self, "trainable", str(self.trainable) if isinstance(self.trainable, str) else bool(self.trainable))
-        validation.normalize(self, validation.number, "l1", "l2", "bias_l1", "bias_l2", low=0.0)
+        factors = "learning_rate_factor", "bias_learning_rate_factor"
+        validation.normalize(self, validation.number, "l1", "l2", "bias_l1", "bias_l2", *factors, low=0.0)
+        if self.max_norm is not None:
+            validation.normalize(self, validation.positive, "max_norm")
 
     @property
     def penalties(self) -> tuple[float, float, float, float]:

@@ -24,8 +24,11 @@ class Optimizer:
     ----------
     learning_rate : float or function of the step
         How far a step goes.
-    weight_decay : float
-        `weight_decay * w` is added to the gradient of every parameter `w` (AdamW: to the step).
+    weight_decay : float or function of the step
+        `weight_decay * w` is added to the gradient of every parameter `w` (AdamW, Lion: to the step). A schedule, as the learning
+        rate may be.
+    decay_bias : bool
+        Whether that is so for biases too, and for gains and biases of norms: what has one number for a column.
     clip_norm : float, optional
         Before a step the gradient of all that is trained is multiplied by `clip_norm / (norm + 1e-6)` where that is
         below 1; the norm is the root of the sum of all squares. One that is not finite changes nothing: the loss after
@@ -45,19 +48,21 @@ class Optimizer:
     Examples
     --------
     >>> SGD(0.1, clip_norm=1, clip_value=0.5)
-    SGD(learning_rate=0.1, weight_decay=0.0, clip_norm=1.0, clip_value=0.5)
+    SGD(learning_rate=0.1, weight_decay=0.0, clip_norm=1.0, clip_value=0.5, decay_bias=True)
     """
 
     learning_rate: LearningRate = 1e-3
-    weight_decay: float = field(default=0.0, kw_only=True)
+    weight_decay: LearningRate = field(default=0.0, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
     clip_value: float | None = field(default=None, kw_only=True)
+    decay_bias: bool = field(default=True, kw_only=True)
 
     rule: ClassVar[Any]  # of kernels: a code, or what custom_rule returns
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "learning_rate", checked_rate(self.learning_rate))
-        validation.normalize(self, validation.number, "weight_decay", low=0.0)
+        object.__setattr__(self, "weight_decay", checked_rate(self.weight_decay, "weight_decay"))
+        validation.normalize(self, validation.flag, "decay_bias")
         given = [name for name in ("clip_norm", "clip_value") if getattr(self, name) is not None]
         validation.normalize(self, validation.positive, *given)
 
@@ -71,8 +76,9 @@ class Optimizer:
         return len(self._record.buffers)
 
     def hyper(self) -> dict[str, float]:
-        """Return the numbers of the rule by name."""
-        return {name: getattr(self, name) for name in self._record.hyper}
+        """Return the numbers of the rule by name; 0 for one that has a schedule."""
+        values = {name: getattr(self, name) for name in self._record.hyper}
+        return {name: 0.0 if callable(value) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -264,7 +270,7 @@ class AdamW(Adam):
     Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
     """
 
-    weight_decay: float = field(default=1e-2, kw_only=True)
+    weight_decay: LearningRate = field(default=1e-2, kw_only=True)
 
     rules: ClassVar[tuple[int, int]] = kernels.ADAMW, kernels.AMSGRADW
 
@@ -565,7 +571,7 @@ class CustomOptimizer(Optimizer):
         object.__setattr__(self, "numbers", numbers)
         object.__setattr__(self, "buffers", tuple(map(str, self.buffers)))
         if self.weight_decay:
-            raise ValueError(f"weight_decay must be part of f for an optimizer of one's own; got {self.weight_decay:g}.")
+            raise ValueError(f"weight_decay must be part of f for an optimizer of one's own; got {validation.shown(self.weight_decay)}.")
         _ = self.rule  # says what is wrong with the function
 
     @property

@@ -439,9 +439,9 @@ def _known(n_steps: int | None) -> int:
     return n_steps
 
 
-def checked_rate(learning_rate: Any) -> LearningRate:
+def checked_rate(learning_rate: Any, name: str = "learning_rate") -> LearningRate:
     """Return `learning_rate` if it is a number of at least 0 or a function of the step."""
-    return cast(LearningRate, learning_rate) if callable(learning_rate) else validation.number("learning_rate", learning_rate, 0.0)
+    return cast(LearningRate, learning_rate) if callable(learning_rate) else validation.number(name, learning_rate, 0.0)
 
 
 def spanning(learning_rate: LearningRate, n_steps: int) -> LearningRate:
@@ -488,6 +488,10 @@ SCHEDULES: dict[str, Any] = {
     "linear": Linear,
     "cosine": Cosine,
     "one_cycle": OneCycle,
+    "polynomial": Polynomial,
+    "cosine_restarts": CosineRestarts,
+    "flat_cosine": FlatCosine,
+    "coslog4": CosLog4,
 }
 
 

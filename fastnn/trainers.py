@@ -13,10 +13,10 @@ import numpy as np
 import kernels
 
 from . import memory, sparse, validation
-from .layers import BatchNorm, Dropout, Layer, single
+from .layers import BatchNorm, Dense, Dropout, Layer, single
 from .losses import Loss
 from .optimizers import Optimizer
-from .schedules import spanning
+from .schedules import rates, spanning
 from .state import State
 from .validation import Array
 
@@ -52,6 +52,14 @@ class Network(Protocol):
     @property
     def parameters(self) -> Array:
         """All weights and biases as one flat vector, changed in place."""
+
+    @property
+    def dense(self) -> tuple[Any, ...]:
+        """The dense layers."""
+
+    @property
+    def _with_arrays(self) -> list[tuple[Any, Any]]:
+        """The layers that have parameters, each as the plan places it."""
 
     @property
     def weights(self) -> list[tuple[Any, ...]]:
@@ -139,7 +147,31 @@ def make_trainer(
         clip_norm=optimizer.clip_norm,
         clip_value=optimizer.clip_value,
         dropout_rates=_dropout_rates(network, n_steps),
+        paces=_paces(network, optimizer),
+        weight_decays=_weight_decays(optimizer, n_steps),
+        largest_norms=[(i, layer.max_norm) for i, layer in enumerate(network.dense) if layer.max_norm is not None and layer.trained[0]],
     )
+
+
+def _paces(network: Network, optimizer: Optimizer) -> list[kernels.Pace]:
+    """Return where the parameters have a learning rate of their own, or no weight decay."""
+    paces = []
+    for layer, placed in network._with_arrays:
+        factors = {"W": layer.learning_rate_factor, "b": layer.bias_learning_rate_factor} if isinstance(layer, Dense) else {}
+        for (first, end), (name, shape) in zip(placed.ranges, placed.layer.shapes.items(), strict=True):
+            factor, decays = factors.get(name, 1.0), optimizer.decay_bias or len(shape) > 1
+            if factor != 1.0 or not decays:
+                paces.append(kernels.Pace(first, end, factor, decays))
+    return paces
+
+
+def _weight_decays(optimizer: Optimizer, n_steps: int | None) -> Callable[[int, int], Array] | None:
+    """Return the function of a step, and how many, that gives their weight decays; None where it stays as it is."""
+    if not callable(optimizer.weight_decay):
+        return None
+    schedule = spanning(optimizer.weight_decay, n_steps) if n_steps else optimizer.weight_decay
+    rates(schedule, 0, 1, "weight_decay")
+    return lambda first, count: rates(schedule, first, count, "weight_decay")
 
 
 def continued(network: Network) -> State:
@@ -208,8 +240,8 @@ def batch_normalized(network: Network) -> bool:
 def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
     """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
     _check_batch_size(network, batch_size)
-    clips, old = (optimizer.clip_norm, optimizer.clip_value), network._stepper
-    settings = (loss, optimizer.rule, optimizer.hyper(), clips, n_threads)
+    old = network._stepper
+    settings = (loss, _of_buffers(optimizer), n_threads)
     if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
         return old
     new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network)), settings)

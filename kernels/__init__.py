@@ -28,6 +28,7 @@ from .program import Program
 from .random import *
 from .residual import Fork, Join
 from .training import FullBatch, Trainer, loss_and_gradient
+from .updates import Pace
 
 __all__ = [
     "Activation",
@@ -41,6 +42,7 @@ __all__ = [
     "LayerNorm",
     "Loss",
     "Objective",
+    "Pace",
     "PReLU",
     "Plan",
     "Predictor",

@@ -385,6 +385,24 @@ def dropout_rates(rates: Any, count: int, n_steps: int) -> NDArray[np.float64]:
     return rates
 
 
+def paces(plan: Plan, value: Any) -> list[Any]:
+    """Return the paces of ranges of a plan's parameters in their order."""
+    found = sorted(_entries("paces", value), key=lambda pace: pace.first)
+    for before, pace in zip([None, *found], found):
+        whole("first", pace.first, 0 if before is None else before.end, plan.parameters_size)
+        whole("end", pace.end, pace.first, plan.parameters_size)
+        if pace.first % plan.panel or pace.end % plan.panel:
+            raise ValueError(f"paces must be of whole panels of {plan.panel}; got {pace}.")
+        if number("factor", pace.factor) < 0:
+            raise ValueError(f"factor must be at least 0; got {pace.factor}.")
+    return found
+
+
+def largest_norms(plan: Plan, value: Any) -> list[tuple[int, float]]:
+    """Return dense layers and the norms of their units, above 0."""
+    return [(check_layer(plan, layer), bound(plan, "largest_norms", norm)) for layer, norm in _entries("largest_norms", value)]
+
+
 def check_rates(name: str, rates: Any, n_steps: int) -> None:
     """Raise unless this is a number for each step."""
     if not isinstance(rates, np.ndarray) or rates.dtype != FLOAT64 or rates.ndim != 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from .penalties import emit_penalties
 from .plan import Array, Placed, Plan
 from .program import Memory, Program, Value
 from .records import NOW, I, Record, address
-from .updates import Updater
+from .updates import Updater, emit_largest_norm
 
 __all__ = ["emit_prediction", "emit_step"]
 
@@ -105,6 +106,7 @@ def emit_step(
     gradient: Array | None = None,
     updater: Updater | None = None,
     clip: Clip = NO_CLIP,
+    largest_norms: Sequence[tuple[int, float]] = (),
     fitting: bool = True,
     n_threads: int = 1,
 ) -> Program:
@@ -121,7 +123,7 @@ def emit_step(
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
     by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
     largest = 2.0 * rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
-    at_once = not clips and updater is not None and program.shares(largest) > 1
+    at_once = not clips and updater is not None and not updater.paces and program.shares(largest) > 1
     program.mark("place")
     program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
     program.mark("forward")
@@ -133,6 +135,8 @@ def emit_step(
         backward.append(step)
     program.mark("loss")
     dX = objective.emit(program, X, stops=updater is not None)
+    if updater is not None:
+        updater.emit_paces(program)
     program.mark("backward")
     if gradient is not None:
         for (placed, memory), step in zip(reversed(layers), reversed(backward)):
@@ -154,6 +158,8 @@ def emit_step(
         for placed, memory in layers:
             if not memory.update:
                 _emit_updates(program, updater, placed)
+    for layer, norm in largest_norms:
+        emit_largest_norm(program, plan.weight_panels(parameters, layer)[0], norm, f"W{layer + 1}, columns bounded")
     program.mark("close")
     program.phase(close, 1, NOTHING.new(), 0.0, "the loss written down")
     program.close()

@@ -23,7 +23,7 @@ from .records import NOW, address, aligned_zeros
 from .sharing import Sharing
 from .steps import emit_step
 from .team import share
-from .updates import Updater
+from .updates import Pace, Updater
 
 __all__ = ["FullBatch", "Trainer", "loss_and_gradient"]
 
@@ -132,6 +132,13 @@ class Trainer:
     dropout_rates : function, optional
         Of a step, counted from 0, and of a number of steps: their rates, a row for each dropout whose rate in the plan is
         None, in the order of the data.
+    paces : sequence of kernels.Pace
+        The ranges of the parameters with a learning rate, or a weight decay, of their own.
+    weight_decays : function, optional
+        Of a step, counted from 0, and of a number of steps: their weight decays, in the place of that in `hyper`.
+    largest_norms : sequence of (int, float)
+        Dense layers, by their number, and what the norm of the weights of each of their units is brought to after an update,
+        where it is larger.
 
     Raises
     ------
@@ -164,6 +171,9 @@ class Trainer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
         dropout_rates: Callable[[int, int], NDArray[np.float64]] | None = None,
+        paces: Sequence[Pace] = (),
+        weight_decays: Callable[[int, int], NDArray[np.float64]] | None = None,
+        largest_norms: Sequence[tuple[int, float]] = (),
     ) -> None:
         _door.check_trainer(plan, parameters, batch_size, objective, rule, n_threads)
         clip = Clip(_door.bound(plan, "clip_norm", clip_norm), _door.bound(plan, "clip_value", clip_value))
@@ -172,7 +182,13 @@ class Trainer:
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
         n_buffers = len((rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).buffers)
         self.state = aligned_zeros(n_buffers * plan.parameters_size, plan.dtype)
-        updater = Updater(parameters, self.gradient, self.state, rule, hyper)
+        paces, norms = _door.paces(plan, paces), _door.largest_norms(plan, largest_norms)
+        if weight_decays is not None and "weight_decay" not in (rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).hyper:
+            raise ValueError(f"weight_decays must be None for a rule without weight_decay; got {weight_decays}.")
+        self.weight_decays, seconds = weight_decays, max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
+        self.chunk = int(max(1, CHUNK_SECONDS / seconds))
+        self.decays = None if weight_decays is None else np.zeros(self.chunk)
+        updater = Updater(parameters, self.gradient, self.state, rule, hyper, paces, self.decays)
         self.program = emit_step(
             plan,
             parameters,
@@ -181,11 +197,10 @@ class Trainer:
             gradient=self.gradient,
             updater=updater,
             clip=clip,
+            largest_norms=norms,
             n_threads=n_threads,
         )
-        seconds = max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
         columns = self.program.panels(plan.widths[0]) + (0 if objective.loss in OF_LABELS else self.program.panels(plan.widths[-1]))
-        self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
         if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
             self.chunk = self.buffered
@@ -250,6 +265,10 @@ class Trainer:
             return losses
         if self.dropout_rates is not None:
             self.thresholds[:, :steps] = np.round(_door.dropout_rates(self.dropout_rates(first_step, steps), len(self.thresholds), steps) * 2**32)
+        if self.decays is not None and self.weight_decays is not None:
+            decays = self.weight_decays(first_step, steps)
+            _door.check_rates("weight_decays", decays, steps)
+            self.decays[:steps] = decays[:steps]
         order, rates = np.ascontiguousarray(order), np.ascontiguousarray(rates)
         scales = NO_WEIGHTS if penalty_scales is None else np.ascontiguousarray(penalty_scales)
         start = time.perf_counter()

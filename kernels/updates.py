@@ -1,18 +1,29 @@
-"""The update of a network's parameters: an optimizer's record, its tasks, what emits them."""
+"""The update of a network's parameters: an optimizer's record, its tasks, what emits them.
+
+Ranges of the parameters may have a pace of their own, the weight decay a number for every step, and columns of weights a largest norm.
+What a training has of these is a phase of its own: the others do without.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numba import carray
+
+from ._bits import like
 from ._factory import Rule
 from ._jit import task
-from ._tile import PANEL_BYTES, call, width_of, zero_of
+from ._tile import PANEL_BYTES, call, line_buffer, pointer, width_of, zero_of
+from .dense import elements
 from .optimizers import OPTIMIZERS
 from .program import Program, task_address
-from .records import NOW, I, Record, address
+from .records import NOW, F, I, Record, address, new_array
 
-__all__ = ["Updater"]
+__all__ = ["Pace", "Updater", "emit_largest_norm"]
 
 OPTIMIZER = Record(
     rule=(I, "address of the rule's task"),
@@ -21,6 +32,20 @@ OPTIMIZER = Record(
     state=(I, "address of the first buffer"),
     state_bytes=(I, "from one buffer to the next"),
     hyper=(I, "address of the record of the rule's numbers"),
+    pace=(I, "address of the learning rate, and behind it the number of the step"),
+)
+
+PACE = Record(
+    factor=(F, "of the learning rate"),
+    pace=(I, "address of where it is written, and behind it the number of the step; 0: nobody reads it"),
+    decay=(I, "address of the weight decay among the rule's numbers; 0: it stays"),
+    decays=(I, "address of the weight decay of each step of this call"),
+)
+
+COLUMNS = Record(
+    W=(I, "address of the weights, in panels"),
+    n_in=(I, "how many rows"),
+    largest=(F, "the largest norm of a column"),
 )
 
 RANGE = Record(
@@ -31,7 +56,66 @@ RANGE = Record(
 )
 
 
-PACE = NOW.offset("rate")  # the learning rate, and behind it the number of the step
+@dataclass(frozen=True)
+class Pace:
+    """How a range of the flat vector is updated, where that differs from the rest.
+
+    Attributes
+    ----------
+    first, end : int
+        Whole panels.
+    factor : float
+        Of the learning rate.
+    decays : bool
+        Whether the weight decay of the rule holds there.
+    """
+
+    first: int
+    end: int
+    factor: float = 1.0
+    decays: bool = True
+
+
+@task
+def set_paces(tag, t, worker, record, now):
+    """Write down the learning rate and the weight decay of this step, of one pace."""
+    S, P = NOW(now), PACE(record + t * PACE_BYTES)
+    if P.pace != 0:
+        pace = carray(pointer(0.0, P.pace), 2)
+        pace[0], pace[1] = S.rate * P.factor, S.count
+    if P.decay != 0:
+        carray(pointer(0.0, P.decay), 1)[0] = carray(pointer(0.0, P.decays), S.done + 1)[S.done]
+
+
+PACE_BYTES = PACE.dtype.itemsize
+
+
+@task
+def largest_norm(tag, t, worker, record, now):
+    """w *= largest / norm for each column, of one panel, whose norm is larger."""
+    zero, C = zero_of(tag), COLUMNS(record)
+    width = width_of(zero)
+    w, factors = C.W + t * C.n_in * PANEL_BYTES, carray(pointer(0.0, line_buffer(zero)), width)
+    for l in range(width):
+        factors[l] = 0.0
+    for i in range(C.n_in):
+        row = elements(zero, w + i * PANEL_BYTES, width)
+        for l in range(width):
+            x = np.float64(row[l])
+            factors[l] += x * x
+    for l in range(width):
+        norm = math.sqrt(factors[l])
+        factors[l] = C.largest / norm if norm > C.largest else 1.0
+    for i in range(C.n_in):
+        row = elements(zero, w + i * PANEL_BYTES, width)
+        for l in range(width):
+            row[l] *= like(zero, factors[l])
+
+
+def emit_largest_norm(program: Program, W: Any, largest: float, note: str) -> None:
+    """Add the shortening of columns of weights, packed as (panels, n_in, width), to a norm of at most `largest`."""
+    record = COLUMNS.new(W=address(W), n_in=W.shape[1], largest=largest)
+    program.phase(largest_norm, len(W), record, 3.0 * W.size, note)
 
 
 @task
@@ -39,7 +123,7 @@ def update_some(tag, optimizer, gradient, count, now):
     """One step of the optimizer for the parameters whose gradient lies at an address; the old ones are left in its place."""
     O = OPTIMIZER(optimizer)
     at = gradient - O.gradient
-    call(O.rule, (0, O.hyper, O.parameters + at, gradient, O.state + at, O.state_bytes, count, now + PACE))
+    call(O.rule, (0, O.hyper, O.parameters + at, gradient, O.state + at, O.state_bytes, count, O.pace))
     NOW(now).updated = 1
 
 
@@ -64,26 +148,70 @@ class Updater:
         A code such as `kernels.ADAM`, or what `custom_rule` returns.
     hyper : dict of str to float, or sequence of float
         The numbers of the rule, by name or in order.
+    paces : sequence of Pace
+        Of ranges that do not overlap, in order.
+    decays : float64 ndarray, optional
+        Where the weight decay of each step of a call will lie; left out, it is that of `hyper`.
     """
 
-    def __init__(self, parameters: Any, gradient: Any, state: Any, rule: int | Rule, hyper: Mapping[str, float] | Sequence[float]) -> None:
+    def __init__(
+        self,
+        parameters: Any,
+        gradient: Any,
+        state: Any,
+        rule: int | Rule,
+        hyper: Mapping[str, float] | Sequence[float],
+        paces: Sequence[Pace] = (),
+        decays: Any = None,
+    ) -> None:
         chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
-        self.hyper = chosen.record(hyper)
+        self.hyper, self.paces, self.decays = chosen.record(hyper), paces, decays
         self.record = OPTIMIZER.new(parameters=address(parameters), gradient=address(gradient), state=address(state))
         self.record["rule"], self.record["hyper"] = chosen.task.address(parameters.dtype), address(self.hyper)
         self.record["state_bytes"] = parameters.nbytes
+        self.own: dict[tuple[float, bool], tuple[Any, Any, Any]] = {}  # of each other pace the record, its numbers, its pace
+        for pace in paces:
+            record, numbers, place = self.record.copy(), self.hyper.copy(), np.zeros(2)
+            if not pace.decays and "weight_decay" in chosen.hyper:
+                numbers["weight_decay"] = 0.0
+            record["hyper"], record["pace"] = address(numbers), address(place)
+            self.own.setdefault((pace.factor, pace.decays), (record, numbers, place))
+
+    def emit_paces(self, program: Program) -> None:
+        """Add what is to be done before the updates of a step."""
+        self.record["pace"] = address(program.now) + NOW.offset("rate")
+        program.keep_all(self.hyper, self.own, self.decays)
+        entries = [{"factor": factor, "pace": address(place)} for (factor, _), (_, _, place) in self.own.items()]
+        if self.decays is not None:
+            decayed = [self.hyper, *(numbers for (_, decays), (_, numbers, _) in self.own.items() if decays)]
+            at, decays = address(self.hyper["weight_decay"]) - address(self.hyper), address(self.decays)
+            entries += [{"decay": address(numbers) + at, "decays": decays} for numbers in decayed]
+        if entries:
+            records = new_array(PACE, len(entries))
+            for record, entry in zip(records, entries):
+                for name, value in entry.items():
+                    record[name] = value
+            program.phase(set_paces, len(entries), records, 0.0, "learning rates and weight decays")
 
     def at_once(self, program: Program) -> tuple[int, int]:
         """Return the addresses of the task that updates some parameters and of its record, for who has just written their gradient."""
-        program.keep(self.hyper)
         return task_address(update_some, program.dtype), program.keep(self.record)
 
     def emit(self, program: Program, first: int, count: int, note: str) -> None:
         """Add the update of `count` parameters from the `first` on."""
-        if not count:
+        end = first + count
+        for pace in self.paces:
+            if first < pace.end and pace.first < end:
+                self._emit(program, self.record, first, max(first, pace.first), note)
+                self._emit(program, self.own[pace.factor, pace.decays][0], max(first, pace.first), min(end, pace.end), note)
+                first = min(end, pace.end)
+        self._emit(program, self.record, first, end, note)
+
+    def _emit(self, program: Program, optimizer: Any, first: int, end: int, note: str) -> None:
+        """Add the update of a range at one pace."""
+        if first >= end:
             return
-        work = 20.0 * count
+        work = 20.0 * (end - first)
         parts = program.shares(work)
-        record = RANGE.new(optimizer=program.keep(self.record), first=first, count=count, parts=parts)
-        program.keep(self.hyper)
+        record = RANGE.new(optimizer=program.keep(optimizer), first=first, count=end - first, parts=parts)
         program.phase(update, parts, record, work, note)
