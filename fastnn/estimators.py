@@ -1,4 +1,4 @@
-"""Networks as scikit-learn's estimators (extra `sklearn`): its parameters, attributes and rules, trained with the kernels.
+"""Networks as scikit-learn's estimators (extra `sklearn`): its parameters, attributes and rules, on the kernels.
 
 The module is imported with the first use of `fastnn.MLPClassifier` or `fastnn.MLPRegressor`.
 """
@@ -54,7 +54,8 @@ class FitTasks:
         self.estimator = estimator
         self.root: Any = None
         self.task: Any = None
-        self.data = {"X": X.matrix if isinstance(X, SparseRows) else X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self.data = {"X": X.matrix if isinstance(X, SparseRows) else X, "y": y, "metadata": metadata}
         if hasattr(estimator, "_skl_callbacks"):
             self.root = estimator._init_callback_context(max_subtasks=estimator.max_iter + 1)
             self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
@@ -70,7 +71,8 @@ class FitTasks:
         if self.task is None:
             return False
         task, self.task = self.task, None
-        return bool(task.call_on_fit_task_end(estimator=self.estimator, reconstruction_attributes=self.fitted, **self.data))
+        stop = task.call_on_fit_task_end(estimator=self.estimator, reconstruction_attributes=self.fitted, **self.data)
+        return bool(stop)
 
     def close(self) -> None:
         """Say that the fit ended."""
@@ -139,7 +141,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             At least 0; the loss of a minibatch is the weighted mean of those of its rows.
         X_val, y_val : array-like, optional
-            Scored after every iteration: `validation_scores_`. With `early_stopping` they take the place of a part of X.
+            Scored after every iteration: `validation_scores_`. `early_stopping` takes them instead of a part of X.
 
         Returns
         -------
@@ -200,7 +202,12 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         return X, self._encoded(y), None
 
     def _split(self, y: Array) -> tuple[Any, Any]:
-        rows, judged = train_test_split(np.arange(len(y)), random_state=self._random_state, test_size=self.validation_fraction, stratify=self._strata(y))
+        rows, judged = train_test_split(
+            np.arange(len(y)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._strata(y),
+        )
         if len(judged) < 2:
             raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
         return rows, judged
@@ -216,8 +223,8 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         fitted = self.__dict__
         if "coefs_" not in fitted:
             check_is_fitted(self)
-        plain = type(X) is np.ndarray and X.ndim == 2 and len(X) > 0 and X.dtype.char in "fd" and X.shape[1] == self.n_features_in_
-        if not plain or "feature_names_in_" in fitted:
+        plain = type(X) is np.ndarray and X.ndim == 2 and len(X) > 0 and X.dtype.char in "fd"
+        if not plain or X.shape[1] != self.n_features_in_ or "feature_names_in_" in fitted:
             X = self._check(X)
         try:
             return self._outputs(self.network_, X)
@@ -255,10 +262,10 @@ def _can_go_on(estimator: Any) -> bool:
 
 
 class MLPClassifier(ClassifierMixin, MLP):
-    """Multi-layer perceptron classifier: scikit-learn's `MLPClassifier`, with the same parameters, attributes and numbers.
+    """Multi-layer perceptron classifier: scikit-learn's `MLPClassifier`, with its parameters, attributes and numbers.
 
-    Replace the import. In float64 a fit takes the same start weights, minibatches and steps, up to rounding. New are the
-    parameters from `dropout` on, `X_val` and `y_val` in `fit`, other activations, and `network_`.
+    Replace the import. In float64 a fit takes the same start weights, minibatches and steps, up to rounding. New are
+    the parameters from `dropout` on, `X_val` and `y_val` in `fit`, other activations, and `network_`.
 
     Parameters
     ----------
@@ -273,7 +280,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     batch_size : int or "auto"
         Rows of a minibatch; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}
-        Of sgd: `learning_rate_init`; divided by `t_ ** power_t`; or by 5 whenever two iterations do not improve by `tol`.
+        Of sgd: `learning_rate_init`; divided by `(t_ + 1) ** power_t`; or by 5 where the fit would end otherwise.
     learning_rate_init, power_t : float
     max_iter : int
         Iterations at most: each takes all rows once, or is one of lbfgs.
@@ -282,7 +289,8 @@ class MLPClassifier(ClassifierMixin, MLP):
     random_state : int, RandomState instance or None
         For the start weights, the split of `early_stopping`, the minibatches and dropout.
     tol : float
-        The fit ends when the loss, or with `early_stopping` the score, did not improve by it for `n_iter_no_change` iterations.
+        The fit ends when the loss, or with `early_stopping` the score, did not improve by it for `n_iter_no_change`
+        iterations.
     verbose : bool
     warm_start : bool
         Whether `fit` goes on with the weights of the last one.
@@ -338,7 +346,10 @@ class MLPClassifier(ClassifierMixin, MLP):
     1.0
     """
 
-    _parameter_constraints: dict[str, Any] = {**MLP._parameter_constraints, "class_weight": [dict, list, StrOptions({"balanced"}), None]}
+    _parameter_constraints: dict[str, Any] = {
+        **MLP._parameter_constraints,
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+    }
 
     classes_: Array
 
@@ -392,7 +403,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def _check_labels(self, name: str, classes: Any) -> None:
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
-            raise ValueError(f"`{name}` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. '{name}' has {classes}.")
+            known = f"`self.classes_` has {self.classes_}."
+            raise ValueError(f"`{name}` has classes not in `self.classes_`. {known} '{name}' has {classes}.")
 
     def _kind_of_output(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
@@ -481,7 +493,7 @@ class MLPClassifier(ClassifierMixin, MLP):
 
 
 class MLPRegressor(RegressorMixin, MLP):
-    """Multi-layer perceptron regressor: scikit-learn's `MLPRegressor`, with the same parameters, attributes and numbers.
+    """Multi-layer perceptron regressor: scikit-learn's `MLPRegressor`, with its parameters, attributes and numbers.
 
     Parameters
     ----------
@@ -504,7 +516,10 @@ class MLPRegressor(RegressorMixin, MLP):
     True
     """
 
-    _parameter_constraints: dict[str, Any] = {**MLP._parameter_constraints, "loss": [StrOptions({"squared_error", "poisson"})]}
+    _parameter_constraints: dict[str, Any] = {
+        **MLP._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
 
     def __init__(
         self,

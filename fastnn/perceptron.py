@@ -142,7 +142,8 @@ class Perceptron:
         if len(hidden) != len(sizes) or not all(isinstance(one, Activation) or one in HIDDEN for one in hidden):
             wanted = f"one of {', '.join(sorted(HIDDEN))}, or a list with one for each of {len(sizes)} hidden layers"
             raise ValueError(f"activation must be {wanted}; got {given}.")
-        rates = [float(rate) for rate in ([self.dropout] * len(sizes) if isinstance(self.dropout, Real) else self.dropout)]
+        dropout = [self.dropout] * len(sizes) if isinstance(self.dropout, Real) else self.dropout
+        rates = [float(rate) for rate in dropout]
         if len(rates) != len(sizes):
             raise ValueError(f"dropout must be one rate, or one for each of {len(sizes)} hidden layers; got {self.dropout}.")
         if self.dtype is not None:
@@ -173,7 +174,7 @@ class Perceptron:
 
     @property
     def network_(self) -> Sequential:
-        """The network with the weights of `coefs_` and `intercepts_`; with `loss="poisson"` it gives the logarithm of a prediction."""
+        """The network with the weights of `coefs_` and `intercepts_`; with `loss="poisson"` it gives logarithms."""
         arrays = [*self.coefs_, *self.intercepts_]
         if self._network is None:
             self._network = self._new_network()
@@ -189,11 +190,12 @@ class Perceptron:
             layers.append(Dense(W.shape[1], HIDDEN.get(activation, activation), initializer=(W, b)))
             if rate:
                 layers.append(Dropout(rate))
-        layers.append(Dense(self.n_outputs_, OUTPUT.get(self.out_activation_, self.out_activation_), initializer=pairs[-1]))
+        last = OUTPUT.get(self.out_activation_, self.out_activation_)
+        layers.append(Dense(self.n_outputs_, last, initializer=pairs[-1]))
         return Sequential(layers, self.n_features_in_, dtype=self.coefs_[0].dtype.name)
 
     def _unpack(self, network: Sequential) -> None:
-        """Set `coefs_` and `intercepts_`; they may be replaced, but not written in place, which the network would not see."""
+        """Set `coefs_` and `intercepts_`: they may be replaced, but not written, which the network would not see."""
         pairs = network.weights
         self.coefs_, self.intercepts_ = [W for W, _ in pairs], [b for _, b in pairs if b is not None]
         self._known = [*self.coefs_, *self.intercepts_]
@@ -212,12 +214,13 @@ class Perceptron:
 
     def _new_solver(self) -> StepSolver:
         """Return what takes the steps."""
+        rate = float(self.learning_rate_init)
         if self.solver == "adam":
-            return StepSolver("adam", {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}, float(self.learning_rate_init))
+            return StepSolver("adam", {"beta1": self.beta_1, "beta2": self.beta_2, "eps": self.epsilon}, rate)
         hyper = {"momentum": self.momentum, "weight_decay": 0.0}
         if self.nesterovs_momentum:
-            return StepSolver("nesterov", hyper, float(self.learning_rate_init))
-        return StepSolver("momentum", {**hyper, "dampening": 0.0}, float(self.learning_rate_init))
+            return StepSolver("nesterov", hyper, rate)
+        return StepSolver("momentum", {**hyper, "dampening": 0.0}, rate)
 
     def _rows_of_batch(self, n_rows: int) -> int:
         if self.batch_size == "auto":
@@ -226,8 +229,18 @@ class Perceptron:
             warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5)
         return int(min(self.batch_size, n_rows))
 
-    def _fit_steps(self, problem: Problem, X: Any, y: Array, weights: Weights, held_out: Any, incremental: bool, watchers: list[Any], tasks: Tasks) -> None:
-        """Train epoch after epoch until one of scikit-learn's rules, or somebody who watches, says that it is enough."""
+    def _fit_steps(
+        self,
+        problem: Problem,
+        X: Any,
+        y: Array,
+        weights: Weights,
+        held_out: Any,
+        incremental: bool,
+        watchers: list[Any],
+        tasks: Tasks,
+    ) -> None:
+        """Train epoch after epoch until a rule of scikit-learn's, or somebody who watches, says that it is enough."""
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         if not incremental or not hasattr(self, "_optimizer"):
@@ -300,7 +313,7 @@ class Perceptron:
         return float(score)
 
     def _note(self, logs: dict[str, float]) -> bool:
-        """Note the loss and the score of an iteration, and whether it improved by `tol`; return whether the score is the best one."""
+        """Note loss and score of an iteration, and whether it improved by `tol`; return whether the score is the best."""
         loss, best_loss = self.loss_, np.inf if self.best_loss_ is None else self.best_loss_
         score, best = logs.get("val_score", np.nan), self.best_validation_score_
         worse = loss > best_loss - self.tol

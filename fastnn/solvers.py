@@ -1,6 +1,6 @@
 """How scikit-learn's networks are trained, said with the kernels: minibatches for SGD and Adam, all rows for L-BFGS.
 
-Both divide the squares of the weights by what the loss is divided by: the rows of a minibatch, or the sum of their weights.
+Both divide the squares of the weights by what the loss is divided by: the rows of a minibatch, or their weights' sum.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ RULES: dict[str, int | kernels.Rule] = {
     "adam": kernels.scikit.ADAM,
     "nesterov": kernels.NESTEROV,
     "momentum": kernels.MOMENTUM,
-    "sgd": kernels.SGD,
 }
 
 
@@ -112,7 +111,7 @@ class StepSolver:
     def slow_down(self, learning_rate: float) -> None:
         """Go on with another learning rate.
 
-        The velocity of SGD is a sum of gradients here, of steps in scikit-learn: it is brought to the new rate, so that both go on alike.
+        The velocity of SGD is a sum of gradients here, of steps in scikit-learn: brought to the new rate, both go on alike.
         """
         if self._trainer is not None and self.rule in ("momentum", "nesterov") and learning_rate != self.learning_rate:
             self._trainer.state *= self.learning_rate / learning_rate
@@ -142,7 +141,8 @@ class StepSolver:
                 if len(losses) < len(sizes):
                     raise DivergedError(f"loss must be finite; got NaN or infinity in step {self.step + len(losses)}.")
                 self.step += len(sizes)
-                stop = watching.end_batch(watchers, self.step - 1, float(losses[-1])) | watching.call(watchers, "on_chunk_end", self.step)
+                stop = watching.end_batch(watchers, self.step - 1, float(losses[-1]))
+                stop |= watching.call(watchers, "on_chunk_end", self.step)
             total += float((losses * sizes).sum())
             first += rows
         if not trainer.settle():

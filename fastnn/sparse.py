@@ -81,11 +81,11 @@ def take(X: Any, rows: Any) -> Any:
     return X.part(rows) if isinstance(X, SparseRows) else X[rows]
 
 
-Part = tuple[kernels.Plan, Array, Array, kernels.Objective, Weights]
+Part = tuple[kernels.Plan, Array, Array, kernels.Objective, Weights]  # with rows and targets
 
 
 def parts(plan: kernels.Plan, X: SparseRows, y: Array, objective: kernels.Objective, weights: Weights) -> Iterator[Part]:
-    """Yield the objective of all rows as a sum over blocks of them, penalties counted once: plan, rows, targets, objective, weights."""
+    """Yield the objective of all rows as a sum over blocks of them, penalties counted once."""
     of_sum = objective.sum_over_rows(len(X))
     factors = None if weights is None else objective.factors(weights, len(X))
     for part, rows in X.blocks():
@@ -113,7 +113,7 @@ def evaluate(
 
 
 class FullBatch:
-    """The loss of all rows and its gradient, as `kernels.FullBatch`: each call makes the rows dense again, block by block.
+    """The loss of all rows and its gradient, as `kernels.FullBatch`: each call makes the rows dense, block by block.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Formulas of scikit-learn's networks where they are not PyTorch's: an update rule and two losses, for `Trainer` and `Objective`.
+"""Formulas of scikit-learn's networks where they are not PyTorch's: an update rule and two losses.
 
-They have no code and no public kernel: whoever wants scikit-learn's numbers hands them over as they are.
+They have no code and no public kernel: whoever wants scikit-learn's numbers hands them to `Trainer` and `Objective`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["ADAM", "POISSON", "squares"]
 
 @inline
 def _adam_numbers(h, learning_rate, step):
-    """Return the numbers of `_adam` with eps beside the root of an uncorrected v: Kingma and Ba's form with few divisions."""
+    """Return the numbers of `_adam` with eps beside the root of an uncorrected v, as Kingma and Ba in section 2."""
     rate = learning_rate * np.sqrt(1.0 - _power(h.beta2, step)) / (1.0 - _power(h.beta1, step))
     return rate, 1.0, h.beta1, h.beta2, h.eps, 0.0, 1.0
 
@@ -34,14 +34,14 @@ ADAM = Rule(
 
 @inline
 def _squares_pair(a, t, share):
-    """Return (share * (a - t)**2 / 2, a - t): with several outputs the loss is a mean over them, its gradient that of the sum."""
+    """Return (share * (a - t)**2 / 2, a - t): the loss is a mean over outputs, its gradient that of their sum."""
     d = a - t
     return like(a, 0.5) * like(a, share) * (d * d), d
 
 
 @inline
 def _poisson_pair(a, t):
-    """Return half the deviance (t * log(t / e**a) - t + e**a, e**a - t) of counts t with the logarithm a of their mean."""
+    """Return half the deviance (t * log(t / e**a) - t + e**a, e**a - t) of counts t, with e**a their mean."""
     zero = like(a, 0.0)
     mean = _math.exp(a)
     saturated = t * (_math.log(t) - like(a, 1.0)) if t > zero else zero
