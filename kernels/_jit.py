@@ -24,6 +24,7 @@ import numba
 import numpy as np
 from numba import types
 from numba.core import errors
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import typeof_impl
 
 from ._cache import Cache
@@ -274,12 +275,26 @@ def threads(n_threads: int) -> Iterator[int]:
             _region.release()
 
 
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    """Wait until nobody compiles: a lock that another thread holds would stay locked in the child for ever, in the middle of LLVM's work."""
+    _forking.held = global_compiler_lock._lock.acquire(timeout=60)
+
+
+def _after_fork() -> None:
+    if _forking.held:
+        global_compiler_lock._lock.release()
+
+
 def _after_fork_in_child() -> None:
     """Forget a lock that another thread of the parent may hold, and know that OpenMP's pool, if the parent had one, is not here."""
     global _region, _inherited_pool
+    _after_fork()
     _region = threading.RLock()
     _inherited_pool = threading_layer() == "omp"
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

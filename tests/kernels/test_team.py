@@ -446,6 +446,30 @@ def test_a_process_may_fork_in_the_middle_of_fits():
     )
 
 
+@forks
+def test_a_child_that_is_forked_while_another_thread_compiles_does_not_wait_for_it():
+    run(
+        """
+        from numba.core.compiler_lock import global_compiler_lock
+        holds = threading.Event()
+        def compiling():
+            with global_compiler_lock:
+                holds.set()
+                time.sleep(0.3)
+        other = threading.Thread(target=compiling)
+        other.start()
+        holds.wait()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if Fit(2).steps(0, 60).result() == expected else 2)
+        assert wait(child, 30) == 0
+        other.join()
+        assert Fit(2).steps(0, 60).result() == expected
+        """,
+        prepare=PREPARE,
+    )
+
+
 EXITS = """
 import atexit
 Fit(4).steps(0, 4)  # everything is compiled
