@@ -51,7 +51,7 @@ def _layers(model: Any) -> list[Any]:
 
 def _plain(variable: Any) -> Any:
     """Return a variable as an array; None stays None."""
-    return None if variable is None else np.array(variable.numpy())
+    return None if variable is None else np.array(variable.__array__())
 
 
 def _function(where: str, function: Any) -> str:
