@@ -66,7 +66,7 @@ def digits() -> tuple[Any, Any]:
 
 
 def mnist() -> tuple[Any, Any]:
-    X, y, _, _ = load_mnist(data_dir() / "mnist")
+    X, y, _, _ = load_mnist(data_dir())
     return X.reshape(len(X), -1).astype(np.float32) / 255, y
 
 
