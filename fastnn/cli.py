@@ -19,7 +19,7 @@ from . import __version__, validation
 from .batches import split
 from .callbacks import EarlyStopping
 from .initializers import INITIALIZERS
-from .layers import BatchNorm, Dense, Dropout, Layer, LayerNorm, Scale, Standardize
+from .layers import BatchNorm, Dense, Dropout, GaussianNoise, Layer, LayerNorm, PReLU, Residual, Scale, Standardize
 from .losses import loss_for
 from .metrics import METRICS, checked_metrics
 from .network import Sequential
@@ -517,7 +517,7 @@ def _warmup(options: argparse.Namespace) -> int:
     for dtype in ("float32", "float64"):
         for units, activation, y in targets:
             X = np.zeros((4, 3))
-            layers: list[Layer] = [Dense(4, "relu"), LayerNorm(), BatchNorm(), Dropout(0.5)]
+            layers: list[Layer] = [Dense(4, "relu"), LayerNorm(), BatchNorm(), Residual([PReLU(), Dense(4)]), GaussianNoise(0.1), Dropout(0.5)]
             network = Sequential([*layers, Dense(units, activation, l2=1.0)], n_features=3, dtype=dtype)
             network.fit(X, y, batch_size=3, verbose=0)  # not all rows at once, which are not shuffled
             network.evaluate(X, y)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _door
 from ._bits import like
-from ._jit import task
+from ._jit import inline, task
 from ._tile import PANEL_BYTES, width_of, zero_of
 from .dense import elements
 from .operations import follow
@@ -31,11 +31,17 @@ NOISE = Record(
 )
 
 
+@inline
+def normal(word):
+    """Return the quantile of the middle of one of 2**32 equal parts, which is neither 0 nor 1."""
+    return normal_quantile((np.float64(word) + 0.5) * 2.0**-32)
+
+
 @task
 def add_noise(tag, record, first, last, panel, now):
     """out = source + std * normal for rows of one panel; whole groups of four rows, as the generator gives them."""
     zero, D = zero_of(tag), NOISE(record)
-    width, seed = width_of(zero), D.seed
+    width, seed, std, n = width_of(zero), D.seed, D.std, D.n
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     stream, time = np.uint32(PURPOSE_NOISE | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF)
     step, column, at = 4 * width, panel * width, panel * D.jump * (PANEL_BYTES // width)
@@ -44,11 +50,12 @@ def add_noise(tag, record, first, last, panel, now):
     for i in range(first, last, 4):
         s, o = elements(zero, source + at + i * PANEL_BYTES, step), elements(zero, out + at + i * PANEL_BYTES, step)
         for j in range(width):
-            words = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
-            std = D.std if column + j < D.n else 0.0
-            for k in range(4):  # the middle of one of 2**32 equal parts: neither 0 nor 1
-                normal = normal_quantile((np.float64(words[k]) + 0.5) * 2.0**-32)
-                o[k * width + j] = s[k * width + j] + like(zero, std * normal)
+            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
+            factor = std if column + j < n else 0.0
+            o[j] = s[j] + like(zero, factor * normal(a))
+            o[width + j] = s[width + j] + like(zero, factor * normal(b))
+            o[2 * width + j] = s[2 * width + j] + like(zero, factor * normal(c))
+            o[3 * width + j] = s[3 * width + j] + like(zero, factor * normal(d))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from . import _door
-from ._jit import task
+from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
 from .activations import ACTIVATIONS, RELU
 from .batchnorm import add_rows
@@ -50,18 +50,34 @@ BACK = Record(
 )
 
 
+@helper
+def multiply(zero, Z, source, out, rows, slopes, shared, panel):
+    """out = source where Z > 0, else slope * source, for rows of a panel."""
+    width = width_of(zero)
+    if shared != 0:
+        slope, count = elements(zero, slopes, 1)[0], rows * width
+        z, s, o = elements(zero, Z, count), elements(zero, source, count), elements(zero, out, count)
+        for k in range(count):
+            value = s[k]
+            o[k] = value if z[k] > zero else slope * value
+        return
+    line = elements(zero, slopes + panel * PANEL_BYTES, width)
+    for i in range(rows):
+        z, s = elements(zero, Z + i * PANEL_BYTES, width), elements(zero, source + i * PANEL_BYTES, width)
+        o = elements(zero, out + i * PANEL_BYTES, width)
+        for j in range(width):
+            value = s[j]
+            o[j] = value if z[j] > zero else line[j] * value
+
+
 @task
 def prelu(tag, record, first, last, panel, now):
     """out = Z where Z > 0, else slope * Z, for rows of one panel."""
     zero, L = zero_of(tag), FORWARD(record)
     width = width_of(zero)
-    at, step = panel * L.jump * (PANEL_BYTES // width) + first * PANEL_BYTES, 1 - L.shared
-    Z, out = (L.source if L.source != 0 else NOW(now).inputs) + at, L.out + at
-    slope = elements(zero, L.slope + step * panel * PANEL_BYTES, width)
-    for i in range(last - first):
-        z, a = elements(zero, Z + i * PANEL_BYTES, width), elements(zero, out + i * PANEL_BYTES, width)
-        for j in range(width):
-            a[j] = z[j] if z[j] > zero else slope[step * j] * z[j]
+    at = panel * L.jump * (PANEL_BYTES // width) + first * PANEL_BYTES
+    Z = (L.source if L.source != 0 else NOW(now).inputs) + at
+    multiply(zero, Z, Z, L.out + at, last - first, L.slope, L.shared, panel)
 
 
 @task
@@ -69,9 +85,9 @@ def prelu_backward(tag, t, worker, record, now):
     """The sums of dA * min(Z, 0) over the rows of a panel, and dZ = dA where Z > 0, else slope * dA, in the place of dA, finished."""
     zero, L, rows = zero_of(tag), BACK(record), NOW(now).rows
     width = width_of(zero)
-    size, at, step = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width), 1 - L.shared
+    size, at = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width)
     Z, dA, room = (L.Z if L.Z != 0 else NOW(now).inputs) + at, L.dA + at, L.scratch + worker * L.scratch_bytes
-    total, slope = elements(zero, room, size), elements(zero, L.slope + step * t * PANEL_BYTES, width)
+    total = elements(zero, room, size)
     for k in range(size):
         total[k] = zero
     for first in range(0, rows, NORM_ROWS):
@@ -84,10 +100,7 @@ def prelu_backward(tag, t, worker, record, now):
     for j in range(L.n - t * width, width):
         sums[j] = zero
     if L.wanted != 0:
-        for i in range(rows):
-            z, d = elements(zero, Z + i * PANEL_BYTES, width), elements(zero, dA + i * PANEL_BYTES, width)
-            for j in range(width):
-                d[j] = d[j] if z[j] > zero else slope[step * j] * d[j]
+        multiply(zero, Z, dA, dA, rows, L.slope, L.shared, t)
         apply(L.finish, L.n_finish, 0, rows, t, now)
     if L.dslope != 0 and L.shared == 0:
         copy_line(zero, L.sums + t * PANEL_BYTES, L.dslope + t * PANEL_BYTES)
