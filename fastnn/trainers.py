@@ -222,9 +222,10 @@ def _dropout_rates(network: Network, n_steps: int | None) -> Callable[[int, int]
     return lambda first, count: np.stack([layer.rates(first, count) for layer in layers])
 
 
-def spans(network: Network) -> bool:
-    """Return whether the rate of a dropout depends on how long the fit is."""
-    return any(isinstance(layer, Dropout) and getattr(layer.rate, "n_steps", 0) is None for layer in single(network.layers))
+def spans(network: Network, optimizer: Optimizer) -> bool:
+    """Return whether the weight decay or the rate of a dropout depends on how long the fit is."""
+    scheduled = [optimizer.weight_decay, *(layer.rate for layer in single(network.layers) if isinstance(layer, Dropout))]
+    return any(getattr(one, "n_steps", 0) is None for one in scheduled)
 
 
 def _check_batch_size(network: Network, batch_size: int) -> None:

@@ -181,7 +181,7 @@ def fit(
     watching.check_monitors(watchers, run.log_names())
     if files and isinstance(source, ArraySource):
         settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
-        spanned = n_steps if trainers.spans(network) else None
+        spanned = n_steps if trainers.spans(network, optimizer) else None
         facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
         if saved:
             saved.check(network, facts, watchers)
