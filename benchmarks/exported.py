@@ -33,7 +33,7 @@ def in_c(net: fastnn.Sequential, X: Any, out: Any) -> Callable[[], None]:
     folder = tempfile.mkdtemp()
     source, library = Path(folder, "model.c"), Path(folder, "model.so")
     net.to_c(source)
-    subprocess.run(["gcc", "-O3", "-march=native", "-shared", "-fPIC", source, "-o", library, "-lm"], check=True)
+    subprocess.run(["gcc", "-O3", "-march=native", "-fno-trapping-math", "-shared", "-fPIC", source, "-o", library, "-lm"], check=True)
     predict = ctypes.CDLL(str(library)).model_predict
     arguments = X.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(len(X)), out.ctypes.data_as(ctypes.c_void_p)
     return lambda: predict(*arguments)

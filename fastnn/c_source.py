@@ -28,7 +28,9 @@ HEADER = """\
 
    Made by fastnn {version}. C99, needs libm only. Compile it with optimization, for instance
 
-       gcc -O3 -march=native -ffp-contract=fast -c {file}
+       gcc -O3 -march=native -ffp-contract=fast -fno-trapping-math -c {file}
+
+   where the last option lets loops with a choice in them vectorize, and changes no result.
 
    void {name}_predict(const {takes} *X, long n_rows, {gives} *outputs);
 
