@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -109,6 +109,7 @@ def emit_step(
     largest_norms: Sequence[tuple[int, float]] = (),
     fitting: bool = True,
     n_threads: int = 1,
+    rows_through: Callable[[Program], None] | None = None,
 ) -> Program:
     """Return the program of a training step; without an updater that of a gradient, without a gradient that of a loss.
 
@@ -116,25 +117,29 @@ def emit_step(
 
     Its marks: place, forward, loss, backward, update, close; losses and gradients of rows placed by other means are from forward to
     backward, and to update. With a clip every update comes after the whole way back, all of which the norm needs.
+    `rows_through` adds phases that make loss and gradient otherwise than layer by layer.
     """
     program = Program(plan.dtype, rows, n_threads)
     layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), fitting)
     clips = clip != NO_CLIP
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
-    by_layer = not clips and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
+    by_layer = not clips and rows_through is None and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
     largest = 2.0 * rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
-    at_once = not clips and updater is not None and not updater.paces and program.shares(largest) > 1
+    at_once = not clips and rows_through is None and updater is not None and not updater.paces and program.shares(largest) > 1
     program.mark("place")
     program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
     program.mark("forward")
     X, backward = Value(0, plan.widths[0], "X"), []
-    for placed, memory in layers:
+    if rows_through is not None:
+        rows_through(program)
+        backward = [lambda dY: dY] * len(layers)
+    for placed, memory in layers if rows_through is None else ():
         if at_once and updater is not None and not any(placed.layer.penalties):
             memory.update = updater.at_once(program)
         X, step = placed.layer.emit(program, X, memory)
         backward.append(step)
     program.mark("loss")
-    dX = objective.emit(program, X, stops=updater is not None)
+    dX = objective.emit(program, X, stops=updater is not None) if rows_through is None else 0
     if updater is not None:
         updater.emit_paces(program)
     program.mark("backward")

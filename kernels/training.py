@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from . import _door
 from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
+from .blocks import FullBatchProgram, takes_blocks
 from .clip import Clip
 from .gather import NO_ORDER, Gather, check_row
 from .losses import CROSS_ENTROPY, OF_LABELS
@@ -29,7 +31,6 @@ __all__ = ["FullBatch", "Trainer", "loss_and_gradient"]
 
 CHUNK_SECONDS = 0.02
 ASSUMED_FLOPS = 5e10  # of one core, for the length of a chunk
-ROWS = 8192  # whose activations are in memory at once in a full batch
 NO_LABELS, NO_WEIGHTS = np.zeros(0, np.int64), np.zeros(0)
 
 
@@ -58,12 +59,15 @@ class Minibatches:
         How many minibatches there is room for.
     takes_labels : bool
         Whether random rows come with labels, or with targets.
+    layout : Program, optional
+        Of whose minibatches these are parts, as `program` takes them; left out, they are whole.
     """
 
-    def __init__(self, program: Program, plan: Plan, count: int, takes_labels: bool = True) -> None:
+    def __init__(self, program: Program, plan: Plan, count: int, takes_labels: bool = True, layout: Program | None = None) -> None:
+        self.layout = layout or program
         self.program, self.dtype, self.count, self.n_outputs = program, plan.dtype, count, plan.widths[-1]
         self.takes_labels = takes_labels
-        jump, batch, now = program.jump, program.rows, program.now[0]
+        jump, batch, now = self.layout.jump, self.layout.rows, program.now[0]
         stride = program.panels(plan.widths[0]) * jump
         self.inputs = aligned_zeros(count * stride, plan.dtype)
         self.gather_inputs = Gather(plan.dtype, batch, jump, plan.widths[0], self.inputs)
@@ -99,9 +103,9 @@ class Minibatches:
 
     def _make_targets(self) -> None:
         program, now = self.program, self.program.now[0]
-        stride = program.panels(self.n_outputs) * program.jump
+        stride = program.panels(self.n_outputs) * self.layout.jump
         self.targets = aligned_zeros(self.count * stride, self.dtype)
-        self.gather_targets = Gather(self.dtype, program.rows, program.jump, self.n_outputs, self.targets)
+        self.gather_targets = Gather(self.dtype, self.layout.rows, self.layout.jump, self.n_outputs, self.targets)
         now["targets"] = now["all_targets"] = address(self.targets)
         now["target_bytes"] = stride * self.targets.itemsize
 
@@ -189,17 +193,13 @@ class Trainer:
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.decays = None if weight_decays is None else np.zeros(self.chunk)
         updater = Updater(parameters, self.gradient, self.state, rule, hyper, paces, self.decays)
-        self.program = emit_step(
-            plan,
-            parameters,
-            batch_size,
-            objective,
-            gradient=self.gradient,
-            updater=updater,
-            clip=clip,
-            largest_norms=norms,
-            n_threads=n_threads,
-        )
+        self.in_blocks = full_batch and takes_blocks(plan, batch_size, fitting=True)
+        options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient, "n_threads": n_threads}
+        if self.in_blocks:
+            full = FullBatchProgram(plan, parameters, batch_size, objective, **options)
+            self.program, layout = full.program, full.layout
+        else:
+            self.program = layout = emit_step(plan, parameters, batch_size, objective, **options)
         columns = self.program.panels(plan.widths[0]) + (0 if objective.loss in OF_LABELS else self.program.panels(plan.widths[-1]))
         self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
         if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
@@ -210,7 +210,8 @@ class Trainer:
         self.thresholds = np.zeros((len(self.program.schedules), self.chunk), np.int64)
         for schedule, thresholds in zip(self.program.schedules, self.thresholds):
             schedule["thresholds"] = address(thresholds)
-        self.minibatches = Minibatches(self.program, plan, self.buffered, objective.loss in OF_LABELS)
+        parts = self.buffered * -(-batch_size // layout.rows)
+        self.minibatches = Minibatches(self.program, plan, parts, objective.loss in OF_LABELS, layout)
         self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches, self.thresholds)
         self.now = address(self.program.now)
         self.sharing = Sharing(self.program.kinds() if n_threads > 1 else [], self.program.work)
@@ -260,6 +261,8 @@ class Trainer:
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:
             raise ValueError(f"order must have at most {self.chunk} minibatches of {self.batch_size}; got {order.size} rows, {repeats} times.")
+        if self.in_blocks and order.size not in (0, self.batch_size):
+            raise ValueError(f"order must have {self.batch_size} rows, the full batch; got {order.size}.")
         losses = np.empty(steps)
         if not steps:
             return losses
@@ -320,7 +323,7 @@ class Trainer:
 class FullBatch:
     """The loss of all rows together and its gradient, without dropout, for any parameters.
 
-    The rows are gathered once, here; a call is then one compiled call for every 8,192 rows.
+    The rows are gathered once, here; a call is then one compiled call.
 
     Parameters
     ----------
@@ -344,39 +347,35 @@ class FullBatch:
         _door.check_data(plan, objective, X, y, n_threads, weights)
         self.plan, self.n_threads = plan, n_threads
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
-        rows = min(len(X), ROWS)
-        self.blocks = -(-len(X) // rows)
-        self.part = self.gradient if self.blocks == 1 else aligned_zeros(plan.parameters_size, plan.dtype)
-        self.rates, self.losses = np.zeros(self.blocks), np.zeros(self.blocks)
-        total = objective.sum_over_rows(len(X))
-        self.program = emit_step(plan, self.parameters, rows, total, gradient=self.part, fitting=False, n_threads=n_threads)
-        self.minibatches = Minibatches(self.program, plan, self.blocks)
+        if takes_blocks(plan, len(X), fitting=False):
+            full = FullBatchProgram(plan, self.parameters, len(X), objective, gradient=self.gradient, n_threads=n_threads)
+            self.program, layout = full.program, full.layout
+        else:
+            total = objective.sum_over_rows(len(X))
+            self.program = layout = emit_step(plan, self.parameters, len(X), total, gradient=self.gradient, fitting=False, n_threads=n_threads)
+        self.minibatches = Minibatches(self.program, plan, -(-len(X) // layout.rows), layout=layout)
         self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
         with share(n_threads) as team:
             check_row(self.minibatches.fill(X, np.ascontiguousarray(y) if y.ndim == 1 else y, NO_ORDER, objective, team), plan.dtype)
         now = self.program.now[0]
         now["all_labels"] = address(self.minibatches.labels) if y.ndim == 1 else 0
         now["all_weights"] = address(self.weights) if self.weights.size else 0
-        now["rates"], now["losses"], now["all_rows"] = address(self.rates), address(self.losses), len(X)
-        self.times = 0
+        self.rate, self.loss = np.zeros(1), np.zeros(1)
+        now["rates"], now["losses"], now["all_rows"] = address(self.rate), address(self.loss), len(X)
+        self.called = False
 
     def __call__(self, parameters: Array) -> tuple[float, Array]:
         """Return the loss and the flat gradient, which the next call overwrites."""
         _door.check_point(self.plan, parameters)
         self.parameters[:] = parameters
         now = self.program.now[0]
+        now["done"] = 0
         with share(self.n_threads) as team:
-            for k in range(self.blocks):
-                now["done"], now["penalized"] = k, k == 0
-                self.program.run("place", "forward")
-                now["seen"] = self.times > 0
-                self.program.run("forward", "end", team=team)
-                if k == 0 and self.part is not self.gradient:
-                    self.gradient[:] = self.part
-                elif k > 0:
-                    self.gradient += self.part
-        self.times += 1
-        return float(np.add.accumulate(self.losses)[-1]), self.gradient
+            self.program.run("place", "forward")
+            now["seen"] = self.called
+            self.program.run("forward", "end", team=team)
+        self.called = True
+        return float(self.loss[0]), self.gradient
 
 
 def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:

@@ -1,0 +1,145 @@
+"""A full batch in blocks of rows that stay in the cache: each goes through the whole network, and the gradients are added up.
+
+A task takes some blocks, one after the other, in a program of its worker's own. Which blocks a task has and the order of every sum
+follow from the number of rows alone, so bits do not depend on who does what.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from . import _jit
+from ._jit import task
+from ._tile import PANEL_BYTES, call, copy_line, pointer, width_of, zero_of
+from .batchnorm import BatchNorm
+from .dense import elements
+from .dropout import Dropout
+from .noise import GaussianNoise
+from .objective import Objective
+from .plan import Array, Plan
+from .program import PHASE_BYTES, Program, task_address
+from .records import NOW, I, Record, address, aligned_zeros, new_array
+from .steps import emit_step
+from .workspaces import BOUND, run_bound
+
+__all__ = ["BLOCK_ROWS", "FullBatchProgram", "takes_blocks"]
+
+BLOCK_ROWS = 512
+GROUPS = 16  # tasks at most, each with a gradient: so many that threads share them well
+CHUNK = 4096  # numbers of a sum that stay in the nearest cache while gradient after gradient is added
+
+BLOCKS = Record(
+    run=(I, "address of run_bound"),
+    bound=(I, "address of the first worker's program; one a worker"),
+    rows=(I, "rows of a block"),
+    n_blocks=(I, "blocks"),
+    groups=(I, "tasks, each of which takes some blocks"),
+    own=(I, "address of the first worker's gradient; one a worker"),
+    sums=(I, "address of the first task's sum of gradients; one a task"),
+    size=(I, "numbers of a gradient"),
+    losses=(I, "address of the loss of each block"),
+    gradient=(I, "address of the sum of all"),
+    parts=(I, "tasks of that sum"),
+    stops=(I, "whether a loss that is not finite ends the run"),
+)
+ONLY_IN_FITS = (BatchNorm, Dropout, GaussianNoise)  # what draws numbers for a row's place, or takes statistics of all
+BOUND_BYTES = BOUND.dtype.itemsize
+
+
+@task
+def block_gradients(tag, t, worker, record, now):
+    """The losses of some blocks and the sum of their gradients."""
+    zero, B, S = zero_of(tag), BLOCKS(record), NOW(now)
+    bound, itemsize = B.bound + worker * BOUND_BYTES, PANEL_BYTES // width_of(zero)
+    N, losses = NOW(BOUND(bound).now), carray(pointer(0.0, B.losses), B.n_blocks)
+    own, total = elements(zero, B.own + worker * B.size * itemsize, B.size), elements(zero, B.sums + t * B.size * itemsize, B.size)
+    first, last = t * B.n_blocks // B.groups, (t + 1) * B.n_blocks // B.groups
+    for k in range(first, last):
+        N.rows, N.seen = min(B.rows, S.all_rows - k * B.rows), S.seen
+        N.inputs, N.targets = S.all_inputs + k * S.input_bytes, S.all_targets + k * S.target_bytes
+        N.labels = S.all_labels + k * B.rows * 8 if S.all_labels != 0 else 0
+        N.weights = S.all_weights + k * B.rows * 8 if S.all_weights != 0 else 0
+        call(B.run, (0, bound, 0))
+        losses[k] = N.loss
+        if k == first:
+            for i in range(B.size):
+                total[i] = own[i]
+        else:
+            for i in range(B.size):
+                total[i] += own[i]
+
+
+@task
+def add_losses(tag, t, worker, record, now):
+    """Add up the losses of the blocks in their order; stop before an update where the sum is not finite."""
+    B, S = BLOCKS(record), NOW(now)
+    losses = carray(pointer(0.0, B.losses), B.n_blocks)
+    S.loss = 0.0
+    for k in range(B.n_blocks):
+        S.loss += losses[k]
+    S.penalty = 0.0
+    S.count += 1.0
+    if B.stops != 0 and not math.isfinite(S.loss):
+        S.stop = 1
+
+
+@task
+def add_gradients(tag, t, worker, record, now):
+    """Add up the gradients of the tasks in their order, for a part of them."""
+    zero, B = zero_of(tag), BLOCKS(record)
+    width, lines = width_of(zero), B.size // width_of(zero)
+    itemsize = PANEL_BYTES // width
+    for start in range(t * lines // B.parts * width, (t + 1) * lines // B.parts * width, CHUNK):
+        at, count = start * itemsize, min(CHUNK, (t + 1) * lines // B.parts * width - start)
+        out = elements(zero, B.gradient + at, count)
+        for line in range(0, count, width):
+            copy_line(zero, B.sums + at + line * itemsize, B.gradient + at + line * itemsize)
+        for g in range(1, B.groups):
+            one = elements(zero, B.sums + g * B.size * itemsize + at, count)
+            for i in range(count):
+                out[i] += one[i]
+
+
+def takes_blocks(plan: Plan, n_rows: int, fitting: bool) -> bool:
+    """Return whether rows may go through a network in blocks: there are several, and what a layer does to one knows of no others."""
+    if n_rows <= BLOCK_ROWS:
+        return False
+    return not fitting or not any(isinstance(placed.layer, ONLY_IN_FITS) for placed in plan.layers)
+
+
+class FullBatchProgram:
+    """The program of a step with all rows, or without an updater that of a gradient; and `layout`, one that says how a block lies.
+
+    Its marks and its other arguments are those of `steps.emit_step`.
+    """
+
+    def __init__(self, plan: Plan, parameters: Array, n_rows: int, objective: Objective, *, gradient: Array, n_threads: int = 1, **options: Any) -> None:
+        self.plan, self.n_blocks, self.gradient, self.stops = plan, -(-n_rows // BLOCK_ROWS), gradient, "updater" in options
+        size, workers = plan.parameters_size, _jit.max_threads() if n_threads > 1 else 1
+        self.own = aligned_zeros(workers * size, plan.dtype)
+        plain, total = replace(plan, penalties=((0.0,) * 4,) * plan.n_layers), objective.sum_over_rows(n_rows)
+        self.inner = [emit_step(plain, parameters, BLOCK_ROWS, total, gradient=self.own[w * size : (w + 1) * size], fitting=False) for w in range(workers)]
+        self.layout = self.inner[0]
+        self.program = emit_step(plan, parameters, n_rows, objective, gradient=gradient, n_threads=n_threads, fitting=False, rows_through=self._emit, **options)
+        self.program.keep_all(self.inner, self.own)
+
+    def _emit(self, program: Program) -> None:
+        size, blocks, groups = self.plan.parameters_size, self.n_blocks, min(self.n_blocks, GROUPS)
+        table = new_array(BOUND, len(self.inner))
+        for bound, one in zip(table, self.inner):
+            first = one.marks["forward"]
+            bound["phases"], bound["count"], bound["now"] = one.where + first * PHASE_BYTES, one.marks["close"] - first, address(one.now)
+        record = BLOCKS.new(run=task_address(run_bound, program.dtype), bound=program.keep(table), rows=BLOCK_ROWS, n_blocks=blocks, groups=groups)
+        record["own"], record["sums"] = address(self.own), program.zeros(groups * size)
+        record["gradient"], record["size"], record["losses"] = address(self.gradient), size, program.keep(np.zeros(blocks))
+        record["stops"], parts = self.stops, program.shares(float(groups * size))
+        record["parts"] = parts
+        work = self.plan.flops_per_row * program.rows / 2.0
+        program.phase(block_gradients, groups, record, work, f"losses and gradients of {blocks} blocks of {BLOCK_ROWS} rows", True)
+        program.phase(add_losses, 1, record, 0.0, "loss, looked at")
+        program.phase(add_gradients, parts, record, float(groups * size), "the gradient")

@@ -1,0 +1,103 @@
+"""Full batches in blocks of rows: the same loss and gradient as of all rows together, and bits that no thread changes."""
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import blocks
+from tests.kernels.networks import ADAM, CLASSES, SQUARES, network, share_all
+from tests.numerics import assert_same_bits
+
+N_ROWS = 1300  # two blocks and a part of one
+WIDTHS = [5, 19, 3]
+
+
+def problem(dtype, labels, **options):
+    activations = [kernels.TANH, kernels.SOFTMAX if labels else kernels.IDENTITY]
+    plan, parameters = network(WIDTHS, activations, dtype)
+    plan = kernels.Plan(plan.widths, plan.activations, [0.0, 0.0], plan.dtype, **options)
+    rng = np.random.default_rng(0)
+    parameters = np.zeros(plan.parameters_size, dtype)
+    for placed in plan.layers:
+        plan.set_arrays(parameters, placed, [rng.normal(size=shape) / 2 for shape in placed.layer.shapes.values()])
+    X = rng.standard_normal((N_ROWS, WIDTHS[0])).astype(dtype)
+    y = rng.integers(0, WIDTHS[-1], N_ROWS) if labels else rng.standard_normal((N_ROWS, WIDTHS[-1])).astype(dtype)
+    return plan, parameters, X, y
+
+
+OTHERS = ((1, kernels.LayerNorm(19)),)
+PENALTIES = ((0.01, 0.02, 0.0, 0.03), (0.0, 0.1, 0.0, 0.0))
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_loss_and_gradient_are_those_of_all_rows(labels, weighted):
+    plan, parameters, X, y = problem(np.float64, labels, others=OTHERS, penalties=PENALTIES)
+    objective = CLASSES if labels else SQUARES
+    weights = np.random.default_rng(1).random(N_ROWS) if weighted else None
+    actual = kernels.FullBatch(plan, X, y, objective, weights=weights)
+    assert len(actual.program.phases) < 12, "the network is not in the outer program"
+    loss, gradient = actual(parameters)
+    expected_loss, expected = plan.penalty(parameters), np.zeros_like(gradient)
+    bare = kernels.Plan(plan.widths, plan.activations, [0.0, 0.0], plan.dtype, others=OTHERS)
+    for first in range(0, N_ROWS, 100):  # parts that are no blocks, each smaller than one
+        part = slice(first, first + 100)
+        some = kernels.FullBatch(bare, X[part], y[part], objective, weights=None if weights is None else weights[part])(parameters)
+        expected_loss, expected = expected_loss + some[0] * 100 / N_ROWS, expected + some[1] * 100 / N_ROWS
+    slope = np.zeros_like(gradient)
+    for (l1, l2, bias_l1, bias_l2), layer in zip(PENALTIES, range(2)):
+        for part, source, a, b in zip(plan.weight_panels(slope, layer), plan.weight_panels(parameters, layer), (l1, bias_l1), (l2, bias_l2)):
+            part[:] = a * np.sign(source) + 2 * b * source
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-13)
+    np.testing.assert_allclose(gradient, expected + slope, rtol=1e-11, atol=1e-14)
+    again_loss, again = actual(parameters)
+    assert again_loss == loss
+    assert_same_bits(again, gradient)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_threads_change_no_bit(labels, monkeypatch):
+    share_all(monkeypatch)
+    for module in (kernels._jit, kernels._door, kernels.program):
+        monkeypatch.setattr(module, "max_threads", lambda: 3)
+    results = []
+    for n_threads in (1, 3):
+        plan, parameters, X, y = problem(np.float32, labels, others=OTHERS, penalties=PENALTIES)
+        objective = CLASSES if labels else SQUARES
+        trainer = kernels.Trainer(plan, parameters, N_ROWS, objective, kernels.ADAM, ADAM, n_threads=n_threads, full_batch=True, clip_norm=0.5)
+        losses = trainer.train(X, y, np.arange(N_ROWS), 0, np.full(6, 1e-2), repeats=6)
+        results.append((losses, parameters))
+    assert losses[-1] < losses[0]
+    for one, other in zip(*results):
+        assert_same_bits(one, other)
+
+
+def test_steps_are_those_of_one_minibatch_of_all_rows():
+    found = []
+    for full_batch in (True, False):
+        plan, parameters, X, y = problem(np.float64, True)
+        trainer = kernels.Trainer(plan, parameters, N_ROWS, CLASSES, kernels.ADAM, ADAM, full_batch=full_batch)
+        assert trainer.in_blocks == full_batch
+        losses = [trainer.train(X, y, np.arange(N_ROWS), step, np.full(1, 1e-2))[0] for step in range(5)]
+        found.append((losses, parameters))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-12)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-8, atol=1e-12)
+    with pytest.raises(ValueError, match=r"order must have 1300 rows, the full batch; got 7\."):
+        kernels.Trainer(plan, parameters, N_ROWS, CLASSES, kernels.ADAM, ADAM, full_batch=True).train(X, y, np.arange(7), 0, np.full(1, 1e-2))
+
+
+def test_a_loss_that_is_not_finite_changes_nothing():
+    plan, parameters, X, y = problem(np.float32, False)
+    y[1250] = 3e38
+    before = parameters.copy()
+    trainer = kernels.Trainer(plan, parameters, N_ROWS, SQUARES, kernels.ADAM, ADAM, full_batch=True)
+    assert len(trainer.train(X, y, np.arange(N_ROWS), 0, np.full(2, 1e-2), repeats=2)) == 0
+    assert_same_bits(parameters, before)
+
+
+def test_what_knows_of_other_rows_is_not_cut():
+    cut = [kernels.Plan([4, 4], [kernels.RELU], [0.0]), kernels.Plan([4, 4], [kernels.RELU], [0.0], others=((1, kernels.LayerNorm(4)),))]
+    whole = [kernels.Plan([4, 4], [kernels.RELU], [0.5]), kernels.Plan([4, 4], [kernels.RELU], [0.0], others=((1, kernels.BatchNorm(4)),))]
+    assert all(blocks.takes_blocks(plan, 513, True) and not blocks.takes_blocks(plan, 512, True) for plan in cut)
+    assert not any(blocks.takes_blocks(plan, 5000, True) for plan in whole)
+    assert all(blocks.takes_blocks(plan, 5000, False) for plan in whole)
