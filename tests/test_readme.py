@@ -37,6 +37,6 @@ def test_commands_have_only_known_options(command):
 
 def test_ci_runs_the_two_commands():
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert COMMANDS[:4] == ["python -m pip install .", "fastnn train digits", 'python -m pip install -e ".[test]"', "python -m pytest"]
+    assert COMMANDS[:4] == ["python -m pip install .", "fastnn train digits", 'python -m pip install -e ".[test]"', "python -m pytest -n auto"]
     assert "fastnn train digits" in run
     assert "python -m pytest" in run
