@@ -82,7 +82,7 @@ KERNELS = {
         "losses", "logits, labels, scale, dlogits", "logits[:n], labels[:n], scale, dlogits[:n]", "relative.Others.track_softmax_cross_entropy"
     ),
     "adam_update": Injection(  # a learning rate of 0 moves no weight; the averages of the share move twice
-        "optimizers",
+        "adaptive",
         "w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step",
         "w[:n], g[:n], m[:n], v[:n], 0.0, beta1, beta2, eps, 0.0, step",
         "relative.Optimizer.track_update('adam')",

@@ -151,7 +151,7 @@ class Residual:
     >>> from fastnn import Dense, LayerNorm, Sequential
     >>> block = Residual([LayerNorm(), Dense(32, "relu"), Dense(8)])
     >>> Sequential([Dense(8), block, block, Dense(1)], n_features=3).n_parameters
-    1169
+    1177
     """
 
     layers: Any

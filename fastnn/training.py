@@ -22,7 +22,7 @@ from .batches import ArraySource, Chunk, Source, split
 from .callbacks import TimeLimit
 from .history import History
 from .interrupts import Interrupts
-from .layers import RANDOM, single
+from .layers import RANDOM, GaussianNoise, single
 from .losses import Loss, loss_for
 from .metrics import Metric, checked_metrics, values
 from .minimize import minimize
@@ -229,7 +229,7 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
         for method in watching.OF_STEPS:
             if hasattr(one, method):
                 raise ValueError(f"callbacks must not have {method} for {name}, which has no minibatches; got {validation.shown(one)}.")
-    if any(isinstance(layer, RANDOM) for layer in single(network.layers)):
+    if any(isinstance(layer, RANDOM) and (layer.std if isinstance(layer, GaussianNoise) else layer.rate) for layer in single(network.layers)):
         warnings.warn(f"{name} minimizes the loss without dropout and noise: the layers that add them have no effect in this fit.", stacklevel=4)
     if trainers.batch_normalized(network):
         warnings.warn(f"{name} takes the running mean and variance of the BatchNorm layers as they are, and leaves them.", stacklevel=4)

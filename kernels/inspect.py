@@ -186,6 +186,9 @@ def _public_arguments(name: str, dtype: str, rows: int) -> list[Any]:
         values["out"] = np.zeros(rows * COLUMNS, np.int64)
     elif name == "gather":
         values["out"] = matrix(ROWS).ravel()
+    for rule in kernels.OPTIMIZERS.values():
+        if name == f"{rule.name}_update":
+            values["hyper"] = rule.record([0.5] * len(rule.hyper))
     code = PUBLIC[name].compiled.py_func.__code__
     flat = name.endswith("_update")
     return [values[key] if key in values else matrix().ravel() if flat else matrix() for key in code.co_varnames[: code.co_argcount]]

@@ -7,5 +7,8 @@ import sklearn.neural_network
 
 import fastnn
 
-sklearn.neural_network.MLPClassifier = fastnn.MLPClassifier
-sklearn.neural_network.MLPRegressor = fastnn.MLPRegressor
+
+def pytest_configure(config):
+    """Put the estimators in the place of scikit-learn's, before its tests are collected."""
+    sklearn.neural_network.MLPClassifier = fastnn.MLPClassifier
+    sklearn.neural_network.MLPRegressor = fastnn.MLPRegressor

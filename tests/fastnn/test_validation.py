@@ -55,10 +55,6 @@ def changed(A, at, value, dtype=None):
     return A
 
 
-def sparse(A):
-    return pytest.importorskip("scipy.sparse").csr_matrix(A)
-
-
 BAD_X = [
     (X[0], ValueError, "X must have shape (n_rows, n_features) = (..., 3); got (3,). For a single row use X.reshape(1, -1)."),
     (X[:, :2], ValueError, "X must have shape (n_rows, n_features) = (..., 3); got (4, 2)."),
@@ -165,10 +161,6 @@ def test_fit_refuses_targets_that_are_no_probabilities():
     check_refused(net, X, [[0, 1], [1, 2], [0, 0], [0, 0]], ValueError, "y must lie from 0 to 1 for this loss; got 2.0 in row 1, column 1.")
     check_refused(net, X, LABELS, ValueError, "y must have shape (n_rows, n_outputs) = (4, 2); got (4,).")
     check_refused(net, X, LABELS, ValueError, "It compares probabilities that sum to 1", loss="cross_entropy")
-
-
-def test_sparse_features_are_refused():
-    check_refused(classifier(), sparse(X), LABELS, TypeError, "X must be a dense array; got a csr_matrix. Use X.toarray().")
 
 
 @pytest.mark.parametrize("call", ["predict", "evaluate", "loss_and_gradient", "train_on_batch"])

@@ -9,6 +9,7 @@ import kernels
 from kernels import BatchNorm, Dropout, Fork, GaussianNoise, Join, LayerNorm, Plan, PReLU
 from kernels.plan import OWN_STREAMS
 from tests import reference
+from tests.kernels.networks import share_all
 from tests.numerics import DTYPES, assert_same_bits
 
 SQUARES = kernels.Objective(kernels.SQUARED_ERROR)
@@ -147,7 +148,7 @@ def test_gradient_is_the_slope_of_the_loss():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_change_no_bit(dtype, monkeypatch):
-    monkeypatch.setattr("kernels.program.TEAM_WORK", 0)  # threads for the smallest layer
+    share_all(monkeypatch)
     for n, rows in ((5, 13), (40, 70)):
         plan = everything(n, np.dtype(dtype).name)
         parameters = filled(plan)

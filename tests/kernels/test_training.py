@@ -202,7 +202,7 @@ def test_full_batch_in_blocks(case, monkeypatch):
     plan = dataclasses.replace(plan, penalties=((0.0, 0.1, 0.0, 0.0),) * plan.n_layers)
     X, y = data(50, plan, labels)
     expected = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss))
-    monkeypatch.setattr(kernels.training, "ROWS", 16)
+    monkeypatch.setattr(kernels.blocks, "BLOCK_ROWS", 16)
     function = kernels.FullBatch(plan, X, y, kernels.Objective(loss), weights=np.ones(50))
     for _ in range(3):  # what is left behind in the targets must not matter
         actual = function(parameters)
