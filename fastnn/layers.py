@@ -48,8 +48,8 @@ class Dense:
         A name in `fastnn.layers.ACTIVATIONS`, or a function of one's own; softmax and log_softmax only in the last layer.
     initializer : str, Initializer, array or pair of arrays, optional
         How the weights start: a name such as "he_normal" or "zeros", an `Initializer`, `Uniform`, `Normal` or `Orthogonal`
-        of a chosen scale, the weights `W` of shape (n_in, units), or `(W, b)`. Left out, it follows the activation. A bias
-        that is not given starts at zero.
+        of a chosen scale, the weights `W` of shape (n_in, units), or `(W, b)`. Left out, "glorot_uniform", for SELU
+        "lecun_normal". A bias that is not given starts at zero.
     bias : bool
         Whether there is one.
     trainable : bool, "weights" or "bias"

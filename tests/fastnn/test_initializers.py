@@ -73,11 +73,9 @@ def test_weights_are_a_function_of_seed_and_layer():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_the_default_follows_the_activation(activation):
+def test_the_default_is_glorots_except_for_selu(activation):
     W, b = initial_weights(None, activation, 200, 100, 0, 0, np.dtype("float64"))
-    gain = {"relu": 2 / 200, "selu": 1 / 200, "tanh": 2 / 300, "softmax": 2 / 300}.get(activation)
-    if gain is not None:
-        assert np.var(W) == pytest.approx(gain, rel=0.05)
+    assert np.var(W) == pytest.approx(1 / 200 if activation == "selu" else 2 / 300, rel=0.05)
     np.testing.assert_array_equal(b, np.zeros(100))
 
 
