@@ -68,7 +68,8 @@ def train(name, callbacks=()):
     """Train a task; return the network and its losses for the training half and the test half."""
     _, hidden, activation, rate, epochs = TASKS[name]
     X, y, X_test, y_test = split(name)
-    net = Sequential([Scale(1 / 5), *(Dense(units, activation) for units in hidden), Dense(1, "tanh")], n_features=2)
+    start = "he_uniform" if activation == "relu" else "glorot_uniform"
+    net = Sequential([Scale(1 / 5), *(Dense(units, activation, start) for units in hidden), Dense(1, "tanh")], n_features=2)
     half, optimizer = SquaredError(scale=0.5), Adam(OneCycle(rate))
     net.fit(X, y, loss=half, optimizer=optimizer, epochs=epochs, batch_size=10, callbacks=callbacks, verbose=0, n_threads=1)
     return net, net.evaluate(X, y)["loss"], net.evaluate(X_test, y_test)["loss"]

@@ -143,7 +143,8 @@ class StepSolver:
                 self.step += len(sizes)
                 stop = watching.end_batch(watchers, self.step - 1, float(losses[-1]))
                 stop |= watching.call(watchers, "on_chunk_end", self.step)
-            total += float((losses * sizes).sum())
+            with np.errstate(over="ignore"):  # a loss near the end of the numbers; an infinite one ends the fit
+                total += float((losses * sizes).sum())
             first += rows
         if not trainer.settle():
             raise DivergedError("parameters must be finite; got NaN or infinity from the last update of an epoch.")
