@@ -50,7 +50,7 @@ STEP_OPTIONS = ("learning_rate", "schedule", "batch_size", "dropout", "weight_de
 FORMATS = ("csv", "npz")
 RECIPE = "(default: depends on the data)"
 NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R2"}
-CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "neon", "sve", "sve2")
+CPU_FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vl", "avx512bf16", "neon", "sve", "sve2")
 EXPORTS: dict[str, Any] = {"c": Sequential.to_c, "onnx": Sequential.to_onnx, "npz": Sequential.to_npz}
 INTERRUPTED = 130
 TEST_SPLIT = 0.2
@@ -176,7 +176,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--activation", default="relu", help="of the hidden layers (default: %(default)s)")
     network.add_argument("--dropout", type=float, metavar="RATE", help=f"after each hidden layer {RECIPE}")
     network.add_argument("--initializer", help=f"of the weights: {', '.join(INITIALIZERS)} {RECIPE}")
-    network.add_argument("--dtype", default="float32", help="float32 or float64 (default: %(default)s)")
+    network.add_argument("--dtype", default="float32", help="float32, float64 or bfloat16 (default: %(default)s)")
     training = parser.add_argument_group("training")
     training.add_argument("--loss", help="default: cross_entropy for classes, squared_error for numbers")
     training.add_argument("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)} (default: %(default)s)")
@@ -426,7 +426,7 @@ def _description(options: argparse.Namespace, problem: Problem, network: Sequent
     steps = "all rows at once" if _takes_all_rows(options) else f"rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}"
     return (
         f"{options.source}: {len(problem.X):,} training and {len(problem.X_test):,} test rows of {network.n_features} features, {task}\n"
-        f"{sizes} {options.activation}, dropout {options.dropout:g}, {network.n_parameters:,} parameters, {network.dtype}; "
+        f"{sizes} {options.activation}, dropout {options.dropout:g}, {network.n_parameters:,} parameters, {network.precision}; "
         f"{options.optimizer}, {steps}, {validation.threads(options.threads)} threads"
     )
 
@@ -501,6 +501,7 @@ def _info(options: argparse.Namespace) -> int:
         ("CPU", f"{cpu['model']} ({cpu['machine']}, {cpu['cpu']} to LLVM), {cpu['cpus']} CPUs"),
         ("CPU features", " ".join(feature for feature in CPU_FEATURES if feature in cpu["features"]) or "none that matters here"),
         ("vector width", f"{cpu['vector_bytes']} bytes"),
+        ("bfloat16", "in one instruction" if cpu["bfloat16"] == "AVX512_BF16" else "emulated: the bits of others, not their speed"),
         ("threads", f"{cpu['default_threads']} by default, at most {cpu['max_threads']}"),
         ("FMA peak", f"{peak:.1f} GFLOP/s on one core in float32, measured"),
         ("cache folder", cpu["cache_folder"] or "none that can be written: every process compiles anew"),

@@ -115,7 +115,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "callbacks": "no_validation",
-        "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+        "dtype": [StrOptions({"float32", "float64", "bfloat16"}), type, np.dtype, None],
         "n_threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -311,7 +311,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         What the weight of a row is multiplied by.
     callbacks : list or None
         Objects that watch, see `fastnn.callbacks`; for scikit-learn's own use `set_callbacks`.
-    dtype : {"float32", "float64"} or None
+    dtype : {"float32", "float64", "bfloat16"} or None
         In which the network calculates; None: that of X.
     n_threads : int or None
         At most; None: all that this process may use. The result has the same bits for any number.

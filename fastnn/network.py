@@ -18,7 +18,7 @@ import kernels
 from kernels.gather import RowError
 from kernels.records import aligned_zeros
 
-from . import checkpoints, initializers, memory, sparse, trainers, training, validation
+from . import checkpoints, compatibility, initializers, memory, sparse, trainers, training, validation
 from .custom import Activation
 from .exchange import Exchange
 from .history import History
@@ -45,8 +45,9 @@ class Sequential(Exchange):
         In the order in which the data goes through them.
     n_features : int
         The number of inputs.
-    dtype : {"float32", "float64"}
-        In which the network calculates.
+    dtype : {"float32", "float64", "bfloat16"}
+        In which the network calculates. With "bfloat16" products read inputs, weights, activations and gradients rounded to that, all
+        else stays float32: up to twice as fast for layers of some hundred units and more, on CPUs with AVX512_BF16 only.
     seed : int
         From 0 to 2**32 - 1. The start weights, the order of the rows and dropout are functions of it: the same seed
         gives the same bits for any number of threads.
@@ -58,7 +59,9 @@ class Sequential(Exchange):
     n_features, n_outputs : int
         The number of inputs and of outputs.
     dtype : dtype
-        In which the network calculates.
+        Of parameters and outputs.
+    precision : str
+        In which the network calculates: "float32", "float64" or "bfloat16".
     seed : int
         The seed.
     loss : Loss
@@ -84,7 +87,9 @@ class Sequential(Exchange):
     def __init__(self, layers: list[Layer] | tuple[Layer, ...], n_features: int, dtype: Any = "float32", seed: int = 0) -> None:
         checked = check_layers(layers)
         self.n_features = validation.integer("n_features", n_features, 1)
-        self.dtype = validation.real_dtype(dtype)
+        self.precision, self.dtype = validation.precision(dtype), validation.real_dtype(dtype)
+        if self.precision == "bfloat16":
+            compatibility.warn_of_emulation()
         self.seed = validation.integer("seed", seed, 0, 2**32 - 1)
         self.metadata: dict[str, Any] = {}
         self.feature_names: tuple[str, ...] | None = None
@@ -106,7 +111,7 @@ class Sequential(Exchange):
         self.loss = loss_for(None, self.last_activation)
 
     def __repr__(self) -> str:
-        return f"Sequential([{', '.join(map(repr, self.layers))}], n_features={self.n_features}, dtype={self.dtype.name!r}, seed={self.seed})"
+        return f"Sequential([{', '.join(map(repr, self.layers))}], n_features={self.n_features}, dtype={self.precision!r}, seed={self.seed})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy consists of: everything but the state of a training."""
@@ -299,7 +304,7 @@ class Sequential(Exchange):
         """
         settings = step_optimizer(optimizer)
         fit = f"A fit with {type(settings).__name__} and batch_size={batch_size}"
-        return describe(self.layers, self.n_features, self.dtype.name, self.flops_per_row, fit, self.memory(batch_size, settings))
+        return describe(self.layers, self.n_features, self.precision, self.flops_per_row, fit, self.memory(batch_size, settings))
 
     def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
         """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
@@ -390,7 +395,7 @@ class Sequential(Exchange):
             layers = layers[:-1]
         if not any(isinstance(one, Dense) for one in single(layers)):
             raise ValueError(f"layer must be the position of a Dense layer or of one behind it; got {layer}, {self.layers[layer]}.")
-        part = Sequential(layers, self.n_features, self.dtype, self.seed)
+        part = Sequential(layers, self.n_features, self.precision, self.seed)
         part._parameters = self._parameters[: part.plan.parameters_size]
         return part
 
@@ -738,6 +743,7 @@ class Sequential(Exchange):
             tuple(layer.trained for layer in dense),
             tuple(layer.penalties for layer in dense),
             others,
+            self.precision == "bfloat16",
         )
 
     # Files.
@@ -776,7 +782,7 @@ class Sequential(Exchange):
         return {
             "layers": [checkpoints.layer_settings(layer) for layer in self.layers],
             "n_features": self.n_features,
-            "dtype": self.dtype.name,
+            "dtype": self.precision,
             "seed": self.seed,
             "n_fits": self.n_fits,
             "loss": self.loss.settings(),

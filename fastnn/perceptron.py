@@ -192,7 +192,8 @@ class Perceptron:
                 layers.append(Dropout(rate))
         last = OUTPUT.get(self.out_activation_, self.out_activation_)
         layers.append(Dense(self.n_outputs_, last, initializer=pairs[-1]))
-        return Sequential(layers, self.n_features_in_, dtype=self.coefs_[0].dtype.name)
+        precision = self.coefs_[0].dtype.name if self.dtype is None else validation.precision(self.dtype)
+        return Sequential(layers, self.n_features_in_, dtype=precision)
 
     def _unpack(self, network: Sequential) -> None:
         """Set `coefs_` and `intercepts_`: they may be replaced, but not written, which the network would not see."""

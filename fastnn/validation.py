@@ -118,13 +118,20 @@ def one_or_each(name: str, value: Any, low: float = -math.inf) -> float | tuple[
     return tuple(A.astype(np.float64).tolist())
 
 
-def real_dtype(value: Any) -> np.dtype[Any]:
-    """Return the dtype of a network, float32 or float64."""
+def precision(value: Any) -> str:
+    """Return in what a network calculates: "float32", "float64", or "bfloat16" for float32 with products of bfloat16."""
+    if value is not None and str(value) == "bfloat16":  # NumPy knows it only through packages such as ml_dtypes
+        return "bfloat16"
     for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
         with contextlib.suppress(TypeError):
             if value is not None and np.dtype(value) == dtype:
-                return dtype
-    raise ValueError(f"dtype must be 'float32' or 'float64'; got {shown(value)}.")
+                return dtype.name
+    raise ValueError(f"dtype must be 'float32', 'float64' or 'bfloat16'; got {shown(value)}.")
+
+
+def real_dtype(value: Any) -> np.dtype[Any]:
+    """Return the dtype of a network's numbers."""
+    return np.dtype("float64" if precision(value) == "float64" else "float32")
 
 
 def threads(value: Any) -> int:

@@ -40,7 +40,7 @@ def _fingerprint() -> str:
     digest = hashlib.sha256()
     for path in sorted(_FOLDER.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
-    for name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO", "FASTNN_VECTOR_BYTES"):
+    for name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO", "FASTNN_VECTOR_BYTES", "FASTNN_BFLOAT16"):
         digest.update(f"{name}={os.environ.get(name)}".encode())
     return digest.hexdigest()
 

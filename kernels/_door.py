@@ -139,6 +139,9 @@ def plan_fields(plan: Plan, kinds: tuple[type, ...]) -> dict[str, Any]:
     fields: dict[str, Any] = {"widths": widths, "activations": activations}
     fields["dropouts"] = tuple(dropout_rate("dropouts", rate) for rate in rates)
     fields["dtype"] = float_dtype(plan.dtype).name
+    fields["bfloat16"] = yes_or_no("bfloat16", plan.bfloat16)
+    if fields["bfloat16"] and fields["dtype"] != "float32":
+        raise ValueError(f"dtype must be float32 where products are of bfloat16; got {fields['dtype']}.")
     fields["seed"] = whole("seed", plan.seed, 0, 2**63 - 1)
     trained = _of_layers("trained", plan.trained, n_layers, (True, True))
     penalties = _of_layers("penalties", plan.penalties, n_layers, (0.0,) * 4)

@@ -14,93 +14,106 @@ from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, make_tile, w
 _S = TILE_ROWS + (1,) * (8 - len(TILE_ROWS))
 _S0, _S1, _S2, _S3, _S4, _S5, _S6, _S7 = _S
 _STEP = 4 if _S0 > 8 else 1
-_row0, _row1, _row2, _row3, _row4, _row5, _row6, _row7 = (make_tile(rows, False) for rows in _S)
-
 _C = tuple(rows for rows in TILE_ROWS if rows in (16, 8, 6, 4, 3, 2, 1))
 _C += (1,) * (5 - len(_C))
 _C0, _C1, _C2, _C3, _C4 = _C
-_column0, _column1, _column2, _column3, _column4 = (make_tile(rows, True) for rows in _C)
 
 
-@helper
-def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
-    """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tile` for the arguments.
+def _make_rows_product(pairs: bool) -> Any:
+    """Return `rows_product` of numbers, or of words that hold two of bfloat16."""
+    row0, row1, row2, row3, row4, row5, row6, row7 = (make_tile(rows, False, pairs=pairs) for rows in _S)
 
-    ahead is where the next panel of B lies: its k lines are asked for meanwhile.
-    """
-    itemsize = PANEL_BYTES // width_of(zero)
-    tiles = (rows + _S0 - 1) // _S0
-    height = ((rows + tiles - 1) // max(tiles, 1) + _STEP - 1) // _STEP * _STEP
-    end, ahead_step = ahead + k * PANEL_BYTES, PANEL_BYTES
-    while rows > 0:
-        left = min(height, rows)
-        if ahead >= end:
-            ahead, ahead_step = b, 0
-        if left >= _S0:
-            _row0(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S0
-        elif left >= _S1:
-            _row1(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S1
-        elif left >= _S2:
-            _row2(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S2
-        elif left >= _S3:
-            _row3(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S3
-        elif left >= _S4:
-            _row4(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S4
-        elif left >= _S5:
-            _row5(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S5
-        elif left >= _S6:
-            _row6(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S6
-        else:
-            _row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            done = _S7
-        rows -= done
-        ahead += k // 4 * PANEL_BYTES
-        a += PANEL_BYTES * done
-        init += itemsize * done * init_row
-        c += itemsize * done * c_row
-        side += itemsize * done * side_row
+    @helper
+    def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
+        """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tile` for the arguments.
 
-
-@helper
-def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
-    """C = A^T @ B for `count` panels of B: A the first `rows` columns of a panel, k rows of both, `none` a line of zeros.
-
-    b_step and c_step are the bytes from one panel, and from one block of C, to the next.
-    """
-    width = width_of(zero)
-    itemsize = PANEL_BYTES // width
-    if rows == _C0:  # no loop over heights in the common case: it would cost 4 % at k = 100
-        for p in range(count):
-            _column0(zero, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k, c + (p + 1) * c_step, PANEL_BYTES)
-        return
-    for p in range(count):
-        first, left, place = a, rows, c + p * c_step
-        while left > 0:
-            if left >= _C0:
-                _column0(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                done = _C0
-            elif left >= _C1:
-                _column1(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                done = _C1
-            elif left >= _C2:
-                _column2(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                done = _C2
-            elif left >= _C3:
-                _column3(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                done = _C3
+        ahead is where the next panel of B lies: its k lines are asked for meanwhile.
+        """
+        itemsize = PANEL_BYTES // width_of(zero)
+        tiles = (rows + _S0 - 1) // _S0
+        height = ((rows + tiles - 1) // max(tiles, 1) + _STEP - 1) // _STEP * _STEP
+        end, ahead_step = ahead + k * PANEL_BYTES, PANEL_BYTES
+        while rows > 0:
+            left = min(height, rows)
+            if ahead >= end:
+                ahead, ahead_step = b, 0
+            if left >= _S0:
+                row0(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S0
+            elif left >= _S1:
+                row1(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S1
+            elif left >= _S2:
+                row2(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S2
+            elif left >= _S3:
+                row3(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S3
+            elif left >= _S4:
+                row4(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S4
+            elif left >= _S5:
+                row5(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S5
+            elif left >= _S6:
+                row6(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S6
             else:
-                _column4(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                done = _C4
-            left -= done
-            first += itemsize * done
-            place += PANEL_BYTES * done
+                row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
+                done = _S7
+            rows -= done
+            ahead += k // 4 * PANEL_BYTES
+            a += PANEL_BYTES * done
+            init += itemsize * done * init_row
+            c += itemsize * done * c_row
+            side += itemsize * done * side_row
+
+    return rows_product
+
+
+def _make_columns_product(pairs: bool) -> Any:
+    """Return `columns_product` of numbers, or of words that hold two of bfloat16."""
+    column0, column1, column2, column3, column4 = (make_tile(rows, True, pairs=pairs) for rows in _C)
+
+    @helper
+    def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
+        """C = A^T @ B for `count` panels of B: A the first `rows` columns of a panel, k rows of both, `none` a line of zeros.
+
+        b_step and c_step are the bytes from one panel, and from one block of C, to the next.
+        """
+        width = width_of(zero)
+        itemsize = PANEL_BYTES // width
+        if rows == _C0:  # no loop over heights in the common case: it would cost 4 % at k = 100
+            for p in range(count):
+                column0(zero, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k, c + (p + 1) * c_step, PANEL_BYTES)
+            return
+        for p in range(count):
+            first, left, place = a, rows, c + p * c_step
+            while left > 0:
+                if left >= _C0:
+                    column0(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
+                    done = _C0
+                elif left >= _C1:
+                    column1(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
+                    done = _C1
+                elif left >= _C2:
+                    column2(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
+                    done = _C2
+                elif left >= _C3:
+                    column3(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
+                    done = _C3
+                else:
+                    column4(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
+                    done = _C4
+                left -= done
+                first += itemsize * done
+                place += PANEL_BYTES * done
+
+    return columns_product
+
+
+rows_product, columns_product = _make_rows_product(False), _make_columns_product(False)
+rows_of_pairs, columns_of_pairs = _make_rows_product(True), _make_columns_product(True)
 
 
 # Few rows: one panel alone would wait for the latency of its chains, so some are multiplied side by side.

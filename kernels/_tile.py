@@ -54,7 +54,27 @@ def _wished_vector_bytes() -> int:
     return int(wish)
 
 
+def _multiplies_bfloat16() -> bool:
+    """Return whether the CPU multiplies pairs of bfloat16 and code may use it: FASTNN_BFLOAT16=emulated says no."""
+    wish = os.environ.get("FASTNN_BFLOAT16", "")
+    if wish not in ("", "emulated"):
+        raise ImportError(f"FASTNN_BFLOAT16 must be emulated, or not be set; got {wish!r}.")
+    return not wish and {"avx512bf16", "avx512vl"} <= set(cpu_features())
+
+
+def cpu_name() -> str:
+    """Return the name of the CPU that code is made for."""
+    return str(config.CPU_NAME or llvm.get_host_cpu_name())
+
+
+def cpu_features() -> list[str]:
+    """Return the features of the CPU that code is made for."""
+    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
+    return sorted(name[1:] for name in features.split(",") if name.startswith("+"))
+
+
 VECTOR_BYTES = _wished_vector_bytes() or _vector_bytes()
+BFLOAT16 = _multiplies_bfloat16()
 _WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or llvm.get_default_triple().startswith(("aarch64", "arm64"))
 # Accumulators fill the registers but for a few: 32 of them on AVX-512 and NEON, 16 elsewhere.
 # 16 = 6 + 6 + 4: a tile of 5 rows runs at 88 % of the peak, one of 4 at 99 % (AVX2, measured).
@@ -94,7 +114,38 @@ def _prefetch(builder: Any, address: Any) -> None:
     builder.call(function, [builder.inttoptr(address, I8.as_pointer()), I32(0), I32(2), I32(1)])
 
 
-def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1) -> Any:
+class BFloat(ir.types._BaseFloatType):
+    """LLVM's bfloat, which llvmlite has no type for; only vectors of it are named, never a number."""
+
+    null, intrinsic_name = "0.0", "bf16"
+
+    def __str__(self) -> str:
+        return "bfloat"
+
+
+BFloat._create_instance()
+
+
+def _halves(builder: Any, pairs: Any) -> tuple[Any, Any]:
+    """Return the upper and the lower numbers of words that hold two of bfloat16, as float32."""
+    words = builder.bitcast(pairs, ir.VectorType(I32, pairs.type.count))
+    upper = builder.and_(words, ir.Constant(words.type, [-65536] * words.type.count))
+    return builder.bitcast(upper, pairs.type), builder.bitcast(builder.shl(words, ir.Constant(words.type, [16] * words.type.count)), pairs.type)
+
+
+def _multiply_pairs(builder: Any, x: Any, y: Any, total: Any) -> Any:
+    """Return total + the products of pairs of bfloat16, lane by lane: two fused multiply-adds, that of the upper numbers first."""
+    if not BFLOAT16:
+        for a, b in zip(_halves(builder, x), _halves(builder, y)):
+            total = _call(builder, "fma", a, b, total)
+        return total
+    kind, pairs = total.type, ir.VectorType(BFloat(), 2 * total.type.count)
+    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * kind.count}"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind, pairs, pairs]), name)
+    return builder.call(function, [total, builder.bitcast(x, pairs), builder.bitcast(y, pairs)])
+
+
+def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1, pairs: bool = False) -> Any:
     """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
 
     C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed, k x rows inside
@@ -103,6 +154,8 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
     vector for all rows) or more. mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the
     loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four steps of k: what comes next, which
     the hardware would not fetch beyond the end of a page.
+
+    With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words.
     """
 
     @intrinsic
@@ -156,7 +209,9 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
                         x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
                         x = _shuffle(builder, x, x, [0] * lanes)
                         for j in range(vectors):
-                            builder.store(_call(builder, "fma", x, b_vectors[j], builder.load(acc[i, j])), acc[i, j])
+                            total = builder.load(acc[i, j])
+                            total = _multiply_pairs(builder, x, b_vectors[j], total) if pairs else _call(builder, "fma", x, b_vectors[j], total)
+                            builder.store(total, acc[i, j])
 
             whole = builder.and_(k, I64(-unroll))
             with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
@@ -440,14 +495,3 @@ def fma_chains(typingctx, zero, rounds):
         return builder.add(builder.mul(rounds, I64(2 * lanes * unroll)), builder.zext(none, I64))
 
     return types.int64(zero, types.intp), codegen
-
-
-def cpu_name() -> str:
-    """Return the name of the CPU that code is made for."""
-    return str(config.CPU_NAME or llvm.get_host_cpu_name())
-
-
-def cpu_features() -> list[str]:
-    """Return the features of the CPU that code is made for."""
-    features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return sorted(name[1:] for name in features.split(",") if name.startswith("+"))

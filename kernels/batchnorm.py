@@ -15,8 +15,7 @@ from . import _door
 from ._bits import like
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
-from .activations import ACTIVATIONS, RELU
-from .dense import activation_back, apply, elements, place_gradient
+from .dense import apply, elements, finishing
 from .norm import BLOCK_BYTES, NORM_ROWS, of_rows
 from .program import Memory, Operation, Program, Value
 from .records import NOW, F, I, Record
@@ -263,10 +262,7 @@ class BatchNorm:
             record = BACK.new(**shared, n=self.n, momentum=self.momentum, dY=dY, wanted=X.wanted, dgain=dgain, dbias=dbias)
             if at.update:
                 record["update"], record["optimizer"] = at.update
-            finish = list(X.finish)
-            if X.mask:
-                finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
-            program.operations(record, "finish", [place_gradient(one, dY) for one in finish])
+            program.operations(record, "finish", finishing(program, X, dY))
             i = at.index + 1
             made = [text for text, there in ((f"d{X.name}", X.wanted), (f"dgain{i}", dgain), (f"dbias{i}", dbias)) if there]
             note = f"{', '.join(made)} from d{name}" + (", updated" if at.update else "")

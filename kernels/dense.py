@@ -4,6 +4,9 @@
     backward   dX = dZ W^T     A = rows of dZ,                 B = 16 rows of W, transposed into scratch
                dW = X^T dZ     A = a panel of X, transposed,   B = a panel of dZ
 
+In a network of bfloat16 the operands are rounded, in pairs: see `bfloat16`. X and dZ by the phases that write them, W here, a panel
+or some at a time, into a thread's scratch.
+
 The work of each line is cut in equal tasks; an output element is written by one task, in one order, so its bits do not depend on
 the number of threads. A backward task takes some inputs of the layer: their panels of dX, then their rows of dW.
 """
@@ -21,11 +24,12 @@ from ._jit import helper, task
 from ._product import FEW_ROWS, column_product, few_rows_product, panel_product
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
+from .bfloat16 import Rounded
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
 
-__all__ = ["Dense", "activation_back", "apply", "elements", "place_gradient"]
+__all__ = ["Dense", "apply", "elements", "finishing"]
 
 BOUND_ROWS = 8  # for fewer rows a product takes as long: it waits for the weights
 TOGETHER = 4  # panels of W transposed at once: they lie side by side
@@ -39,11 +43,15 @@ FORWARD = Record(
     b=(I, "address of the bias"),
     Z=(I, "address of what the product is written to"),
     jump=(I, "numbers from one panel of X and Z to the next"),
+    depth=(I, "numbers of a row of X, or words"),
     mode=(I, "how a tile ends: FLOOR for ReLU, or NO_FINISH"),
     panel_parts=(I, "tasks side by side in the outputs"),
     row_parts=(I, "tasks one above the other in the rows"),
     product=(I, "address of panel_product"),
     few=(I, "address of few_rows_product where rows are few, else 0"),
+    pack=(I, "address of the task that rounds a panel of weights to pairs of rows, 0: they are read as they are"),
+    scratch=(I, "address of where a thread does that"),
+    scratch_bytes=(I, "bytes of that for one thread"),
     then=(I, "address of the operations on what was written"),
     n_then=(I, "how many there are"),
 )
@@ -51,13 +59,18 @@ FORWARD = Record(
 BACKWARD = Record(
     n_in=(I, "inputs"),
     n_out=(I, "outputs"),
-    X=(I, "address of the inputs, 0: the minibatch's"),
+    X=(I, "address of the inputs, 0: the minibatch's; or in pairs of rows"),
     W=(I, "address of the weights, in panels"),
     dZ=(I, "address of the gradient of the product"),
+    left=(I, "address of the same, or of its pairs along the rows: what W transposed is multiplied with"),
+    right=(I, "address of the same, or of its pairs of rows: what X transposed is multiplied with"),
     dX=(I, "address of where the gradient of the inputs is written, 0: nobody asks for it"),
     dW=(I, "address of where the gradient of the weights is written, 0: they are not trained"),
     db=(I, "address of where the gradient of the bias is written, 0: it is not trained"),
-    jump=(I, "numbers from one panel of X and dZ to the next"),
+    jump=(I, "numbers from one panel of dX, dZ and left to the next"),
+    right_jump=(I, "numbers from one panel of X and right to the next"),
+    pair=(I, "rows of X in a word of it: 1 or 2"),
+    depth=(I, "numbers of a row of dZ, or words"),
     mode=(I, "how a tile of dX ends: MASK below ReLU, or NO_FINISH"),
     mask=(I, "address of the outputs of that ReLU"),
     input_parts=(I, "tasks side by side in the inputs"),
@@ -65,8 +78,10 @@ BACKWARD = Record(
     scratch=(I, "address of where a thread transposes weights"),
     scratch_bytes=(I, "bytes of that for one thread"),
     constants=(I, "address of a line of zeros and a line of ones"),
+    pack=(I, "address of the task that transposes weights"),
     rows_product=(I, "address of panel_product"),
     columns_product=(I, "address of column_product"),
+    sum_product=(I, "address of panel_product, of numbers"),
     update=(I, "address of the task that updates some parameters at once, 0: later"),
     optimizer=(I, "address of the optimizer's record"),
     finish=(I, "address of the operations on dX"),
@@ -121,6 +136,7 @@ def dense_forward(tag, t, worker, record, now):
     last = min(rows, first + height)
     if first == last:
         return
+    scratch = L.scratch + worker * L.scratch_bytes
     first_panel, last_panel = part * P // L.panel_parts, (part + 1) * P // L.panel_parts
     if L.few != 0:
         W, b, out = L.W + first_panel * L.n_in * PANEL_BYTES, L.b + first_panel * PANEL_BYTES, L.Z + first_panel * L.jump * itemsize
@@ -128,9 +144,12 @@ def dense_forward(tag, t, worker, record, now):
     for p in range(first_panel, last_panel):
         out = L.Z + p * L.jump * itemsize + first * PANEL_BYTES
         W, b = L.W + p * L.n_in * PANEL_BYTES, L.b + p * PANEL_BYTES
+        if L.pack != 0:
+            call(L.pack, (0, W, L.n_in, scratch))
+            W = scratch
         if L.few == 0:
-            ahead = W + L.n_in * PANEL_BYTES
-            call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.n_in, last - first, ahead))
+            ahead = W + L.depth * PANEL_BYTES
+            call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.depth, last - first, ahead))
         apply(L.then, L.n_then, first, last, p, now)
 
 
@@ -145,6 +164,21 @@ def transpose_part(zero, source, out, rows):
 
 
 @task
+def transpose_weights(tag, W, n_in, n_out, first, last, out):
+    """Transpose some panels of rows of W: numbers (j, i) of each lie at j * width + i."""
+    zero = zero_of(tag)
+    width = width_of(zero)
+    P, block = panels(n_out, width), PANEL_BYTES * width
+    for p in range(P):
+        for q in range(first, last):
+            source, Wt = W + (p * n_in + q * width) * PANEL_BYTES, out + ((q - first) * P + p) * block
+            if n_in - q * width >= width:
+                transpose_block(zero, source, width, Wt, width)
+            else:  # what lies behind the last input is not a weight
+                transpose_part(zero, source, Wt, n_in - q * width)
+
+
+@task
 def dense_backward(tag, t, worker, record, now):
     """dX = dZ W^T, finished, and dW = X^T dZ for some inputs of a layer; db = sum of dZ for some outputs."""
     zero, L, rows = zero_of(tag), BACKWARD(record), NOW(now).rows
@@ -153,28 +187,26 @@ def dense_backward(tag, t, worker, record, now):
     X = L.X if L.X != 0 else NOW(now).inputs
     P, Q = panels(L.n_out, width), panels(L.n_in, width)
     scratch, no_bias, ones = L.scratch + worker * L.scratch_bytes, L.constants, L.constants + PANEL_BYTES
-    block, step = PANEL_BYTES * width, L.jump * itemsize
+    step, right_step, right_depth = L.jump * itemsize, L.right_jump * itemsize, (rows + L.pair - 1) // L.pair
+    Wt_bytes = panels(L.depth, width) * width * PANEL_BYTES
     part, outer = t // L.output_parts, t % L.output_parts
     first_panel, last_panel = outer * P // L.output_parts, (outer + 1) * P // L.output_parts
     start, end = part * Q // L.input_parts, (part + 1) * Q // L.input_parts
     for q0 in range(start, end, TOGETHER):
         q1 = min(end, q0 + TOGETHER)
         if L.dX != 0:
-            for p in range(P):
-                for q in range(q0, q1):
-                    W_block, Wt = L.W + (p * L.n_in + q * width) * PANEL_BYTES, scratch + ((q - q0) * P + p) * block
-                    if L.n_in - q * width >= width:
-                        transpose_block(zero, W_block, width, Wt, width)
-                    else:  # what lies behind the last input is not a weight
-                        transpose_part(zero, W_block, Wt, L.n_in - q * width)
+            call(L.pack, (0, L.W, L.n_in, L.n_out, q0, q1, scratch))
             for q in range(q0, q1):
-                Wt, at = scratch + (q - q0) * P * block, q * step
-                call(L.rows_product, (0, L.dZ, L.jump, Wt, no_bias, 0, L.dX + at, width, L.mode, L.mask + at, width, L.n_out, rows, Wt + P * block))
+                Wt, at = scratch + (q - q0) * Wt_bytes, q * step
+                call(L.rows_product, (0, L.left, L.jump, Wt, no_bias, 0, L.dX + at, width, L.mode, L.mask + at, width, L.depth, rows, Wt + Wt_bytes))
                 apply(L.finish, L.n_finish, 0, rows, q, now)
         for q in range(q0, q1 if L.dW != 0 else q0):
             dW = L.dW + (first_panel * L.n_in + q * width) * PANEL_BYTES
-            dZ, height = L.dZ + first_panel * step, min(width, L.n_in - q * width)
-            call(L.columns_product, (0, X + q * step, dZ, step, no_bias, dW, L.n_in * PANEL_BYTES, last_panel - first_panel, rows, height))
+            right, height = L.right + first_panel * right_step, min(width, L.n_in - q * width)
+            call(
+                L.columns_product,
+                (0, X + q * right_step, right, right_step, no_bias, dW, L.n_in * PANEL_BYTES, last_panel - first_panel, right_depth, height),
+            )
     if L.update != 0 and L.dW != 0:  # nobody else reads the weights of these inputs any more
         low, high = start * width, min(L.n_in, end * width)
         if low == 0 and high == L.n_in:
@@ -185,7 +217,7 @@ def dense_backward(tag, t, worker, record, now):
                 call(L.update, (0, L.optimizer, L.dW + (p * L.n_in + low) * PANEL_BYTES, (high - low) * width, now))
     for p in range(t, P if L.db != 0 else 0, L.input_parts * L.output_parts):  # a row of ones times dZ
         db = L.db + p * PANEL_BYTES
-        call(L.rows_product, (0, ones, 0, L.dZ + p * step, no_bias, 0, db, width, NO_FINISH, ones, 0, rows, 1, ones))
+        call(L.sum_product, (0, ones, 0, L.dZ + p * step, no_bias, 0, db, width, NO_FINISH, ones, 0, rows, 1, ones))
         if L.update != 0:
             call(L.update, (0, L.optimizer, db, width, now))
 
@@ -234,11 +266,14 @@ class Dense:
         relu, plain = activation is ACTIVATIONS[RELU], activation is ACTIVATIONS[IDENTITY]
         saves = at.training and activation.saves_input
         A = program.matrix(self.n_out) if saves else Z
-        record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=W, b=b, Z=Z, jump=program.jump)
+        record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=W, b=b, Z=Z, jump=program.jump, depth=self.n_in)
         record["mode"] = FLOOR if relu else NO_FINISH
         record["panel_parts"], record["row_parts"] = panel_parts, row_parts
         record["product"] = task_address(panel_product, program.dtype)
-        record["few"] = task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS else 0
+        record["few"] = task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS and not program.bfloat16 else 0
+        rounded = Rounded(program, X, self, at) if program.bfloat16 else None
+        if rounded is not None:
+            rounded.fill_forward(record)
         then: list[Operation] = []
         if not relu and not plain:
             then.append(activation_forth(activation, program, Z, A))
@@ -252,15 +287,17 @@ class Dense:
             out.mask = A
         elif not plain and at.training:
             out.finish = [activation_back(activation, program, Z if saves else A)]
+        if rounded is not None and rounded.gradient is not None:
+            out.finish.append(rounded.gradient)
 
         def backward(dZ: int) -> int:
             if not trained and not X.wanted:
                 return 0
-            return self._emit_backward(program, X, at, dZ)
+            return self._emit_backward(program, X, at, dZ, rounded)
 
         return out, backward
 
-    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int) -> int:
+    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None) -> int:
         rows, width, (dW, db) = program.rows, program.width, at.gradient
         work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
@@ -271,9 +308,14 @@ class Dense:
         record["mode"], record["mask"] = (MASK, X.mask) if X.mask else (NO_FINISH, 0)
         record["input_parts"], record["output_parts"] = input_parts, output_parts
         record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * P * width * width)
+        record["left"] = record["right"] = dZ
+        record["right_jump"], record["pair"], record["depth"] = program.jump, 1, self.n_out
         record["constants"] = program.constants
-        record["rows_product"] = task_address(panel_product, program.dtype)
+        record["pack"] = task_address(transpose_weights, program.dtype)
+        record["rows_product"] = record["sum_product"] = task_address(panel_product, program.dtype)
         record["columns_product"] = task_address(column_product, program.dtype)
+        if rounded is not None:
+            rounded.fill_backward(record)
         if at.update:
             record["update"], record["optimizer"] = at.update
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
@@ -299,7 +341,13 @@ def activation_back(activation: Activation, program: Program, saved: int) -> Ope
 def place_gradient(operation: Operation, where: int) -> Operation:
     """Return an operation on the gradient that lies at an address."""
     record = operation.record.copy()
-    record["out"] = where
-    if "source" in record.dtype.names and record["source"] == 0:
-        record["source"] = where
+    for name in ("out", "source"):
+        if name in record.dtype.names and record[name] == 0:
+            record[name] = where
     return Operation(operation.task, record)
+
+
+def finishing(program: Program, X: Value, where: int) -> list[Operation]:
+    """Return what is done to a gradient of X that was just written to an address."""
+    mask = [activation_back(ACTIVATIONS[RELU], program, X.mask)] if X.mask else []
+    return [place_gradient(one, where) for one in (*mask, *X.finish)]

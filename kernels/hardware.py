@@ -11,7 +11,7 @@ import numpy as np
 
 from ._cache import cache_folder
 from ._jit import default_threads, jit, max_threads, threading_layer
-from ._tile import VECTOR_BYTES, cpu_features, cpu_name, fma_chains
+from ._tile import BFLOAT16, VECTOR_BYTES, cpu_features, cpu_name, fma_chains
 
 __all__ = ["cpu_info", "fma_peak"]
 
@@ -50,6 +50,7 @@ def cpu_info() -> dict[str, Any]:
         "model": _model_name(),
         "features": cpu_features(),
         "vector_bytes": VECTOR_BYTES,
+        "bfloat16": "AVX512_BF16" if BFLOAT16 else "emulated",
         "cpus": os.cpu_count(),
         "max_threads": max_threads(),
         "default_threads": default_threads(),

@@ -16,8 +16,7 @@ from . import _door
 from ._bits import like
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, add_line, call, copy_line, width_of, zero_of
-from .activations import ACTIVATIONS, RELU
-from .dense import activation_back, apply, elements, place_gradient
+from .dense import apply, elements, finishing
 from .panels import panels
 from .program import Memory, Operation, Program, Value
 from .records import NOW, F, I, Record, aligned_zeros
@@ -285,10 +284,7 @@ class LayerNorm:
             record = BACK.new(**shared, dY=dY, wanted=X.wanted, sums=sums, dgain=dgain, dbias=dbias)
             if at.update:
                 record["update"], record["optimizer"] = at.update
-            finish = list(X.finish)
-            if X.mask:
-                finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
-            program.operations(record, "finish", [place_gradient(one, dY) for one in finish])
+            program.operations(record, "finish", finishing(program, X, dY))
             program.phase(norm_backward, tasks, record, 16.0 * program.rows * self.n, f"d{X.name} from d{name}" if X.wanted else f"sums of d{name}")
             if dgain or dbias:
                 i = at.index + 1

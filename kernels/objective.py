@@ -18,8 +18,7 @@ from ._bits import like
 from ._factory import Activation, Loss
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
-from .activations import ACTIVATIONS, RELU
-from .dense import activation_back, apply, elements, place_gradient
+from .dense import apply, elements, finishing
 from .losses import FUSED, HUBER, LOSSES, parameters_of
 from .panels import panels
 from .plan import Array
@@ -116,10 +115,7 @@ class Objective:
         defaults = (self.delta,) if self.loss == HUBER else parameters_of(self.loss)
         record["loss"], record["by_rows"] = loss.address(program.dtype), found is None
         record["values"] = program.keep(np.array(self.parameters or defaults))
-        finish = list(X.finish)
-        if X.mask:
-            finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
-        program.operations(record, "finish", [place_gradient(one, dA) for one in finish])
+        program.operations(record, "finish", finishing(program, X, dA))
         program.phase(loss_rows, tasks, record, 32.0 * program.rows * X.n, f"loss of {X.name}, d{X.name}")
         program.phase(loss_sum, 1, SUM.new(row_losses=row_losses, stops=stops), 0.0, "loss, looked at")
         return dA

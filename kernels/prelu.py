@@ -13,9 +13,8 @@ from typing import ClassVar
 from . import _door
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
-from .activations import ACTIVATIONS, RELU
 from .batchnorm import add_rows
-from .dense import activation_back, apply, elements, place_gradient
+from .dense import apply, elements, finishing
 from .norm import NORM_ROWS, add_lanes
 from .operations import follow
 from .program import Memory, Operation, Program, Value
@@ -186,10 +185,7 @@ class PReLU:
             record["scratch"], record["scratch_bytes"] = program.scratch(NORM_ROWS * program.width)
             if at.update:
                 record["update"], record["optimizer"] = at.update
-            finish = list(X.finish)
-            if X.mask:
-                finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
-            program.operations(record, "finish", [place_gradient(one, dA) for one in finish])
+            program.operations(record, "finish", finishing(program, X, dA))
             made, updated = [f"d{X.name}"] * X.wanted + [f"dslope{i}"] * bool(dslope), ", updated" if at.update and dslope else ""
             program.phase(prelu_backward, panels, record, 2 * work, f"{', '.join(made)} from d{name}{'' if self.shared else updated}")
             if dslope and self.shared:

@@ -162,14 +162,17 @@ class Program:
         Rows of a full minibatch.
     n_threads : int
         For how many threads the phases are cut in tasks.
+    bfloat16 : bool
+        Whether products read their operands rounded.
     """
 
-    def __init__(self, dtype: str, rows: int, n_threads: int = 1) -> None:
-        self.dtype, self.rows, self.n_threads = dtype, rows, n_threads
+    def __init__(self, dtype: str, rows: int, n_threads: int = 1, bfloat16: bool = False) -> None:
+        self.dtype, self.rows, self.n_threads, self.bfloat16 = dtype, rows, n_threads, bfloat16
         self.itemsize = np.dtype(dtype).itemsize
         self.width = PANEL_BYTES // self.itemsize
         # An odd number of cache lines a panel spreads over the cache sets.
         self.jump = (-(-rows // self.width) * self.width + 1) * self.width
+        self.down_jump = (-(-rows // self.width) * self.width // 2 + 1) * self.width  # the same for pairs of rows
         self.phases: list[Phase] = []
         self.marks: dict[str, int] = {}
         self.now = NOW.new(rows=rows, batch=rows, penalized=1, apart=SMALL)
@@ -177,6 +180,7 @@ class Program:
         self._kept: list[Any] = []
         self._free: list[tuple[int, int]] = []
         self._sizes: dict[int, int] = {}
+        self._turns: dict[str, tuple[int, int]] = {}
         self._room, self._used = aligned_zeros(0, dtype), 0
         self._lists: list[tuple[Any, str, list[Operation]]] = []
         self._scratch = self._scratch_size = 0
@@ -210,6 +214,12 @@ class Program:
             self._used = 0
         self._used += size
         return address(self._room) + (self._used - size) * self.itemsize
+
+    def in_turn(self, name: str, size: int) -> int:
+        """Return the address of room for `size` numbers that all who give the same name share."""
+        if self._turns.get(name, (0, 0))[0] < size:  # those before keep theirs
+            self._turns[name] = size, self.zeros(size)
+        return self._turns[name][1]
 
     def matrix(self, n: int) -> int:
         """Return the address of a matrix of n columns in panels; its content is what was there."""

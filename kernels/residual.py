@@ -13,8 +13,7 @@ from typing import ClassVar
 from . import _door
 from ._jit import task
 from ._tile import PANEL_BYTES, width_of, zero_of
-from .activations import ACTIVATIONS, RELU
-from .dense import activation_back, apply, elements, place_gradient
+from .dense import apply, elements, finishing
 from .operations import follow
 from .program import Memory, Operation, Program, Value
 from .records import NOW, I, Record
@@ -70,10 +69,7 @@ def pass_gradient(tag, t, worker, record, now):
 def _emit_pass(program: Program, X: Value, source: int, out: int, adds: bool, note: str) -> None:
     """Add the phase that writes a gradient of X, finished."""
     record = PASS.new(source=source, out=out, jump=program.jump, adds=adds)
-    finish = list(X.finish)
-    if X.mask:
-        finish.append(activation_back(ACTIVATIONS[RELU], program, X.mask))
-    program.operations(record, "finish", [place_gradient(one, out) for one in finish])
+    program.operations(record, "finish", finishing(program, X, out))
     program.phase(pass_gradient, program.panels(X.n), record, 1.0 * program.rows * X.n, note)
 
 

@@ -119,7 +119,7 @@ def emit_step(
     backward, and to update. With a clip every update comes after the whole way back, all of which the norm needs.
     `rows_through` adds phases that make loss and gradient otherwise than layer by layer.
     """
-    program = Program(plan.dtype, rows, n_threads)
+    program = Program(plan.dtype, rows, n_threads, plan.bfloat16)
     layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), fitting)
     clips = clip != NO_CLIP
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
@@ -173,7 +173,7 @@ def emit_step(
 
 def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int = 1) -> Program:
     """Return the program of a prediction: forward, output; softmax is applied to its output by others."""
-    program = Program(plan.dtype, rows, n_threads)
+    program = Program(plan.dtype, rows, n_threads, plan.bfloat16)
     program.jump = program.width if rows == 1 else program.jump  # a row alone is a plain vector
     program.mark("forward")
     X, dead = Value(0, plan.widths[0], "X"), list[Value]()

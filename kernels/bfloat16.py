@@ -1,0 +1,275 @@
+"""bfloat16: what products read is rounded once, where it is written; everything else stays float32.
+
+A number of bfloat16 is the upper half of a float32: eight bits of it count. CPUs with AVX512_BF16 add the products of two pairs of them
+to a float32 in one instruction, twice the speed of a fused multiply-add. So operands lie as words of 32 bits, each with two numbers, in
+panels as wide as those of float32, and a tile reads words where it would read numbers:
+
+    along    word (i, c) holds elements (i, 2c) and (i, 2c + 1): rows that are multiplied from the left
+    down     word (r, j) holds elements (2r, j) and (2r + 1, j): what stands right of a product, and X of X^T dZ
+
+The first number is the lower half of its word. A product adds the upper numbers first, then the lower ones, as two fused multiply-adds
+do that take denormal numbers for zero: so CPUs without the instruction calculate the same bits from widened numbers. To round is
+to take the nearest, in a tie the one whose last bit is 0; denormal numbers become zero.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ._jit import helper, task
+from ._product import columns_of_pairs, rows_of_pairs
+from ._tile import BFLOAT16, I32, I64, PANEL_BYTES, BFloat, line_buffer, transpose_block, width_of, zero_of
+from .operations import follow
+from .panels import panels
+from .program import Memory, Operation, Program, Value, task_address
+from .records import NOW, I, Record
+
+__all__ = ["Rounded", "pack_pairs", "pairs_column_product", "pairs_panel_product", "transpose_pairs"]
+
+LANES = 16  # columns of a panel
+LINE = ir.VectorType(I32, LANES)
+
+ROUND = Record(
+    source=(I, "address of what is rounded; 0: the minibatch's inputs"),
+    n=(I, "its columns"),
+    jump=(I, "numbers from one panel of it to the next, and words from one panel of `along` to the next"),
+    along=(I, "address of where pairs along the rows are written, 0: nobody reads them"),
+    down=(I, "address of where pairs of rows are written, 0: nobody reads them"),
+    down_jump=(I, "words from one panel of those to the next"),
+)
+
+
+def _spread(builder: Any, value: Any) -> Any:
+    """Return a line with a word in all its lanes."""
+    x = builder.insert_element(ir.Constant(LINE, ir.Undefined), builder.trunc(value, I32), I32(0))
+    return builder.shuffle_vector(x, x, ir.Constant(LINE, [0] * LANES))
+
+
+def _all(value: int) -> Any:
+    return ir.Constant(LINE, [value] * LANES)
+
+
+def _round(builder: Any, bits: Any) -> Any:
+    """Return a line of float32, given as words, rounded: the numbers of bfloat16 as words with an upper half of zeros."""
+    if BFLOAT16:
+        narrow = ir.FunctionType(ir.VectorType(BFloat(), LANES), [ir.VectorType(ir.FloatType(), LANES)])
+        function = cgutils.get_or_insert_function(builder.module, narrow, "llvm.x86.avx512bf16.cvtneps2bf16.512")
+        rounded = builder.call(function, [builder.bitcast(bits, narrow.args[0])])
+        return builder.zext(builder.bitcast(rounded, ir.VectorType(ir.IntType(16), LANES)), LINE)
+    size = builder.and_(bits, _all(0x7FFFFFFF))
+    last = builder.and_(builder.lshr(bits, _all(16)), _all(1))
+    nearest = builder.add(builder.add(bits, _all(0x7FFF)), last)
+    nearest = builder.select(builder.icmp_unsigned(">", size, _all(0x7F800000)), builder.or_(bits, _all(0x400000)), nearest)
+    nearest = builder.select(builder.icmp_unsigned("<", size, _all(0x800000)), builder.and_(bits, _all(-0x80000000)), nearest)
+    return builder.lshr(nearest, _all(16))
+
+
+@intrinsic
+def round_lines(typingctx, source, n, both, along, down):
+    """Round the line of a panel at an address, and with `both` the next one, of which n columns count; the others become zeros.
+
+    The numbers of each line are written side by side to `along`, from one line to the next as many bytes as a panel has; those of
+    both, or of one and zeros, as pairs to `down`. An address of 0: not written.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, n, both, along, down = args
+        inside = builder.icmp_signed("<", ir.Constant(LINE, list(range(LANES))), _spread(builder, n))
+        second = builder.icmp_signed("!=", both, I64(0))
+
+        def line(at: Any) -> Any:
+            found = builder.load(builder.inttoptr(at, LINE.as_pointer()), align=4)
+            return _round(builder, builder.select(inside, found, _all(0)))
+
+        def write(value: Any, at: Any) -> None:
+            builder.store(value, builder.inttoptr(at, value.type.as_pointer()), align=4)
+
+        low = line(source)
+        high = line(builder.select(second, builder.add(source, I64(PANEL_BYTES)), source))
+        with builder.if_then(builder.icmp_signed("!=", along, I64(0))):
+            narrow = ir.VectorType(ir.IntType(16), LANES)
+            write(builder.trunc(low, narrow), along)
+            with builder.if_then(second):
+                write(builder.trunc(high, narrow), builder.add(along, I64(PANEL_BYTES)))
+        with builder.if_then(builder.icmp_signed("!=", down, I64(0))):
+            upper = builder.shl(high, _all(16))
+            write(builder.or_(low, builder.select(second, upper, _all(0))), down)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), codegen
+
+
+@intrinsic
+def clear_line(typingctx, out):
+    """Write zeros to the line at an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(_all(0), builder.inttoptr(args[0], LINE.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+def _control(builder: Any, value: Any) -> Any:
+    """Read the word that says how this thread calculates, or write it."""
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        if value is None:
+            return builder.asm(ir.FunctionType(I64, []), "mrs $0, fpcr", "=r", [], True)
+        return builder.asm(ir.FunctionType(ir.VoidType(), [I64]), "msr fpcr, $0", "r", [value], True)
+    place = cgutils.alloca_once(builder, I32)
+    kind, name = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()]), "stmxcsr" if value is None else "ldmxcsr"
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
+    if value is not None:
+        builder.store(builder.trunc(value, I32), place)
+    builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
+    return builder.zext(builder.load(place), I64) if value is None else None
+
+
+DENORMALS_ARE_ZERO = 1 << 24 if platform.machine().lower() in ("aarch64", "arm64") else 0x8040
+
+
+@intrinsic
+def flush_denormals(typingctx):
+    """Let this thread take denormal numbers for zero, as the instruction does; return how it was before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if BFLOAT16:
+            return I64(0)
+        before = _control(builder, None)
+        _control(builder, builder.or_(before, I64(DENORMALS_ARE_ZERO)))
+        return before
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def calculate_as(typingctx, before):
+    """Let this thread calculate as it did before."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if not BFLOAT16:
+            _control(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+# Products of words, called by their addresses.
+
+
+@task
+def pairs_panel_product(tag, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
+    """C (rows x panel) = finish(init + A @ B), A in pairs along its rows, B in pairs of rows; k words deep. See `rows_product`."""
+    before = flush_denormals()
+    rows_of_pairs(zero_of(tag), a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead)
+    calculate_as(before)
+
+
+@task
+def pairs_column_product(tag, a, b, b_step, none, c, c_step, count, k, rows):
+    """C = A^T @ B, both in pairs of rows; k words deep. See `columns_product`."""
+    before = flush_denormals()
+    columns_of_pairs(zero_of(tag), a, b, b_step, none, c, c_step, count, k, rows)
+    calculate_as(before)
+
+
+# What rounds.
+
+
+@helper
+def round_panel(source, n_rows, n, along, down):
+    """Round rows of a panel, of which n columns count: see `round_lines`."""
+    for i in range(0, n_rows, 2):
+        round_lines(source + i * PANEL_BYTES, n, i + 1 < n_rows, along + i * PANEL_BYTES if along != 0 else 0, down + i // 2 * PANEL_BYTES if down != 0 else 0)
+
+
+@task
+def round_rows(tag, record, first, last, panel, now):
+    """Round rows of a panel, from an even one on."""
+    zero, R = zero_of(tag), ROUND(record)
+    width = width_of(zero)
+    source = (R.source if R.source != 0 else NOW(now).inputs) + panel * R.jump * 4 + first * PANEL_BYTES
+    along = R.along + panel // 2 * R.jump * 4 + first * PANEL_BYTES + panel % 2 * (PANEL_BYTES // 2) if R.along != 0 else 0
+    down = R.down + panel * R.down_jump * 4 + first // 2 * PANEL_BYTES if R.down != 0 else 0
+    round_panel(source, last - first, min(width, R.n - panel * width), along, down)
+
+
+@task
+def pack_pairs(tag, W, n_in, out):
+    """Round a panel of weights to pairs of rows."""
+    round_panel(W, n_in, width_of(zero_of(tag)), 0, out)
+
+
+@task
+def transpose_pairs(tag, W, n_in, n_out, first, last, out):
+    """Round some panels of rows of W, transposed, to pairs of rows: of each, one after the other, the lines fill whole blocks."""
+    zero = zero_of(tag)
+    width = width_of(zero)
+    P, block, words = panels(n_out, width), PANEL_BYTES * width, line_buffer(zero)
+    for p in range(0, P, 2):
+        for q in range(first, last):
+            rows = min(width, n_in - q * width)
+            for half in range(min(2, P - p)):
+                round_panel(W + ((p + half) * n_in + q * width) * PANEL_BYTES, rows, width, words + half * (PANEL_BYTES // 2), 0)
+            for i in range(rows, width):  # what lies behind the last input is not a weight
+                clear_line(words + i * PANEL_BYTES)
+            transpose_block(zero, words, width, out + ((q - first) * ((P + 1) // 2) + p // 2) * block, width)
+
+
+class Rounded:
+    """What a dense layer reads in a network of bfloat16: its inputs, and the gradient of its product.
+
+    Parameters
+    ----------
+    program : Program
+    X : Value
+        The inputs: the phase that writes them, or one of their own, rounds them.
+    layer : Dense
+    at : Memory
+
+    Attributes
+    ----------
+    gradient : Operation or None
+        What the gradient of the product must go through at last.
+    """
+
+    def __init__(self, program: Program, X: Value, layer: Any, at: Memory) -> None:
+        self.program, self.layer, turn = program, layer, at.index % 2
+        for_weights = bool(at.gradient and at.gradient[0])
+        self.inputs, self.gradient = self._round(X.n, X.where, True, for_weights, f"X{turn}"), None
+        follow(program, X, Operation(round_rows, self.inputs, f"{X.name} rounded"), 2.0 * program.rows * X.n)
+        if at.training and (for_weights or X.wanted):
+            self.outputs = self._round(layer.n_out, 0, X.wanted, for_weights, f"dZ{turn}")
+            self.gradient = Operation(round_rows, self.outputs, "rounded")
+
+    def _round(self, n: int, source: int, along: bool, down: bool, turn: str) -> Any:
+        """Return the record that rounds a matrix of n columns. Its pairs along the rows are read by the next phase of products only."""
+        program, record = self.program, ROUND.new(source=source, n=n, jump=self.program.jump, down_jump=self.program.down_jump)
+        if along:
+            record["along"] = program.in_turn(f"{turn} along", (program.panels(n) + 1) // 2 * program.jump)
+        if down:
+            size = program.panels(n) * program.down_jump
+            record["down"] = program.in_turn(f"{turn} down", size) if source == 0 and turn.startswith("dZ") else program.zeros(size)
+        return record
+
+    def fill_forward(self, record: Any) -> None:
+        """Let the way forward read what is rounded."""
+        program, depth = self.program, (self.layer.n_in + 1) // 2
+        record["X"], record["depth"] = self.inputs["along"], depth
+        record["product"], record["pack"] = (task_address(one, program.dtype) for one in (pairs_panel_product, pack_pairs))
+        record["scratch"], record["scratch_bytes"] = program.scratch(depth * program.width)
+
+    def fill_backward(self, record: Any) -> None:
+        """Let the way back read what is rounded."""
+        program = self.program
+        record["X"], record["left"], record["right"] = self.inputs["down"], self.outputs["along"], self.outputs["down"]
+        record["right_jump"], record["pair"], record["depth"] = program.down_jump, 2, (self.layer.n_out + 1) // 2
+        record["pack"], record["rows_product"], record["columns_product"] = (
+            task_address(one, program.dtype) for one in (transpose_pairs, pairs_panel_product, pairs_column_product)
+        )
