@@ -122,10 +122,10 @@ def precision(value: Any) -> str:
     """Return in what a network calculates: "float32", "float64", or "bfloat16" for float32 with products of bfloat16."""
     if value is not None and str(value) == "bfloat16":  # NumPy knows it only through packages such as ml_dtypes
         return "bfloat16"
-    for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+    for name in ("float32", "float64"):
         with contextlib.suppress(TypeError):
-            if value is not None and np.dtype(value) == dtype:
-                return dtype.name
+            if value is not None and np.dtype(value) == np.dtype(name):
+                return name
     raise ValueError(f"dtype must be 'float32', 'float64' or 'bfloat16'; got {shown(value)}.")
 
 
