@@ -14,26 +14,18 @@ to take the nearest, in a tie the one whose last bit is 0; denormal numbers beco
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
 from ._jit import helper, task
+from ._pairs import calculate_as, clear_line, flush_denormals, round_lines
 from ._product import columns_of_pairs, rows_of_pairs
-from ._tile import BFLOAT16, I32, I64, PANEL_BYTES, BFloat, line_buffer, transpose_block, width_of, zero_of
+from ._tile import PANEL_BYTES, line_buffer, transpose_block, width_of, zero_of
 from .operations import follow
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, I, Record
 
 __all__ = ["Rounded", "pack_pairs", "pairs_column_product", "pairs_panel_product", "transpose_pairs"]
-
-LANES = 16  # columns of a panel
-LINE = ir.VectorType(I32, LANES)
 
 ROUND = Record(
     source=(I, "address of what is rounded; 0: the minibatch's inputs"),
@@ -43,121 +35,6 @@ ROUND = Record(
     down=(I, "address of where pairs of rows are written, 0: nobody reads them"),
     down_jump=(I, "words from one panel of those to the next"),
 )
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    """Return a line with a word in all its lanes."""
-    x = builder.insert_element(ir.Constant(LINE, ir.Undefined), builder.trunc(value, I32), I32(0))
-    return builder.shuffle_vector(x, x, ir.Constant(LINE, [0] * LANES))
-
-
-def _all(value: int) -> Any:
-    return ir.Constant(LINE, [value] * LANES)
-
-
-def _round(builder: Any, bits: Any) -> Any:
-    """Return a line of float32, given as words, rounded: the numbers of bfloat16 as words with an upper half of zeros."""
-    if BFLOAT16:
-        narrow = ir.FunctionType(ir.VectorType(BFloat(), LANES), [ir.VectorType(ir.FloatType(), LANES)])
-        function = cgutils.get_or_insert_function(builder.module, narrow, "llvm.x86.avx512bf16.cvtneps2bf16.512")
-        rounded = builder.call(function, [builder.bitcast(bits, narrow.args[0])])
-        return builder.zext(builder.bitcast(rounded, ir.VectorType(ir.IntType(16), LANES)), LINE)
-    size = builder.and_(bits, _all(0x7FFFFFFF))
-    last = builder.and_(builder.lshr(bits, _all(16)), _all(1))
-    nearest = builder.add(builder.add(bits, _all(0x7FFF)), last)
-    nearest = builder.select(builder.icmp_unsigned(">", size, _all(0x7F800000)), builder.or_(bits, _all(0x400000)), nearest)
-    nearest = builder.select(builder.icmp_unsigned("<", size, _all(0x800000)), builder.and_(bits, _all(-0x80000000)), nearest)
-    return builder.lshr(nearest, _all(16))
-
-
-@intrinsic
-def round_lines(typingctx, source, n, both, along, down):
-    """Round the line of a panel at an address, and with `both` the next one, of which n columns count; the others become zeros.
-
-    The numbers of each line are written side by side to `along`, from one line to the next as many bytes as a panel has; those of
-    both, or of one and zeros, as pairs to `down`. An address of 0: not written.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source, n, both, along, down = args
-        inside = builder.icmp_signed("<", ir.Constant(LINE, list(range(LANES))), _spread(builder, n))
-        second = builder.icmp_signed("!=", both, I64(0))
-
-        def line(at: Any) -> Any:
-            found = builder.load(builder.inttoptr(at, LINE.as_pointer()), align=4)
-            return _round(builder, builder.select(inside, found, _all(0)))
-
-        def write(value: Any, at: Any) -> None:
-            builder.store(value, builder.inttoptr(at, value.type.as_pointer()), align=4)
-
-        low = line(source)
-        high = line(builder.select(second, builder.add(source, I64(PANEL_BYTES)), source))
-        with builder.if_then(builder.icmp_signed("!=", along, I64(0))):
-            narrow = ir.VectorType(ir.IntType(16), LANES)
-            write(builder.trunc(low, narrow), along)
-            with builder.if_then(second):
-                write(builder.trunc(high, narrow), builder.add(along, I64(PANEL_BYTES)))
-        with builder.if_then(builder.icmp_signed("!=", down, I64(0))):
-            upper = builder.shl(high, _all(16))
-            write(builder.or_(low, builder.select(second, upper, _all(0))), down)
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 5), codegen
-
-
-@intrinsic
-def clear_line(typingctx, out):
-    """Write zeros to the line at an address."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        builder.store(_all(0), builder.inttoptr(args[0], LINE.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.intp), codegen
-
-
-def _control(builder: Any, value: Any) -> Any:
-    """Read the word that says how this thread calculates, or write it."""
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        if value is None:
-            return builder.asm(ir.FunctionType(I64, []), "mrs $0, fpcr", "=r", [], True)
-        return builder.asm(ir.FunctionType(ir.VoidType(), [I64]), "msr fpcr, $0", "r", [value], True)
-    place = cgutils.alloca_once(builder, I32)
-    kind, name = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()]), "stmxcsr" if value is None else "ldmxcsr"
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
-    if value is not None:
-        builder.store(builder.trunc(value, I32), place)
-    builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
-    return builder.zext(builder.load(place), I64) if value is None else None
-
-
-DENORMALS_ARE_ZERO = 1 << 24 if platform.machine().lower() in ("aarch64", "arm64") else 0x8040
-
-
-@intrinsic
-def flush_denormals(typingctx):
-    """Let this thread take denormal numbers for zero, as the instruction does; return how it was before."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if BFLOAT16:
-            return I64(0)
-        before = _control(builder, None)
-        _control(builder, builder.or_(before, I64(DENORMALS_ARE_ZERO)))
-        return before
-
-    return types.int64(), codegen
-
-
-@intrinsic
-def calculate_as(typingctx, before):
-    """Let this thread calculate as it did before."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not BFLOAT16:
-            _control(builder, args[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
 
 
 # Products of words, called by their addresses.
