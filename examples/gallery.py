@@ -12,7 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-INTRODUCTION = """# Examples: a course in nineteen networks
+INTRODUCTION = """# Examples: a course in twenty networks
 
 Every script is one system that people learn from, written with this library, and prints its numbers beside those that the
 author of the system published. Read from top to bottom: each adds one idea. Install what they need from the checkout with
@@ -49,6 +49,7 @@ COURSE = {
     "cart_pole": ("Cart-pole inside compiled code", "A network may be one part of a compiled loop: an agent and its world.", [[]]),
     "pendulum": ("A pendulum's law inside integrators", "A learned law is a right-hand side: for Numba, for SciPy, for C.", [[]]),
     "million_calls": ("A PyTorch model, called a million times", "One row after the other, where each depends on the last.", [[]]),
+    "web_server": ("Predictions behind a web server", "A network is a file: worker processes load it and answer at the same time.", [[]]),
     "gradient_check": ("Checking gradients", "How to know that backpropagation is right.", [[]]),
 }
 
