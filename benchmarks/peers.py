@@ -59,13 +59,13 @@ class Side(Protocol):
 class Fastnn:
     """`Sequential.fit` with the order given and no progress."""
 
-    def __init__(self, problem: Problem, threads: int) -> None:
+    def __init__(self, problem: Problem, threads: int, dtype: str = "float32") -> None:
         import fastnn
 
         self.problem, self.threads = problem, threads
         *hidden, n_classes = problem.widths[1:]
         layers = [fastnn.Dense(units, "relu") for units in hidden] + [fastnn.Dense(n_classes, "softmax")]
-        self.net = fastnn.Sequential(layers, n_features=problem.widths[0], dtype="float32", seed=0)
+        self.net = fastnn.Sequential(layers, n_features=problem.widths[0], dtype=dtype, seed=0)
         self.optimizer = fastnn.Adam(learning_rate=LEARNING_RATE)
 
     def run(self, steps: int) -> int:
@@ -102,8 +102,8 @@ class Numpy(_Loop):
         super().__init__(lambda rows: net.step(X, y, rows, LEARNING_RATE), problem.minibatches)
 
 
-def torch_side(problem: Problem, threads: int) -> Side:
-    """PyTorch eager with fused Adam."""
+def torch_side(problem: Problem, threads: int, bfloat16: bool = False) -> Side:
+    """PyTorch eager with fused Adam; with `bfloat16` forward and loss under autocast."""
     import torch
 
     torch.set_num_threads(threads)
@@ -117,7 +117,9 @@ def torch_side(problem: Problem, threads: int) -> Side:
 
     def step(rows: Any) -> None:
         optimizer.zero_grad(set_to_none=True)
-        torch.nn.functional.cross_entropy(net(X.index_select(0, rows)), y.index_select(0, rows)).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            loss = torch.nn.functional.cross_entropy(net(X.index_select(0, rows)), y.index_select(0, rows))
+        loss.backward()
         optimizer.step()
 
     return _Loop(step, [torch.from_numpy(rows) for rows in problem.minibatches])
