@@ -9,19 +9,22 @@ from __future__ import annotations
 from typing import Any
 
 from ._jit import helper, task
-from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, make_tile, width_of, zero_of
+from ._tile import BFLOAT16, NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, make_tile, width_of, zero_of
 
-_S = TILE_ROWS + (1,) * (8 - len(TILE_ROWS))
-_S0, _S1, _S2, _S3, _S4, _S5, _S6, _S7 = _S
-_STEP = 4 if _S0 > 8 else 1
-_C = tuple(rows for rows in TILE_ROWS if rows in (16, 8, 6, 4, 3, 2, 1))
-_C += (1,) * (5 - len(_C))
-_C0, _C1, _C2, _C3, _C4 = _C
+# Pairs that are taken apart need registers for both halves: 16 of them do not hold the largest tile too.
+PAIRS_ROWS = TILE_ROWS if BFLOAT16 or len(TILE_ROWS) > 4 else TILE_ROWS[1:]
+
+
+def _filled(sizes: tuple[int, ...], count: int) -> tuple[int, ...]:
+    return sizes + (1,) * (count - len(sizes))
 
 
 def _make_rows_product(pairs: bool) -> Any:
     """Return `rows_product` of numbers, or of words that hold two of bfloat16."""
-    row0, row1, row2, row3, row4, row5, row6, row7 = (make_tile(rows, False, pairs=pairs) for rows in _S)
+    sizes = _filled(PAIRS_ROWS if pairs else TILE_ROWS, 8)
+    S0, S1, S2, S3, S4, S5, S6, S7 = sizes
+    step = 4 if S0 > 8 else 1
+    row0, row1, row2, row3, row4, row5, row6, row7 = (make_tile(rows, False, pairs=pairs) for rows in sizes)
 
     @helper
     def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
@@ -30,37 +33,37 @@ def _make_rows_product(pairs: bool) -> Any:
         ahead is where the next panel of B lies: its k lines are asked for meanwhile.
         """
         itemsize = PANEL_BYTES // width_of(zero)
-        tiles = (rows + _S0 - 1) // _S0
-        height = ((rows + tiles - 1) // max(tiles, 1) + _STEP - 1) // _STEP * _STEP
+        tiles = (rows + S0 - 1) // S0
+        height = ((rows + tiles - 1) // max(tiles, 1) + step - 1) // step * step
         end, ahead_step = ahead + k * PANEL_BYTES, PANEL_BYTES
         while rows > 0:
             left = min(height, rows)
             if ahead >= end:
                 ahead, ahead_step = b, 0
-            if left >= _S0:
+            if left >= S0:
                 row0(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S0
-            elif left >= _S1:
+                done = S0
+            elif left >= S1:
                 row1(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S1
-            elif left >= _S2:
+                done = S1
+            elif left >= S2:
                 row2(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S2
-            elif left >= _S3:
+                done = S2
+            elif left >= S3:
                 row3(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S3
-            elif left >= _S4:
+                done = S3
+            elif left >= S4:
                 row4(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S4
-            elif left >= _S5:
+                done = S4
+            elif left >= S5:
                 row5(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S5
-            elif left >= _S6:
+                done = S5
+            elif left >= S6:
                 row6(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S6
+                done = S6
             else:
                 row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-                done = _S7
+                done = S7
             rows -= done
             ahead += k // 4 * PANEL_BYTES
             a += PANEL_BYTES * done
@@ -73,7 +76,9 @@ def _make_rows_product(pairs: bool) -> Any:
 
 def _make_columns_product(pairs: bool) -> Any:
     """Return `columns_product` of numbers, or of words that hold two of bfloat16."""
-    column0, column1, column2, column3, column4 = (make_tile(rows, True, pairs=pairs) for rows in _C)
+    sizes = _filled(tuple(rows for rows in (PAIRS_ROWS if pairs else TILE_ROWS) if rows in (16, 8, 6, 4, 3, 2, 1)), 5)
+    C0, C1, C2, C3, C4 = sizes
+    column0, column1, column2, column3, column4 = (make_tile(rows, True, pairs=pairs) for rows in sizes)
 
     @helper
     def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
@@ -83,28 +88,28 @@ def _make_columns_product(pairs: bool) -> Any:
         """
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
-        if rows == _C0:  # no loop over heights in the common case: it would cost 4 % at k = 100
+        if rows == C0:  # no loop over heights in the common case: it would cost 4 % at k = 100
             for p in range(count):
                 column0(zero, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k, c + (p + 1) * c_step, PANEL_BYTES)
             return
         for p in range(count):
             first, left, place = a, rows, c + p * c_step
             while left > 0:
-                if left >= _C0:
+                if left >= C0:
                     column0(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                    done = _C0
-                elif left >= _C1:
+                    done = C0
+                elif left >= C1:
                     column1(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                    done = _C1
-                elif left >= _C2:
+                    done = C1
+                elif left >= C2:
                     column2(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                    done = _C2
-                elif left >= _C3:
+                    done = C2
+                elif left >= C3:
                     column3(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                    done = _C3
+                    done = C3
                 else:
                     column4(zero, first, 0, b + p * b_step, 0, none, 0, place, width, NO_FINISH, none, 0, k, place, 0)
-                    done = _C4
+                    done = C4
                 left -= done
                 first += itemsize * done
                 place += PANEL_BYTES * done

@@ -29,6 +29,7 @@ from numba import types
 from ._jit import Kernel, address
 from ._product import column_product, panel_product
 from ._tile import PANEL_BYTES, VECTOR_BYTES, cpu_name
+from .bfloat16 import pairs_column_product, pairs_panel_product
 from .dropout import DROPOUT, drop
 from .records import NOW
 from .records import address as address_of_record
@@ -40,13 +41,15 @@ NO_LOOP = {"loss_scale"}
 PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernels.__all__ and isinstance(value, Kernel) and name not in NO_LOOP}
 GELU, ADAM, HUBER = kernels.ACTIVATIONS[kernels.GELU], kernels.OPTIMIZERS[kernels.ADAM], kernels.LOSSES[kernels.HUBER]
 TASKS = {"rows_product": panel_product, "columns_product": column_product}
-TASKS |= {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
+PAIRS = {"pairs_rows_product": pairs_panel_product, "pairs_columns_product": pairs_column_product}  # of bfloat16: a word has two numbers
+TASKS |= PAIRS | {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
 TASKS |= {"dropout_task": drop, "loss_task": cross_entropy_rows, "update_task": ADAM.task.dispatcher}
 NAMES = sorted([*PUBLIC, *TASKS])
 FLOPS = {"linear_forward": 2, "matmul": 2, "linear_backward": 4, "rows_product": 2, "columns_product": 2}  # for a row, input and output
+FLOPS |= dict.fromkeys(PAIRS, 4)
 
 # Machine code. Mnemonics are those of x86-64 and AArch64, with which the same letters never mean two things here.
-FMA = re.compile(r"vfn?m(add|sub)|fn?m(l[as]|add|sub|ad|sb)$")
+FMA = re.compile(r"vfn?m(add|sub)|vdpbf16ps|fn?m(l[as]|add|sub|ad|sb)$")
 SLOW = re.compile(r"v?f?(div|sqrt)")
 MOVE = re.compile(r"v?(p?mov|p?broadcast|p?insert|p?extract|ld|st|dup|fmov)")
 PACKED = re.compile(r"(add|sub|mul|div|sqrt|min|max|\d\d\d)p[sd]$|vp?(add|sub|mul)")
@@ -215,7 +218,7 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
         "dropout_task": [address_of_record(dropout), 0, count // width, 0, address_of_record(now)],
         "loss_task": [zero, X, out, 0, labels.ctypes.data, ROWS * PANEL_BYTES, COLUMNS if rows else 0, 0, min(rows, width), m, numbers[1].ctypes.data],
     }
-    return arguments[name], (arrays, zeros, large, labels, numbers, hyper, now, dropout)
+    return arguments[name.removeprefix("pairs_")], (arrays, zeros, large, labels, numbers, hyper, now, dropout)
 
 
 def _prepare(name: str, dtype: str, rows: int) -> tuple[Callable[[], Any], Any, int]:
@@ -279,6 +282,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--asm", action="store_true", help="print the loop itself")
     options = parser.parse_args(arguments)
+    if options.name in PAIRS and options.dtype != "float32":
+        parser.exit(2, f"--dtype must be float32 for {options.name}; got {options.dtype!r}.\n")
     if options.name is None:
         print(*NAMES, sep="\n")
     elif options.name in NAMES:

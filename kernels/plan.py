@@ -262,4 +262,6 @@ class Plan:
         rows = -(-_door.whole("batch_size", batch_size, 1) // width) * width + 1
         largest = max(row[0 if others and others[0][0] == 0 else 1 :])
         activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] * n for place, n in others))
+        if self.bfloat16:  # rows of pairs for two layers in turn, and of both for gradients; pairs of rows for each layer
+            activations += rows * (3 * max(row) + sum(row[:-1]) // 2)
         return activations + max(rows * row[0], CHUNK_BYTES)
