@@ -62,7 +62,7 @@ def test_gradients_are_checked_in_float64():
 def test_estimators_take_it():
     pytest.importorskip("sklearn")
     X, y, X_test, y_test = fastnn.load_digits()
-    model = fastnn.MLPClassifier((40,), dtype="bfloat16", max_iter=8, random_state=0, tol=0.0).fit(X, y)
+    model = fastnn.MLPClassifier((40,), dtype="bfloat16", learning_rate_init=0.01, max_iter=8, random_state=0, tol=0.0).fit(X, y)
     assert model.network_.precision == "bfloat16" and model.coefs_[0].dtype == np.float32
     assert model.score(X_test, y_test) > 0.9
 
