@@ -2,7 +2,8 @@
 
 Targets and outputs have shape (n_rows, n_outputs), labels (n_rows,). Targets and outputs of one column may come without it,
 as (n_rows,); any other difference in shape is refused. Outputs of classes are probabilities: one column for each class, or
-one for each of several labels that a row may have. Everything is calculated in float64.
+one for each of several labels that a row may have. Everything is calculated in float64. `sample_weight`, of shape (n_rows,),
+says how often a row counts.
 
 Raises ValueError where the shapes do not belong together or there is no row, TypeError where something is not numbers.
 """
@@ -10,6 +11,8 @@ Raises ValueError where the shapes do not belong together or there is no row, Ty
 from __future__ import annotations
 
 import functools
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -45,7 +48,12 @@ def _decisions(y: Array, outputs: Array) -> list[_Decisions]:
     return [_Decisions(labels[:, j], decided[:, j], np.stack([1 - outputs[:, j], outputs[:, j]], axis=1)) for j in range(y.shape[1])]
 
 
-def accuracy(y: Array, outputs: Array) -> float:
+def _mean(values: Any, sample_weight: Array | None) -> float:
+    """Return the mean of numbers over rows, or of rows of numbers over both; rows count as often as their weights say."""
+    return float(np.mean(values) if sample_weight is None else np.mean(np.average(values, axis=0, weights=sample_weight)))
+
+
+def accuracy(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return the share of right decisions.
 
     Parameters
@@ -63,7 +71,7 @@ def accuracy(y: Array, outputs: Array) -> float:
     >>> accuracy(np.array([[0.0], [1.0]]), np.array([[0.4], [0.7]]))
     1.0
     """
-    return float(np.mean([one.decided == one.labels for one in _decisions(y, outputs)]))
+    return _mean(np.stack([one.decided == one.labels for one in _decisions(y, outputs)], axis=1), sample_weight)
 
 
 def confusion_matrix(y: Array, outputs: Array) -> Array:
@@ -83,15 +91,16 @@ def confusion_matrix(y: Array, outputs: Array) -> Array:
     found = _decisions(y, outputs)
     if len(found) > 1:
         raise ValueError(f"y must hold one label a row for a confusion matrix; got {len(found)} columns.")
-    return _confusion(found[0])
+    return _confusion(found[0], None)
 
 
-def _confusion(one: _Decisions) -> Array:
+def _confusion(one: _Decisions, sample_weight: Array | None) -> Array:
     n, known = one.scores.shape[1], one.decided >= 0
-    return np.bincount(one.labels[known] * n + one.decided[known], minlength=n * n).reshape(n, n)
+    weights = None if sample_weight is None else sample_weight[known]
+    return np.bincount(one.labels[known] * n + one.decided[known], weights, minlength=n * n).reshape(n, n)
 
 
-def balanced_accuracy(y: Array, outputs: Array) -> float:
+def balanced_accuracy(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return the mean over the classes of the share of their rows that is decided right; over several labels the mean of it.
 
     Examples
@@ -99,16 +108,16 @@ def balanced_accuracy(y: Array, outputs: Array) -> float:
     >>> balanced_accuracy(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]))
     0.75
     """
-    return float(np.mean([_mean_recall(one) for one in _decisions(y, outputs)]))
+    return float(np.mean([_mean_recall(one, sample_weight) for one in _decisions(y, outputs)]))
 
 
-def _mean_recall(one: _Decisions) -> Any:
-    there = np.bincount(one.labels, minlength=one.scores.shape[1])
-    right = np.diag(_confusion(one))
+def _mean_recall(one: _Decisions, sample_weight: Array | None) -> Any:
+    there = np.bincount(one.labels, sample_weight, minlength=one.scores.shape[1])
+    right = np.diag(_confusion(one, sample_weight))
     return np.mean(right[there > 0] / there[there > 0])
 
 
-def f1(y: Array, outputs: Array, macro: bool = False) -> float:
+def f1(y: Array, outputs: Array, macro: bool = False, sample_weight: Array | None = None) -> float:
     """Return `2 * precision * recall / (precision + recall)` of class 1 of two; of more classes or labels the mean over all.
 
     Parameters
@@ -123,17 +132,17 @@ def f1(y: Array, outputs: Array, macro: bool = False) -> float:
     >>> f1(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]))
     0.6666666666666666
     """
-    return float(np.mean([_f1(one, macro) for one in _decisions(y, outputs)]))
+    return float(np.mean([_f1(one, macro, sample_weight) for one in _decisions(y, outputs)]))
 
 
-def _f1(one: _Decisions, macro: bool) -> Any:
-    n, confusion = one.scores.shape[1], _confusion(one)
-    counts = np.bincount(one.labels, minlength=n) + confusion.sum(axis=0)
-    each = 2 * np.diag(confusion) / np.maximum(counts, 1)
+def _f1(one: _Decisions, macro: bool, sample_weight: Array | None) -> Any:
+    n, confusion = one.scores.shape[1], _confusion(one, sample_weight)
+    counts = np.bincount(one.labels, sample_weight, minlength=n) + confusion.sum(axis=0)
+    each = 2 * np.diag(confusion) / np.where(counts > 0, counts, 1)
     return np.mean(each[counts > 0]) if macro or n > 2 else each[1]
 
 
-def roc_auc(y: Array, outputs: Array) -> float:
+def roc_auc(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return the probability that a row of a class has a larger output for it than a row of another one, ties half.
 
     It is the area under the ROC curve of class 1 of two, otherwise the mean of those of all classes or labels, each against the
@@ -148,27 +157,28 @@ def roc_auc(y: Array, outputs: Array) -> float:
     >>> roc_auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
     """
-    areas = []
+    areas, weights = [], np.ones(len(outputs)) if sample_weight is None else sample_weight
     for one in _decisions(y, outputs):
         n = one.scores.shape[1]
-        areas += [_area(one.labels == k, one.scores[:, k]) for k in (range(n) if n > 2 else [1])]
+        areas += [_area(one.labels == k, one.scores[:, k], weights) for k in (range(n) if n > 2 else [1])]
     found = [area for area in areas if area is not None]
     return float(np.mean(found)) if found else float("nan")
 
 
-def _area(positive: Array, scores: Array) -> float | None:
-    """Return the area under the ROC curve from the sum of ranks, ties at their middle; None where one side is empty."""
-    n, m = int(positive.sum()), int(len(positive) - positive.sum())
+def _area(positive: Array, scores: Array, weights: Array) -> float | None:
+    """Return the area under the ROC curve: what of the others lies below each row of a class, ties half; None where one side is empty."""
+    n, m = weights[positive].sum(), weights[~positive].sum()
     if n == 0 or m == 0:
         return None
     if np.isnan(scores).any():
         return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    return float((ranks[place][positive].sum() - n * (n + 1) / 2) / (n * m))
+    place = np.unique(scores, return_inverse=True)[1]
+    others = np.bincount(place, np.where(positive, 0.0, weights))
+    below = np.cumsum(others) - others / 2
+    return float((weights * below[place])[positive].sum() / (n * m))
 
 
-def log_loss(y: Array, outputs: Array) -> float:
+def log_loss(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return `-mean(log(p))`, p the probability that the outputs give to what is right, at least the eps of their dtype.
 
     Examples
@@ -179,11 +189,11 @@ def log_loss(y: Array, outputs: Array) -> float:
     dtype = np.asarray(outputs).dtype
     eps = float(np.finfo(dtype if dtype.kind == "f" else np.float64).eps)
     found = _decisions(y, outputs)
-    right = [np.take_along_axis(one.scores, one.labels[:, None], axis=1) for one in found]
-    return float(-np.mean(np.log(np.clip(right, eps, 1 - eps))))
+    right = np.concatenate([np.take_along_axis(one.scores, one.labels[:, None], axis=1) for one in found], axis=1)
+    return -_mean(np.log(np.clip(right, eps, 1 - eps)), sample_weight)
 
 
-def top_k_accuracy(y: Array, outputs: Array, k: int = 2) -> float:
+def top_k_accuracy(y: Array, outputs: Array, k: int = 2, sample_weight: Array | None = None) -> float:
     """Return the share of rows whose class is among the `k` with the largest outputs; of equal ones the first count as larger.
 
     Examples
@@ -197,10 +207,10 @@ def top_k_accuracy(y: Array, outputs: Array, k: int = 2) -> float:
         own, columns = np.take_along_axis(scores, labels[:, None], axis=1), np.arange(scores.shape[1])
         before = np.sum((scores > own) | ((scores == own) & (columns < labels[:, None])), axis=1)
         found.append((before < k) & (decided >= 0))
-    return float(np.mean(found))
+    return _mean(np.stack(found, axis=1), sample_weight)
 
 
-def mean_absolute_error(y: Array, outputs: Array) -> float:
+def mean_absolute_error(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return `mean(abs(outputs - y))`.
 
     Examples
@@ -208,10 +218,10 @@ def mean_absolute_error(y: Array, outputs: Array) -> float:
     >>> mean_absolute_error(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     1.5
     """
-    return float(np.mean(np.abs(_difference(y, outputs))))
+    return _mean(np.abs(_difference(y, outputs)), sample_weight)
 
 
-def mean_squared_error(y: Array, outputs: Array) -> float:
+def mean_squared_error(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return `mean((outputs - y)**2)`.
 
     Examples
@@ -219,10 +229,10 @@ def mean_squared_error(y: Array, outputs: Array) -> float:
     >>> mean_squared_error(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     4.5
     """
-    return float(np.mean(_difference(y, outputs) ** 2))
+    return _mean(_difference(y, outputs) ** 2, sample_weight)
 
 
-def root_mean_squared_error(y: Array, outputs: Array) -> float:
+def root_mean_squared_error(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return `sqrt(mean((outputs - y)**2))`.
 
     Examples
@@ -230,10 +240,10 @@ def root_mean_squared_error(y: Array, outputs: Array) -> float:
     >>> root_mean_squared_error(np.array([1.0, 2.0]), np.array([2.0, 3.0]))
     1.0
     """
-    return float(np.sqrt(mean_squared_error(y, outputs)))
+    return float(np.sqrt(mean_squared_error(y, outputs, sample_weight)))
 
 
-def mean_absolute_percentage_error(y: Array, outputs: Array) -> float:
+def mean_absolute_percentage_error(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return `mean(abs(outputs - y) / abs(y))`, a share and not percents; targets of 0 count as float64's eps.
 
     Examples
@@ -242,10 +252,10 @@ def mean_absolute_percentage_error(y: Array, outputs: Array) -> float:
     0.75
     """
     y, outputs = _alike(y, outputs)
-    return float(np.mean(np.abs(outputs - y) / np.maximum(np.abs(y), np.finfo(np.float64).eps)))
+    return _mean(np.abs(outputs - y) / np.maximum(np.abs(y), np.finfo(np.float64).eps), sample_weight)
 
 
-def quantile_loss(y: Array, outputs: Array, q: float = 0.5) -> float:
+def quantile_loss(y: Array, outputs: Array, q: float = 0.5, sample_weight: Array | None = None) -> float:
     """Return `mean(max(q * (y - outputs), (q - 1) * (y - outputs)))`, least where a share q of the targets lies below the outputs.
 
     Examples
@@ -254,21 +264,22 @@ def quantile_loss(y: Array, outputs: Array, q: float = 0.5) -> float:
     0.55
     """
     q, difference = validation.number("q", q, 0.0, 1.0), _difference(y, outputs)
-    return float(np.mean(np.maximum(-q * difference, (1 - q) * difference)))
+    return _mean(np.maximum(-q * difference, (1 - q) * difference), sample_weight)
 
 
-def max_error(y: Array, outputs: Array) -> float:
-    """Return `max(abs(outputs - y))`.
+def max_error(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
+    """Return `max(abs(outputs - y))` over the rows whose weight is not 0.
 
     Examples
     --------
     >>> max_error(np.array([1.0, 2.0]), np.array([1.0, 5.0]))
     3.0
     """
-    return float(np.max(np.abs(_difference(y, outputs))))
+    difference = _difference(y, outputs)
+    return float(np.max(np.abs(difference if sample_weight is None else difference[sample_weight > 0])))
 
 
-def r2(y: Array, outputs: Array) -> float:
+def r2(y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return `1 - sum((outputs - y)**2) / sum((y - mean(y))**2)`, the mean of it over several outputs.
 
     A column of equal targets has nothing to explain: it counts as 1 where it is met exactly, else as 0.
@@ -279,8 +290,13 @@ def r2(y: Array, outputs: Array) -> float:
     0.5
     """
     y, outputs = _alike(y, outputs)
-    residual = np.sum((outputs - y) ** 2, axis=0)
-    total = np.sum((y - y.mean(axis=0)) ** 2, axis=0)
+    weights: Any = 1.0
+    if sample_weight is not None:
+        counts = sample_weight > 0
+        y, outputs, weights = y[counts], outputs[counts], sample_weight[counts].reshape(-1, *[1] * (y.ndim - 1))
+    residual = np.sum(weights * (outputs - y) ** 2, axis=0)
+    mean = y.mean(axis=0) if sample_weight is None else np.sum(weights * y, axis=0) / np.sum(weights)
+    total = np.sum(weights * (y - mean) ** 2, axis=0)
     constant = y.max(axis=0) == y.min(axis=0)  # their mean is rounded, so the sum of squares need not be 0
     score = np.where(constant, residual == 0, 1 - residual / np.where(constant, 1, total))
     return float(np.mean(score))
@@ -309,7 +325,7 @@ class Metric:
     ----------
     function : callable (y, outputs) -> float
         y are the checked targets: labels (n_rows,) for classes, else (n_rows, n_outputs). Outputs are those of `predict`;
-        of classes they are probabilities.
+        of classes they are probabilities. Weights of the rows are handed to one that has an argument `sample_weight`.
     upwards : bool, optional
         Whether a larger value is better. Left out, a callback that needs to know must be told.
     classes : bool, optional
@@ -356,7 +372,7 @@ def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
     ----------
     metrics : str, function, Metric, a sequence or a dict of them, or None
         Names in `METRICS`, or functions (y, outputs) -> float, which are called by their own name, or by the key of a dict; or
-        scorers of scikit-learn, such as `get_scorer("neg_log_loss")`.
+        scorers of scikit-learn, such as `get_scorer("neg_log_loss")`, or their names.
         None: what belongs to the task of the loss.
     loss : Loss
         Of the fit.
@@ -392,7 +408,7 @@ def _name(metric: Any) -> str:
 
 def _metric(one: Any, loss: Loss) -> Metric:
     """Return a metric that fits a loss."""
-    metric = METRICS[validation.choice("metrics", one, METRICS)] if isinstance(one, str) else one
+    metric = _named(one) if isinstance(one, str) else one
     if type(metric).__module__.startswith("sklearn."):
         metric = Metric(functools.partial(_scored, metric, loss.classification), True)
     elif callable(metric):
@@ -405,9 +421,27 @@ def _metric(one: Any, loss: Loss) -> Metric:
     return metric
 
 
-def _scored(scorer: Any, classes: bool, y: Array, outputs: Array) -> float:
+def _named(name: str) -> Any:
+    """Return the metric of a name, or the scorer of scikit-learn."""
+    if name in METRICS:
+        return METRICS[name]
+    try:
+        from sklearn.metrics import get_scorer
+    except ImportError:
+        help_ = "Names of scikit-learn's scorers need it: pip install 'fastnn[sklearn]'."
+        raise ValueError(f"metrics must be one of {', '.join(METRICS)}; got {name!r}. {help_}") from None
+    return get_scorer(validation.choice("metrics", name, [*METRICS, *_scorer_names()]))
+
+
+def _scorer_names() -> list[str]:
+    """Return the names of scikit-learn's scorers, none before it is imported: larger is better for all of them."""
+    return list(sys.modules["sklearn.metrics"].get_scorer_names()) if "sklearn.metrics" in sys.modules else []
+
+
+def _scored(scorer: Any, classes: bool, y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return what a scorer of scikit-learn gives for outputs."""
-    return float(scorer(_Answers(classes, outputs), outputs, y.reshape(-1).astype(np.int64) if classes else y))
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    return float(scorer(_Answers(classes, outputs), outputs, y.reshape(-1).astype(np.int64) if classes else y, **weights))
 
 
 class _Answers:
@@ -440,8 +474,8 @@ class _Answers:
         return self._outputs
 
 
-def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array) -> dict[str, float]:
-    """Return what the metrics give for checked targets and the outputs of a network.
+def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array, sample_weight: Array | None = None) -> dict[str, float]:
+    """Return what the metrics give for checked targets and the outputs of a network; weights go to those that take them.
 
     Rows of probabilities become labels, the logarithms of probabilities (log_softmax) become probabilities.
     """
@@ -450,22 +484,26 @@ def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array) 
         y = y if y.ndim == 1 else y.argmax(axis=1)
         if outputs.max() <= 0:
             outputs = np.exp(outputs)
-    return {name: float(metric.function(y, outputs)) for name, metric in metrics.items()}
+    if sample_weight is None:
+        return {name: float(metric.function(y, outputs)) for name, metric in metrics.items()}
+    takes = {name: "sample_weight" in inspect.signature(metric.function).parameters for name, metric in metrics.items()}
+    weights = {True: {"sample_weight": sample_weight}, False: {}}
+    return {name: float(metric.function(y, outputs, **weights[takes[name]])) for name, metric in metrics.items()}
 
 
 def quantity(name: str) -> str:
-    """Return what an entry of the logs measures, without the name of the set; the name itself where it is not in `METRICS`.
+    """Return what an entry of the logs measures, without the name of the set; the name itself where nobody knows it.
 
     Examples
     --------
     >>> quantity("val_balanced_accuracy"), quantity("test_loss"), quantity("val_regret")
     ('balanced_accuracy', 'loss', 'val_regret')
     """
-    known = [one for one in ("loss", *METRICS) if name == one or name.endswith(f"_{one}")]
+    known = [one for one in ("loss", *METRICS, *_scorer_names()) if name == one or name.endswith(f"_{one}")]
     return max(known, key=len, default=name)
 
 
 def improves_upwards(name: str) -> bool:
     """Return whether an entry of the logs is better when it is larger; what is not known improves downwards."""
     known = METRICS.get(quantity(name))
-    return bool(known and known.upwards)
+    return bool(known.upwards) if known else quantity(name) in _scorer_names()

@@ -422,9 +422,10 @@ class Sequential(Exchange):
         n_threads : int, optional
             At most; None: all that this process may use.
         sample_weight, class_weight : optional
-            As for `fit`: of the loss; in the metrics every row counts once.
+            As for `fit`; `sample_weight` also counts in the metrics, in functions where they have an argument of that name.
         metrics : str, function, Metric, a sequence or a dict of them, optional
-            Names in `fastnn.metrics.METRICS`, or functions (y, outputs) -> float. Left out, what belongs to the task.
+            Names in `fastnn.metrics.METRICS` or of scikit-learn's scorers, or functions (y, outputs) -> float. Left out, what
+            belongs to the task.
 
         Examples
         --------
@@ -437,9 +438,10 @@ class Sequential(Exchange):
         judges = checked_metrics(metrics, chosen)
         X, y = self.check_data(chosen, X, y)
         validation.usable("X", X, *self.scaling, self.dtype)
-        weights = training.row_weights(chosen, y, self.n_outputs, sample_weight, class_weight)
+        of_rows = None if sample_weight is None else validation.row_weights("sample_weight", sample_weight, len(y))
+        weights = training.row_weights(chosen, y, self.n_outputs, of_rows, class_weight)
         value, outputs = self.loss_and_outputs(chosen, X, y, threads, weights)
-        return {"loss": value, **values(judges, chosen, y, outputs)}
+        return {"loss": value, **values(judges, chosen, y, outputs, of_rows)}
 
     def loss_and_gradient(self, X: Any, y: Any, loss: str | Loss | None = None, n_threads: int | None = None) -> tuple[float, Array]:
         """Return the loss of all rows together, and its gradient in the order of `parameters`.
@@ -517,7 +519,8 @@ class Sequential(Exchange):
             used. The names of a frame's columns are remembered, see `feature_names`. Without y: an iterable of batches (X, y) or
             (X, y, sample_weight), or a function of the epoch, counted from 0, that returns one. Each batch is a step, none has
             more rows than the first, and the next one is read in a thread meanwhile. A generator can be used up once, so it
-            does for a single epoch.
+            does for a single epoch. To resume such a fit an epoch must yield again what it yielded: where that depends on more
+            than its number, the iterable has `state_dict` and `load_state_dict`, called between two epochs.
         y : array, optional
             For cross-entropy integer labels 0 to n_outputs - 1 of shape (n_rows,), or rows of probabilities; otherwise
             shape (n_rows, n_outputs), or (n_rows,) for one output.
@@ -531,6 +534,8 @@ class Sequential(Exchange):
         batch_size : int or None
             Rows of a minibatch; the last one may be short. None: all rows, the full batch, as they lie; hundreds of epochs
             of a small network are then one compiled call. L-BFGS and conjugate gradient always take all rows, whatever it is.
+            Gradients are not accumulated over minibatches: k times the rows are the same step, with BatchNorm's statistics and
+            dropout those of all of them, and cost the memory of their activations only.
         validation_data : (X, y) or dict of str to (X, y), optional
             Judged after every epoch; the names of a dict are put before those of the metrics, otherwise "val".
         shuffle : bool, array or function

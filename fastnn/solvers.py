@@ -160,7 +160,7 @@ class StepSolver:
 def _divisors(chunk: Chunk, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the rows of each minibatch, and what its loss is divided by: their number, or the sum of their weights."""
     starts = np.arange(0, len(chunk.order), batch_size)
-    sizes = np.diff(starts, append=len(chunk.order))
+    sizes = np.minimum(batch_size, len(chunk.order) - starts)
     if chunk.weights is None:
         return sizes, sizes.astype(np.float64)
     return sizes, np.add.reduceat(chunk.weights[chunk.order], starts)

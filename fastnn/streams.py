@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -22,19 +23,27 @@ def is_stream(X: Any) -> bool:
     return callable(X) or (isinstance(X, Iterable) and not hasattr(X, "__array__") and not hasattr(X, "shape") and not isinstance(X, (list, tuple, str)))
 
 
-def check_stream(X: Any, optimizer: Any, shuffle: Any, class_weight: Any, **others: Any) -> None:
-    """Refuse what cannot be done with batches that come one by one; the others must be None."""
+def check_stream(X: Any, optimizer: Any, shuffle: Any, class_weight: Any, checkpoint: Any, validation_split: Any, sample_weight: Any) -> None:
+    """Refuse what cannot be done with batches that come one by one."""
     if not is_stream(X):
         raise TypeError(f"y must be given unless X yields batches (X, y); got None with {validation.shown(X)}.")
-    for name, value in others.items():
-        if value is not None:
-            raise ValueError(f"{name} must be left out where X yields batches; got {validation.shown(value)}.")
+    if validation_split is not None:
+        raise ValueError(f"validation_split must be left out where X yields batches; got {validation_split}. Keep rows for validation_data.")
+    if sample_weight is not None:
+        raise ValueError(f"sample_weight must be left out where X yields batches; got {validation.shown(sample_weight)}. Yield (X, y, sample_weight).")
+    if checkpoint is not None and isinstance(X, Iterator) and not _has_state(X):
+        help_ = "Pass a function of the epoch that returns its batches, or give X state_dict and load_state_dict."
+        raise ValueError(f"checkpoint must be None where X can be used up once; got {checkpoint!r} with {validation.shown(X)}. {help_}")
     if not isinstance(shuffle, (bool, np.bool_)):
         raise ValueError(f"shuffle must be left out where X yields batches, which are taken as they come; got {validation.shown(shuffle)}.")
     if isinstance(class_weight, str):
         raise ValueError(f"class_weight must be a dict where X yields batches; got {class_weight!r}.")
     if isinstance(optimizer, FullBatchOptimizer):
         raise ValueError(f"optimizer must take minibatches where X yields them; got {type(optimizer).__name__}.")
+
+
+def _has_state(X: Any) -> bool:
+    return hasattr(X, "state_dict") and hasattr(X, "load_state_dict")
 
 
 def check_span(learning_rate: LearningRate, source: StreamSource) -> None:
@@ -75,13 +84,16 @@ class StreamSource:
     ----------
     batches : iterable of (X, y) or (X, y, sample_weight), or function of the epoch that returns one
         A function is called with the epoch, counted from 0. An iterable is asked anew in each epoch, so a generator, which
-        can be used up once, does for a single one.
+        can be used up once, does for a single one. To resume a fit, an epoch must yield again what it has yielded: where that
+        depends on more than its number, the iterable has `state_dict` and `load_state_dict`, called between two epochs.
     check : function (X, y, sample_weight)
         Returns them as the kernels take them.
     seed : int
         Of dropout.
     epoch : int
         The first one that will be asked for; its first batch is read at once.
+    state : dict, optional
+        What `state_dict` returned in an earlier process.
 
     Attributes
     ----------
@@ -99,9 +111,14 @@ class StreamSource:
 
     full_batch = False
     _ahead: Ahead
+    _epoch: int
+    _batch: int
+    _first: int | None
 
-    def __init__(self, batches: Any, check: Check, seed: int = 0, epoch: int = 0) -> None:
+    def __init__(self, batches: Any, check: Check, seed: int = 0, epoch: int = 0, state: dict[str, Any] | None = None) -> None:
         self._batches, self._check, self.seed = batches, check, seed
+        if state and "batches" in state:
+            batches.load_state_dict(state["batches"])
         self.length = len(batches) if hasattr(batches, "__len__") else None
         self.batch_size = 0
         self._begin(epoch)
@@ -109,6 +126,13 @@ class StreamSource:
         if first is None:
             self._check_end(0)
         self.batch_size = len(first.order)
+        if state and state["first"] not in (None, self._first):
+            raise ValueError(f"X must yield in epoch {epoch + 1} what it yielded before; got another first batch.")
+
+    @property
+    def description(self) -> str:
+        """What the batches are, in words that are the same in another process."""
+        return f"batches of {getattr(self._batches, '__qualname__', type(self._batches).__qualname__)}"
 
     def n_batches(self, epoch: int) -> int:
         """Return the number of minibatches of an epoch; 0 where it is not known."""
@@ -122,14 +146,24 @@ class StreamSource:
             chunk: Chunk | None = self._ahead.result()
             if chunk is None:
                 self._check_end(self._batch)
+                self._first, self._state = None, self._states()
                 return None
             self._batch += 1
             self._ahead = Ahead(self._read)
             if self._batch > batch:
                 return chunk
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return a checksum of the targets that the epoch under way began with, and the state of the batches before it."""
+        return {"first": self._first, **self._state}
+
+    def _states(self) -> dict[str, Any]:
+        return {"batches": self._batches.state_dict()} if _has_state(self._batches) else {}
+
     def _begin(self, epoch: int) -> None:
         """Start to read an epoch."""
+        self._state = self._states()
+        self._first = None
         batches = self._batches(epoch) if callable(self._batches) else self._batches
         if not isinstance(batches, Iterable):
             raise TypeError(f"X must be an array with targets y, or yield batches (X, y); got {validation.shown(batches)}.")
@@ -154,6 +188,8 @@ class StreamSource:
             raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}") from error
         if self.batch_size and len(X) > self.batch_size:
             raise ValueError(f"{where} must have at most as many rows as the first one, {self.batch_size}; got {len(X)}.")
+        if self._first is None:
+            self._first = zlib.crc32(np.ascontiguousarray(y).data)
         return Chunk(X, y, np.arange(len(X), dtype=np.int64), weights)
 
     def _check_end(self, n_batches: int) -> None:

@@ -140,7 +140,7 @@ def fit(
     watchers += [] if time_limit is None else [TimeLimit(validation.positive("time_limit", time_limit))]
     source: ArraySource | StreamSource
     if y is None:
-        check_stream(X, optimizer, shuffle, class_weight, validation_split=validation_split, sample_weight=sample_weight, checkpoint=checkpoint)
+        check_stream(X, optimizer, shuffle, class_weight, checkpoint, validation_split, sample_weight)
     if validation_split is not None:
         if validation_data is not None:
             raise ValueError("validation_split must be left out where validation_data is given; got both.")
@@ -166,8 +166,10 @@ def fit(
     saved = files.newest() if files and resume else None
     seed, epoch = (last.seed, last.epoch) if last else (trainers.fit_seed(network), 0)
     if y is None:
-        source = StreamSource(X, functools.partial(stream_batch, network, loss, class_weight), seed, epoch)
+        check = functools.partial(stream_batch, network, loss, class_weight)
+        source = StreamSource(X, check, *((saved.fit["seed"], saved.fit["epoch"], saved.fit["source"]) if saved else (seed, epoch)))
         check_span(optimizer.learning_rate, source)
+        X, weights = source.description, class_weight
     else:
         source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)
     n_steps = last.n_steps if last else epochs * source.n_batches(0)
@@ -179,13 +181,14 @@ def fit(
     learning_rate = spanning(optimizer.learning_rate, state.n_steps)
     run = Run(network, loss, epoch + epochs, judged, judges, watchers, progress, threads, state, Interrupts(files is not None), files=files)
     watching.check_monitors(watchers, run.log_names())
-    if files and isinstance(source, ArraySource):
+    if files:
         settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
         spanned = n_steps if trainers.spans(network, optimizer) else None
         facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
         if saved:
             saved.check(network, facts, watchers)
-            source.load_state_dict(saved.fit["source"])
+            if isinstance(source, ArraySource):
+                source.load_state_dict(saved.fit["source"])
             run.state = state = saved.restore(network, trainer, optimizer)
             run.restore = lambda: saved.restore_callbacks(watchers)
         run.save = lambda: files.write(network, state, facts, watchers, source)

@@ -86,6 +86,9 @@ BACKWARD = Record(
     optimizer=(I, "address of the optimizer's record"),
     finish=(I, "address of the operations on dX"),
     n_finish=(I, "how many there are"),
+    penalize=(I, "address of the task that adds a penalty"),
+    W_penalty=(I, "address of the record of the weights' penalty, 0: none"),
+    b_penalty=(I, "address of that of the bias's"),
 )
 
 ACTIVATION = Record(
@@ -207,6 +210,8 @@ def dense_backward(tag, t, worker, record, now):
                 L.columns_product,
                 (0, X + q * right_step, right, right_step, no_bias, dW, L.n_in * PANEL_BYTES, last_panel - first_panel, right_depth, height),
             )
+            for p in range(first_panel, last_panel if L.W_penalty != 0 else first_panel):
+                call(L.penalize, (0, L.W_penalty, p, q, now))
     if L.update != 0 and L.dW != 0:  # nobody else reads the weights of these inputs any more
         low, high = start * width, min(L.n_in, end * width)
         if low == 0 and high == L.n_in:
@@ -218,6 +223,8 @@ def dense_backward(tag, t, worker, record, now):
     for p in range(t, P if L.db != 0 else 0, L.input_parts * L.output_parts):  # a row of ones times dZ
         db = L.db + p * PANEL_BYTES
         call(L.sum_product, (0, ones, 0, L.dZ + p * step, no_bias, 0, db, width, NO_FINISH, ones, 0, rows, 1, ones))
+        if L.b_penalty != 0:
+            call(L.penalize, (0, L.b_penalty, p, 0, now))
         if L.update != 0:
             call(L.update, (0, L.optimizer, db, width, now))
 
@@ -318,6 +325,8 @@ class Dense:
             rounded.fill_backward(record)
         if at.update:
             record["update"], record["optimizer"] = at.update
+            record["penalize"] = at.penalize
+            record["W_penalty"], record["b_penalty"] = (0 if one is None else program.keep(one) for one in at.penalties)
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
         i = at.index + 1
         made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", dW), (f"db{i}", db)) if there]

@@ -1,4 +1,7 @@
-"""Penalties: l1 * sum(abs(w)) + l2 * sum(w**2) of a layer's weights and of its bias, added to the loss and to the gradient."""
+"""Penalties: l1 * sum(abs(w)) + l2 * sum(w**2) of a layer's weights and of its bias, added to the loss and to the gradient.
+
+Who updates parameters as soon as their gradient is written adds the penalties first; otherwise that is a phase.
+"""
 
 from __future__ import annotations
 
@@ -7,90 +10,97 @@ from numba import carray
 
 from ._bits import absolute, like
 from ._jit import task
-from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, line_buffer, pointer, width_of, zero_of
 from .dense import Dense, elements
-from .program import Memory, Program
+from .panels import panels
+from .program import Memory, Program, task_address
 from .records import NOW, F, I, Record
 
-__all__ = ["emit_penalties"]
+__all__ = ["emit_penalties", "prepare_penalties"]
 
-LINES, BLOCK = 4, 1024  # lines added up side by side, and lines in a task
+LINES = 4  # added up side by side
 
 PENALTY = Record(
-    n_in=(I, "inputs of the layer"),
-    n_out=(I, "its outputs"),
-    W=(I, "address of its weights"),
-    b=(I, "address of its bias"),
-    dW=(I, "address of the gradient of the weights, or 0"),
-    db=(I, "address of the gradient of the bias, or 0"),
-    l1=(F, "factor of the weights' absolute values"),
-    l2=(F, "factor of the weights' squares"),
-    bias_l1=(F, "factor of the bias's absolute values"),
-    bias_l2=(F, "factor of the bias's squares"),
-    weight_blocks=(I, "tasks for the weights; the others are for the bias"),
-    sums=(I, "address of where each task writes its sum"),
-    lanes=(I, "address of four lines for each task"),
-    tasks=(I, "how many tasks there are"),
+    n_in=(I, "rows of the array; 1 for a bias"),
+    w=(I, "address of the array, in panels"),
+    g=(I, "address of its gradient, or 0"),
+    l1=(F, "factor of the absolute values"),
+    l2=(F, "factor of the squares"),
+    sums=(I, "address of a line for each block, which its sum is written to"),
+    blocks=(I, "how many there are"),
 )
 
 
 @task
-def penalty_block(tag, t, worker, record, now):
-    """l1 * sum(abs(w)) + l2 * sum(w**2) over a block of a layer's parameters, its gradient added to theirs."""
+def penalty_block(tag, record, p, q, now):
+    """l1 * sum(abs(w)) + l2 * sum(w**2) over as many rows of a panel as it has columns, its gradient added to theirs."""
     zero, L, factor = zero_of(tag), PENALTY(record), NOW(now).penalized
     if factor == 0:
         return
     width = width_of(zero)
-    P = (L.n_out + width - 1) // width
-    if t < L.weight_blocks:
-        first, w, g, lines, l1, l2 = t, L.W, L.dW, P * L.n_in, like(zero, L.l1 * factor), like(zero, L.l2 * factor)
-    else:
-        first, w, g, lines, l1, l2 = t - L.weight_blocks, L.b, L.db, P, like(zero, L.bias_l1 * factor), like(zero, L.bias_l2 * factor)
-    count, at, group = min(BLOCK, lines - first * BLOCK) * width, first * BLOCK * PANEL_BYTES, LINES * width
-    x, total = elements(zero, w + at, count), elements(zero, L.lanes + t * LINES * PANEL_BYTES, group)
+    count, at = min(width, L.n_in - q * width) * width, (p * L.n_in + q * width) * PANEL_BYTES
+    l1, l2 = like(zero, L.l1 * factor), like(zero, L.l2 * factor)
+    x, lanes, group = elements(zero, L.w + at, count), elements(zero, line_buffer(zero), LINES * width), LINES * width
     for l in range(group):
-        total[l] = zero
+        lanes[l] = zero
     for i in range(0, count // group * group, group):
         part = x[i : i + group]
         for l in range(group):
-            total[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
+            lanes[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
     part = x[count // group * group :]
     for l in range(part.size):
-        total[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
-    if g != 0:
-        slope, twice = elements(zero, g + at, count), l2 + l2
+        lanes[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
+    total = elements(zero, L.sums + (p * panels(L.n_in, width) + q) * PANEL_BYTES, width)
+    for l in range(width):
+        total[l] = (lanes[l] + lanes[width + l]) + (lanes[2 * width + l] + lanes[3 * width + l])
+    if L.g != 0:
+        slope, twice = elements(zero, L.g + at, count), l2 + l2
         for i in range(count):
             sign = l1 if x[i] > zero else (-l1 if x[i] < zero else zero)
             slope[i] += sign + twice * x[i]
-    penalty = 0.0
-    for l in range(group):
-        penalty += np.float64(total[l])
-    carray(pointer(0.0, L.sums), t + 1)[t] = penalty
+
+
+@task
+def penalty_panel(tag, t, worker, record, now):
+    """The same over a whole panel."""
+    for q in range(panels(PENALTY(record).n_in, width_of(zero_of(tag)))):
+        penalty_block(tag, record, t, q, now)
 
 
 @task
 def penalty_sum(tag, t, worker, record, now):
-    """Add up the blocks of a layer."""
-    L, S = PENALTY(record), NOW(now)
+    """Add up the blocks of an array."""
+    zero, L, S = zero_of(tag), PENALTY(record), NOW(now)
     if S.penalized == 0:
         return
-    sums = carray(pointer(0.0, L.sums), L.tasks)
+    width = width_of(zero)
+    sums, total = elements(zero, L.sums, L.blocks * width), carray(pointer(0.0, line_buffer(zero)), width)
+    for l in range(width):
+        total[l] = 0.0
+    for i in range(0, L.blocks * width, width):
+        for l in range(width):
+            total[l] += np.float64(sums[i + l])
     penalty = 0.0
-    for k in range(L.tasks):
-        penalty += sums[k]
+    for l in range(width):
+        penalty += total[l]
     S.penalty += penalty
 
 
+def prepare_penalties(program: Program, layer: Dense, at: Memory) -> None:
+    """Say in the memory of a layer what adds the penalties of its weights and of its bias to their gradients."""
+    P, records = program.panels(layer.n_out), []
+    for n_in, w, g, l1, l2 in zip((layer.n_in, 1), at.parameters, at.gradient, layer.penalties[::2], layer.penalties[1::2]):
+        blocks = P * program.panels(n_in)
+        record = PENALTY.new(n_in=n_in, w=w, g=g, l1=l1, l2=l2, sums=program.zeros(blocks * program.width), blocks=blocks)
+        records.append(record if l1 or l2 else None)
+    at.penalties, at.penalize = tuple(records), task_address(penalty_block, program.dtype)
+
+
 def emit_penalties(program: Program, layer: Dense, at: Memory) -> None:
-    """Add the penalties of a layer, after its gradient was written."""
-    lines = program.panels(layer.n_out) * layer.n_in
-    weight_blocks, bias_blocks = -(-lines // BLOCK), -(-program.panels(layer.n_out) // BLOCK)
-    tasks = weight_blocks + bias_blocks
-    (W, b), (dW, db) = at.parameters, at.gradient
-    record = PENALTY.new(n_in=layer.n_in, n_out=layer.n_out, W=W, b=b, dW=dW, db=db, weight_blocks=weight_blocks, tasks=tasks)
-    for name, factor in zip(("l1", "l2", "bias_l1", "bias_l2"), layer.penalties):
-        record[name] = factor
-    record["sums"], record["lanes"] = program.keep(np.zeros(tasks)), program.zeros(tasks * LINES * program.width)
-    i = at.index + 1
-    program.phase(penalty_block, tasks, record, 4.0 * lines * program.width, f"penalty of W{i}, b{i}")
-    program.phase(penalty_sum, 1, record, 0.0, f"penalty of W{i}, b{i}")
+    """Add the penalties of a layer to the loss, and to the gradient where it is not yet used."""
+    for name, record in zip("Wb", at.penalties):
+        if record is not None:
+            note = f"penalty of {name}{at.index + 1}"
+            if not at.update or not record["g"]:
+                program.phase(penalty_panel, program.panels(layer.n_out), record, 4.0 * layer.n_out * record["n_in"], note)
+            program.phase(penalty_sum, 1, record, 0.0, f"{note}, added up")

@@ -107,6 +107,10 @@ class Memory:
         Of the random numbers of a fit.
     update : (int, int) or None
         Addresses of a task and of its record, where who writes a gradient updates the parameters at once.
+    penalties : tuple
+        For each array the record of its penalties, or None.
+    penalize : int
+        Address of the task that adds one of those, for a block of an array, to the loss and to the gradient.
     """
 
     index: int
@@ -116,6 +120,8 @@ class Memory:
     fitting: bool = False
     seed: int = 0
     update: tuple[int, int] | None = None
+    penalties: tuple[Any, ...] = (None, None)
+    penalize: int = 0
 
 
 @dataclass

@@ -15,7 +15,7 @@ from .clip import NO_CLIP, Clip
 from .dense import Dense, elements
 from .objective import Objective, fuses
 from .panels import panels
-from .penalties import emit_penalties
+from .penalties import emit_penalties, prepare_penalties
 from .plan import Array, Placed, Plan
 from .program import Memory, Program, Value
 from .records import NOW, I, Record, address
@@ -133,8 +133,11 @@ def emit_step(
     if rows_through is not None:
         rows_through(program)
         backward = [lambda dY: dY] * len(layers)
+    for placed, memory in layers if gradient is not None else ():
+        if isinstance(placed.layer, Dense) and any(placed.layer.penalties):
+            prepare_penalties(program, placed.layer, memory)
     for placed, memory in layers if rows_through is None else ():
-        if at_once and updater is not None and not any(placed.layer.penalties):
+        if at_once and updater is not None:
             memory.update = updater.at_once(program)
         X, step = placed.layer.emit(program, X, memory)
         backward.append(step)

@@ -1,3 +1,4 @@
+import sys
 from functools import partial
 
 import numpy as np
@@ -203,6 +204,26 @@ def test_every_metric_has_the_value_of_scikit_learn(name):
     assert actual == pytest.approx(expected, rel=1e-13)
 
 
+@pytest.mark.parametrize("name", sorted(set(METRICS) - set(SHORT)))
+def test_weights_of_rows_count_them_as_often(name):
+    metric = METRICS[name]
+    for y, outputs in ((LABELS, PROBABILITIES), (YES, SURE)) if metric.classes else ((NUMBERS, PREDICTED), (np.c_[NUMBERS, PREDICTED], np.ones((50, 2)))):
+        weights = np.arange(len(y)) % 3
+        expected = metric.function(np.repeat(y, weights, axis=0), np.repeat(outputs, weights, axis=0))
+        assert metric.function(y, outputs, sample_weight=weights) == pytest.approx(expected, rel=1e-13)
+        assert metric.function(y, outputs, sample_weight=np.full(len(y), 0.3)) == pytest.approx(metric.function(y, outputs), rel=1e-13)
+
+
+def test_evaluate_hands_weights_to_what_takes_them():
+    metrics, net = pytest.importorskip("sklearn.metrics"), Sequential([Dense(1)], n_features=1)
+    weights, outputs = np.arange(50) % 3 + 0.5, net.predict(NUMBERS[:, None])
+    found = net.evaluate(NUMBERS[:, None], PREDICTED, sample_weight=weights, metrics=["mae", "neg_mean_absolute_error", regret])
+    expected = metrics.mean_absolute_error(PREDICTED, outputs, sample_weight=weights)
+    assert found["mae"] == pytest.approx(expected, rel=1e-12)
+    assert found["neg_mean_absolute_error"] == pytest.approx(-expected, rel=1e-12)
+    assert found["regret"] == 7.0
+
+
 def test_metrics_with_settings_match_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     assert quantile_loss(NUMBERS, PREDICTED, q=0.9) == pytest.approx(metrics.mean_pinball_loss(NUMBERS, PREDICTED, alpha=0.9), rel=1e-13)
@@ -296,3 +317,15 @@ def test_scorers_of_scikit_learn_judge_numbers():
     net = Sequential([Dense(1)], n_features=1)
     found = net.evaluate(NUMBERS[:, None], PREDICTED, metrics=[scorer, "mae"])
     assert found["mean_absolute_error"] == pytest.approx(-found["mae"], rel=1e-13)
+
+
+def test_scorers_have_the_names_of_scikit_learn(monkeypatch):
+    pytest.importorskip("sklearn.metrics")
+    found = values(checked_metrics(["neg_log_loss", "log_loss"], CrossEntropy()), CrossEntropy(), LABELS, PROBABILITIES)
+    assert found["neg_log_loss"] == pytest.approx(-found["log_loss"], rel=1e-13)
+    assert improves_upwards("val_neg_log_loss") and not improves_upwards("val_log_loss")
+    with pytest.raises(ValueError, match="metrics must be one of .*; got 'neg_log_los'. Did you mean 'neg_log_loss'"):
+        checked_metrics("neg_log_los", CrossEntropy())
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(ValueError, match=r"got 'neg_log_loss'. Names of scikit-learn's scorers need it: pip install 'fastnn\[sklearn\]'\."):
+        checked_metrics("neg_log_loss", CrossEntropy())

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from fastnn import Adam, Dense, OneCycle, Sequential, Standardize, StopWhen
+from fastnn import Adam, Dense, Dropout, OneCycle, Sequential, Standardize, StopWhen
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(50, 3)), rng.integers(0, 2, 50)
@@ -138,7 +138,8 @@ def test_streams_that_end_early():
     ("arguments", "message"),
     [
         ({"X": X}, "y must be given unless X yields batches"),
-        ({"validation_split": 0.1}, "validation_split must be left out where X yields batches"),
+        ({"validation_split": 0.1}, r"validation_split must be left out where X yields batches; got 0\.1\. Keep rows for validation_data\."),
+        ({"checkpoint": "never"}, "checkpoint must be None where X can be used up once; got 'never' with a list_iterator. Pass a function of the epoch"),
         ({"sample_weight": np.ones(50)}, "sample_weight must be left out where X yields batches"),
         ({"class_weight": "balanced"}, "class_weight must be a dict where X yields batches"),
         ({"shuffle": [0, 1]}, "shuffle must be left out where X yields batches"),
@@ -174,6 +175,45 @@ class StopAt:
 
     def on_batch_end(self, step, loss):
         return step + 1 == self.step
+
+
+class Shuffled:
+    """Yields the batches of each epoch in another order, whose generator can be saved."""
+
+    def __init__(self, rng=None):
+        self.rng = np.random.default_rng(5) if rng is None else rng
+
+    def __iter__(self):
+        return iter([batches(10)[i] for i in self.rng.permutation(5)])
+
+    def state_dict(self):
+        return self.rng.bit_generator.state
+
+    def load_state_dict(self, state):
+        self.rng.bit_generator.state = state
+
+
+@pytest.mark.parametrize("stream", [Shuffled, lambda: Again(batches(10)), lambda: lambda epoch: iter(batches(10)[epoch % 3 :])])
+@pytest.mark.parametrize("stop", [5, 7])
+def test_a_stream_is_resumed_with_the_same_bits(stream, stop, tmp_path):
+    layers = [Dense(4, "tanh"), Dropout(0.2), Dense(2, "softmax")]
+    parts, whole = Sequential(layers, n_features=3), Sequential(layers, n_features=3)
+    expected = whole.fit(stream(), epochs=4, verbose=0)
+    settings = {"epochs": 4, "checkpoint": tmp_path, "verbose": 0}
+    parts.fit(stream(), callbacks=[StopAt(stop)], **settings)
+    parts = Sequential(layers, n_features=3)
+    actual = parts.fit(stream(), resume=True, **settings)
+    assert same(parts, whole)
+    assert actual["loss"] == expected["loss"]
+
+
+def test_a_stream_that_is_not_the_one_before_is_not_resumed(tmp_path):
+    settings = {"epochs": 2, "checkpoint": tmp_path, "verbose": 0}
+    network().fit(Again(batches(10)), callbacks=[StopAt(3)], **settings)
+    with pytest.raises(ValueError, match="X must yield in epoch 1 what it yielded before; got another first batch"):
+        network().fit(Again(batches(10)[::-1]), resume=True, **settings)
+    with pytest.raises(ValueError, match="X must be as in .* to resume it, 'batches of Again'; got 'batches of "):
+        network().fit(lambda epoch: iter(batches(10)), resume=True, **settings)
 
 
 def test_streams_are_judged_like_arrays():

@@ -135,6 +135,24 @@ def test_penalties_are_the_same_in_threads(dtype, monkeypatch):
     assert_same_bits(one[1], several[1])
 
 
+@pytest.mark.parametrize("trained", [True, False])
+def test_penalties_are_the_same_where_parameters_are_updated_at_once(trained, monkeypatch):
+    share_all(monkeypatch)
+    plan, start = penalized()
+    plan = dataclasses.replace(plan, trained=((trained, True), (True, trained)))
+    X, y = data(40, plan)
+    found = []
+    for n_threads in (1, max(2, kernels.max_threads())):
+        parameters = start.copy()
+        trainer = kernels.Trainer(plan, parameters, 20, CLASSES, kernels.SGD, [0.0], n_threads=n_threads)
+        losses = trainer.train(X, y, np.arange(40), 0, np.full(2, 0.1), penalty_scales=np.array([1.0, 0.5]))
+        assert any("updated" in phase.note for phase in trainer.program.phases) == (n_threads > 1)
+        found.append((losses, parameters))
+    (one, parameters), (several, others) = found
+    assert_same_bits(one, several)
+    assert_same_bits(parameters, others)
+
+
 TRAINED = [
     ((True, False), (True, False)),
     ((False, True), (True, True)),
