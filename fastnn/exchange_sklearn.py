@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier and MLPRegressor, alone or after a scaler in a pipeline (extra `sklearn`)."""
+"""scikit-learn's MLPClassifier and MLPRegressor, alone or after a scaler in a pipeline, and its scorers (extra `sklearn`)."""
 
 from __future__ import annotations
 
@@ -66,6 +66,13 @@ def _scale(scaler: Any) -> Scale | Standardize:
     if kind == "MaxAbsScaler" and hasattr(scaler, "scale_") and not getattr(scaler, "clip", False):
         return Scale(tuple((1 / scaler.scale_).tolist()))
     raise ValueError(f"scalers must be a fitted StandardScaler, MinMaxScaler or MaxAbsScaler that does not clip; got {validation.shown(scaler)}.")
+
+
+def scorers() -> Any:
+    """Return the module that knows scikit-learn's scorers by name."""
+    from sklearn import metrics
+
+    return metrics
 
 
 def write_model(net: Any) -> Any:

@@ -425,12 +425,14 @@ def _named(name: str) -> Any:
     """Return the metric of a name, or the scorer of scikit-learn."""
     if name in METRICS:
         return METRICS[name]
+    from . import exchange_sklearn
+
     try:
-        from sklearn.metrics import get_scorer
+        scorers = exchange_sklearn.scorers()
     except ImportError:
         help_ = "Names of scikit-learn's scorers need it: pip install 'fastnn[sklearn]'."
         raise ValueError(f"metrics must be one of {', '.join(METRICS)}; got {name!r}. {help_}") from None
-    return get_scorer(validation.choice("metrics", name, [*METRICS, *_scorer_names()]))
+    return scorers.get_scorer(validation.choice("metrics", name, [*METRICS, *_scorer_names()]))
 
 
 def _scorer_names() -> list[str]:
