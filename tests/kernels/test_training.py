@@ -279,11 +279,11 @@ import hashlib, sys
 import numpy as np, kernels
 kernels.sharing.TEAM_WORK = kernels.sharing.LARGE_WORK = kernels.sharing.SURE_WORK = 0  # threads for the smallest layer
 digest = hashlib.sha256()
-for dtype in ("float32", "float64"):
+for dtype, bfloat16 in (("float32", False), ("float64", False), ("float32", True)):
     rng = np.random.default_rng(0)
     widths, dropouts = [64, 100, 37, 10], [0.1, 0.2, 0.5]
     norms = ((0, kernels.LayerNorm(64)), (1, kernels.LayerNorm(100)))
-    plan = kernels.Plan(widths, [kernels.RELU, kernels.GELU, kernels.SOFTMAX], dropouts, dtype, 3, others=norms)
+    plan = kernels.Plan(widths, [kernels.RELU, kernels.GELU, kernels.SOFTMAX], dropouts, dtype, 3, others=norms, bfloat16=bfloat16)
     parameters = np.zeros(plan.parameters_size, dtype)
     for placed in plan.layers:
         plan.set_arrays(parameters, placed, [np.full(shape, 0.5) for shape in placed.layer.shapes.values()])
@@ -304,7 +304,7 @@ for dtype in ("float32", "float64"):
     digest.update(parameters.tobytes())
     digest.update(kernels.predict(plan, parameters, X, scale=1 / 16).tobytes())
     for widths in ([64, 33, 1], [7, 16, 100, 17], [1, 129, 48, 5]):  # few rows: other tiles, the same chains
-        plan = kernels.Plan(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.TANH], [0.0] * (len(widths) - 1), dtype)
+        plan = kernels.Plan(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.TANH], [0.0] * (len(widths) - 1), dtype, bfloat16=bfloat16)
         parameters = (0.2 * rng.standard_normal(plan.parameters_size) * plan.mask()).astype(dtype)
         inputs = rng.standard_normal((40, widths[0])).astype(dtype)
         whole = kernels.predict(plan, parameters, inputs)
@@ -326,5 +326,7 @@ def bits(threads, **environment):
 def test_bits_do_not_depend_on_threads_or_vectors():
     expected = bits(1)
     assert bits(2) == expected
-    for width in (16, 32, 64):  # LLVM splits vectors that the machine does not have
+    for width in {16, 32, 64} - {kernels.cpu_info()["vector_bytes"]}:  # LLVM splits vectors that the machine does not have
         assert bits(2, FASTNN_VECTOR_BYTES=str(width)) == expected, width
+    if kernels.cpu_info()["bfloat16"] != "emulated":
+        assert bits(2, FASTNN_BFLOAT16="emulated") == expected
