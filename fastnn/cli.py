@@ -25,14 +25,22 @@ from .metrics import METRICS, checked_metrics
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
 from .reports import class_report
-from .schedules import Cosine, LearningRate, Linear, OneCycle
+from .schedules import Cosine, CosLog4, FlatCosine, LearningRate, Linear, OneCycle
 
 if TYPE_CHECKING:
     from .history import History
     from .problems import Problem
     from .validation import Array
 
-SCHEDULES: dict[str, Any] = {"constant": float, "linear": Linear, "cosine": Cosine, "one_cycle": OneCycle}
+# Those that are said by their highest rate: the others need numbers of their own.
+SCHEDULES: dict[str, Any] = {
+    "constant": float,
+    "linear": Linear,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+    "flat_cosine": FlatCosine,
+    "coslog4": CosLog4,
+}
 # Where Adam wants the rate of a recipe, the others want this.
 LEARNING_RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.01}
 # The options that only some sources read: elsewhere they would be ignored in silence.

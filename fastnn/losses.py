@@ -46,7 +46,7 @@ class Loss:
     name: ClassVar[str]
     code: ClassVar[int]
     classification: ClassVar[bool] = False
-    standardized: ClassVar[bool] = True  # whether targets may be
+    not_standardized: ClassVar[str] = ""  # why targets may not be
     needs: ClassVar[tuple[str, ...]] = ()  # the last activations it fits; none named: every one but softmax
     reason: ClassVar[str] = ""
 
@@ -75,6 +75,10 @@ class Loss:
     def predictions(self, outputs: Array) -> Array:
         """Return what of the outputs is compared with the targets by a metric."""
         return outputs
+
+    def units(self, mean: Array, std: Array) -> tuple[Array, Array]:
+        """Return shift and factor that bring outputs to the units of targets with these means and deviations."""
+        return mean, std
 
     def classes(self, y: Array) -> Array:
         """Return the class of each row of checked targets."""
@@ -189,7 +193,7 @@ class LabelLoss(Loss):
     """What the losses have whose targets lie from 0 to 1, one for each output; several outputs are several labels a row."""
 
     classification: ClassVar[bool] = True
-    standardized: ClassVar[bool] = False
+    not_standardized: ClassVar[str] = "It compares classes."
     needs: ClassVar[tuple[str, ...]] = ("sigmoid",)
     reason: ClassVar[str] = "It compares probabilities, one for each output: end with Dense(n, 'sigmoid')."
 
@@ -352,7 +356,6 @@ class Poisson(Loss):
 
     name: ClassVar[str] = "poisson"
     code: ClassVar[int] = kernels.POISSON
-    standardized: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("exponential",)
     reason: ClassVar[str] = "It compares with a mean above 0: end with Dense(n, 'exponential')."
 
@@ -416,7 +419,8 @@ class GaussianNLL(Loss):
     """Find a mean and a variance: `(s + (mean - t)**2 / exp(s)) / 2`, the negative logarithm of a normal density.
 
     The network has two outputs for each target: first all means, then all `s`, the logarithms of the variances. Targets have
-    one column for each mean, which is also what metrics judge. Not with `Standardize(targets=True)`.
+    one column for each mean, which is also what metrics judge. `Standardize(targets=True)` gives both in the units of the
+    targets: its mean and std of the columns of `s` are `2 * log(std)` of the targets, and 1. The loss is that of standardized ones.
 
     Parameters
     ----------
@@ -434,7 +438,6 @@ class GaussianNLL(Loss):
 
     name: ClassVar[str] = "gaussian_nll"
     code: ClassVar[int] = kernels.GAUSSIAN_NLL
-    standardized: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ("identity",)
     reason: ClassVar[str] = "It needs means and logarithms of variances, any numbers: end with Dense(2 * n)."
 
@@ -464,6 +467,11 @@ class GaussianNLL(Loss):
     def predictions(self, outputs: Array) -> Array:
         """Return the means."""
         return outputs[:, : outputs.shape[1] // 2]
+
+    def units(self, mean: Array, std: Array) -> tuple[Array, Array]:
+        """Return also what is added to the logarithms of variances; for constant targets the least that a variance may be."""
+        shifts = 2 * np.log(np.where(std > 0, std, np.finfo(np.float64).tiny ** 0.5))
+        return np.concatenate([mean, shifts]), np.concatenate([std, np.ones_like(std)])
 
 
 LOSSES: dict[str, Loss] = {

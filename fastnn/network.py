@@ -649,8 +649,7 @@ class Sequential(Exchange):
     def check_data(self, loss: Loss, X: Any, y: Any, X_name: str = "X", y_name: str = "y") -> tuple[Any, Array]:
         """Return checked features and targets; numbers as targets are as the user has them."""
         X = validation.not_empty(X_name, validation.matrix(X_name, X, self.n_features, self.feature_names))
-        if self._of_targets is not None and not loss.standardized:
-            raise ValueError(f"loss must be one of numbers that may be standardized, with Standardize(targets=True); got {loss.name!r}.")
+        self._check_units(loss)
         dtype = self.dtype if self._of_targets is None else np.dtype(np.float64)
         return X, loss.check_targets(y_name, y, len(X), self.n_outputs, dtype)
 
@@ -658,7 +657,7 @@ class Sequential(Exchange):
         """Return features and targets in the form that the kernels read; with `learn` take from them the mean and deviation that are not known yet."""
         X, y = self.check_data(loss, X, y)
         if learn:
-            self.layers = tuple(_learned(layer, X, y) for layer in self.layers)
+            self.layers = tuple(_learned(layer, X, y, loss) for layer in self.layers)
         return X, self._as_learned(loss, y)
 
     def _as_learned(self, loss: Loss, y: Array) -> Array:
@@ -670,6 +669,20 @@ class Sequential(Exchange):
             y = (y - layer.statistics[0]) * layer.affine[0]
         with np.errstate(over="ignore"):  # far from the mean of other rows the loss is infinite
             return np.ascontiguousarray(y, dtype=self.dtype)
+
+    def _check_units(self, loss: Loss) -> None:
+        """Raise unless the layer that standardizes targets does so for a loss."""
+        layer = self._of_targets
+        if layer is None:
+            return
+        if loss.not_standardized:
+            help_ = loss.not_standardized
+            raise ValueError(f"loss must be one of numbers that may be standardized, with Standardize(targets=True); got {loss.name!r}. {help_}")
+        if layer.mean is not None:
+            mean, std = (np.broadcast_to(part, self.n_outputs) for part in layer.statistics)
+            n = loss.predictions(mean[None]).shape[1]
+            if not np.allclose(loss.units(mean[:n], std[:n]), (mean, std)):
+                raise ValueError(f"mean and std of the targets must be left out for {loss.name!r}, or be those of every output; got {layer}.")
 
     def _in_units(self, outputs: Array) -> Array:
         """Return outputs in the units of the targets."""
@@ -843,11 +856,14 @@ def _between(layers: tuple[Layer, ...], widths: list[int]) -> tuple[tuple[float 
     return tuple(rates), tuple(others)
 
 
-def _learned(layer: Layer, X: Array, y: Array) -> Layer:
+def _learned(layer: Layer, X: Array, y: Array, loss: Loss) -> Layer:
     """Return a layer that knows its mean and deviation."""
-    if isinstance(layer, Standardize) and layer.mean is None:
-        return Standardize.of(y if layer.targets else X, targets=layer.targets)
-    return layer
+    if not isinstance(layer, Standardize) or layer.mean is not None:
+        return layer
+    if not layer.targets:
+        return Standardize.of(X)
+    mean, std = loss.units(*Standardize.of(y).statistics)
+    return Standardize(tuple(mean.tolist()), tuple(std.tolist()), targets=True)
 
 
 def _without_arrays(layer: Any) -> Any:

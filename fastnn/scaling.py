@@ -58,7 +58,9 @@ class Standardize:
 
     It is calculated in float64 and rounded to the network's dtype once, beside the weights and never in them, so numbers
     near 1e9 keep what tells them apart in a float32 network. It is part of the network: `fit`, `predict` and `evaluate`
-    take plain numbers, and give them. The loss is that of standardized targets; the metrics are in the targets' own units.
+    take plain numbers, and give them. The loss is that of standardized targets; the metrics are in the targets' own units, as
+    are the mean and the logarithm of the variance that a network for `GaussianNLL` predicts. Losses of classes, and `Poisson`,
+    whose counts have no other unit, refuse it.
 
     Parameters
     ----------

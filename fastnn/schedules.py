@@ -447,9 +447,20 @@ def checked_rate(learning_rate: Any, name: str = "learning_rate") -> LearningRat
 def spanning(learning_rate: LearningRate, n_steps: int) -> LearningRate:
     """Return a schedule without `n_steps` as one over `n_steps`, anything else as it is."""
     schedule: Any = learning_rate
-    if getattr(schedule, "n_steps", 0) is None:
+    if spans(schedule):
         schedule = dataclasses.replace(schedule, n_steps=n_steps)
     return cast(LearningRate, schedule)
+
+
+def spans(schedule: Any) -> bool:
+    """Return whether a schedule goes over as many steps as the fit has.
+
+    Examples
+    --------
+    >>> spans(Cosine(0.1)), spans(Cosine(0.1, n_steps=9)), spans(Warmup(0.1, 3)), spans(Warmup(Cosine(0.1), 3))
+    (True, False, False, True)
+    """
+    return getattr(schedule, "n_steps", 0) is None and (not isinstance(schedule, Warmup) or spans(schedule.schedule))
 
 
 def rates(
@@ -492,6 +503,7 @@ SCHEDULES: dict[str, Any] = {
     "cosine_restarts": CosineRestarts,
     "flat_cosine": FlatCosine,
     "coslog4": CosLog4,
+    "warmup": Warmup,
 }
 
 
@@ -505,10 +517,19 @@ def settings(schedule: Any) -> dict[str, Any]:
     """
     for name, kind in SCHEDULES.items():
         if type(schedule) is kind:
-            return {"schedule": name, **dataclasses.asdict(schedule)}
+            values = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(schedule)}
+            if kind is Warmup:  # "schedule" is the name
+                after = values.pop("schedule")
+                values["after"] = settings(after) if callable(after) else after
+            return {"schedule": name, **values}
     raise TypeError(f"a schedule that is saved must be one of fastnn.schedules; got {validation.shown(schedule)}. Files hold no code.")
 
 
 def from_settings(saved: dict[str, Any]) -> Any:
     """Return the schedule of what `settings` returned."""
-    return SCHEDULES[saved["schedule"]](**{name: value for name, value in saved.items() if name != "schedule"})
+    values = dict(saved)
+    kind = SCHEDULES[values.pop("schedule")]
+    if kind is Warmup:
+        after = values.pop("after")
+        values["schedule"] = from_settings(after) if isinstance(after, dict) else after
+    return kind(**values)

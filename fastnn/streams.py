@@ -12,7 +12,7 @@ import numpy as np
 from . import validation
 from .batches import Chunk
 from .optimizers import FullBatchOptimizer
-from .schedules import LearningRate
+from .schedules import LearningRate, spans
 from .validation import Array
 
 Check = Callable[[Any, Any, Any], tuple[Array, Array, Array | None]]
@@ -48,7 +48,7 @@ def _has_state(X: Any) -> bool:
 
 def check_span(learning_rate: LearningRate, source: StreamSource) -> None:
     """Raise for a schedule that spans a fit whose number of steps nobody knows."""
-    if source.length is None and getattr(learning_rate, "n_steps", 0) is None:
+    if source.length is None and spans(learning_rate):
         raise ValueError(f"learning_rate must have n_steps where the batches have no len; got {learning_rate}.")
 
 

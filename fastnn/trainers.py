@@ -12,7 +12,7 @@ import numpy as np
 
 import kernels
 
-from . import memory, sparse, validation
+from . import memory, schedules, sparse, validation
 from .layers import BatchNorm, Dense, Dropout, Layer, single
 from .losses import Loss
 from .optimizers import Optimizer
@@ -225,7 +225,7 @@ def _dropout_rates(network: Network, n_steps: int | None) -> Callable[[int, int]
 def spans(network: Network, optimizer: Optimizer) -> bool:
     """Return whether the weight decay or the rate of a dropout depends on how long the fit is."""
     scheduled = [optimizer.weight_decay, *(layer.rate for layer in single(network.layers) if isinstance(layer, Dropout))]
-    return any(getattr(one, "n_steps", 0) is None for one in scheduled)
+    return any(map(schedules.spans, scheduled))
 
 
 def _check_batch_size(network: Network, batch_size: int) -> None:

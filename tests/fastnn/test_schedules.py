@@ -1,10 +1,11 @@
 import dataclasses
+import json
 import math
 
 import numpy as np
 import pytest
 
-from fastnn import SGD, Dense, Sequential
+from fastnn import SGD, AdamW, Dense, Dropout, Sequential
 from fastnn.schedules import (
     Constant,
     Cosine,
@@ -18,7 +19,9 @@ from fastnn.schedules import (
     Polynomial,
     Step,
     Warmup,
+    from_settings,
     rates,
+    settings,
     spanning,
 )
 
@@ -146,3 +149,21 @@ def test_schedules_match_torch():
             optimizer.step()
             theirs.step()
         np.testing.assert_allclose([ours(step) for step in range(25)], expected, rtol=1e-12, atol=1e-15)
+
+
+def test_a_warmup_of_another_schedule_is_saved_with_it():
+    for schedule in (Warmup(0.3, 4), Warmup(Cosine(0.3), 4, n_steps=9), Warmup(Warmup(Exponential(0.3, 0.5), 2), 3)):
+        assert from_settings(json.loads(json.dumps(settings(schedule)))) == schedule
+    with pytest.raises(TypeError, match="a schedule that is saved must be one of fastnn.schedules"):
+        settings(Warmup(lambda step: 0.1, 4))
+
+
+def test_dropout_and_weight_decay_may_warm_up(tmp_path):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    by_function = Sequential([Dense(8, "relu"), Dropout(lambda step: 0.3 * min(1.0, (step + 1) / 6)), Dense(2, "softmax")], 3)
+    net = Sequential([Dense(8, "relu"), Dropout(Warmup(0.3, 6)), Dense(2, "softmax")], 3)
+    by_function.fit(X, y, optimizer=AdamW(weight_decay=lambda step: 0.1 * min(1.0, (step + 1) / 5)), epochs=3, batch_size=8, verbose=0)
+    net.fit(X, y, optimizer=AdamW(weight_decay=Warmup(0.1, 5)), epochs=3, batch_size=8, verbose=0)
+    np.testing.assert_allclose(net.parameters, by_function.parameters, rtol=1e-6)
+    net.save(tmp_path / "net.safetensors")
+    assert Sequential.load(tmp_path / "net.safetensors").layers[1] == Dropout(Warmup(0.3, 6))

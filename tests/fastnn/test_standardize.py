@@ -355,3 +355,39 @@ def test_statistics_of_nothing_are_refused():
             Standardize.of(A)
     with pytest.raises(ValueError, match="A must be finite; got nan in row 1, column 0."):
         Standardize.of([[0.0], [np.nan]])
+
+
+def test_means_and_variances_are_predicted_in_the_units_of_the_targets():
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(60, 2)), rng.normal(size=(60, 3)) * [3.0, 1e-3, 0.0] + [1e3, -5.0, 7.0]
+    layers = [Dense(5, "tanh"), Dense(6)]
+    net, plain = Sequential([*layers, Standardize(targets=True)], 2, "float64"), Sequential(layers, 2, "float64")
+    settings = {"loss": "gaussian_nll", "epochs": 3, "batch_size": 16, "verbose": 0}
+    mean, std = y.mean(axis=0), y.std(axis=0)
+    history = net.fit(X, y, **settings)
+    expected = plain.fit(X, (y - mean) / np.where(std > 0, std, 1), **settings)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-12)
+    actual, standard = net.predict(X), plain.predict(X)
+    np.testing.assert_allclose(actual[:, :3], standard[:, :3] * std + mean, rtol=1e-9)
+    np.testing.assert_allclose(actual[:, 3:5], standard[:, 3:5] + 2 * np.log(std[:2]), rtol=1e-9)
+    assert np.isfinite(actual).all() and (np.exp(actual[:, 5]) < 1e-290).all()
+    of_units = np.mean((actual[:, 3:5] + (actual[:, :2] - y[:, :2]) ** 2 / np.exp(actual[:, 3:5])) / 2, axis=0)
+    of_standard = np.mean((standard[:, 3:5] + (standard[:, :2] - (y - mean)[:, :2] / std[:2]) ** 2 / np.exp(standard[:, 3:5])) / 2, axis=0)
+    np.testing.assert_allclose(of_units, of_standard + np.log(std[:2]), rtol=1e-9)
+    assert net.evaluate(X, y, metrics="mae")["mae"] == pytest.approx(np.abs(actual[:, :3] - y).mean(), rel=1e-12)
+    again = Sequential([*layers, net.layers[-1]], 2, "float64")
+    again.fit(X, y, **settings)
+    np.testing.assert_allclose(again.predict(X), actual, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("last", "layer", "loss", "y", "message"),
+    [
+        (Dense(1, "exponential"), Standardize(targets=True), "poisson", [1, 2], r"layers\[1\] must follow outputs that can be any number"),
+        (Dense(1), Standardize(targets=True), "hinge", [0, 1], r"got 'hinge'\. It compares classes\."),
+        (Dense(2), Standardize(1.0, 3.0, targets=True), "gaussian_nll", [1, 2], "mean and std of the targets must be left out for 'gaussian_nll', or"),
+    ],
+)
+def test_losses_whose_targets_have_no_other_unit(last, layer, loss, y, message):
+    with pytest.raises(ValueError, match=message):
+        Sequential([last, layer], 2).fit(np.eye(2), y, loss, verbose=0)
