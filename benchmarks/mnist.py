@@ -1,6 +1,7 @@
-"""Print the accuracy of `fastnn train mnist` and its time to 98 % beside the same recipe in PyTorch.
+"""Print the accuracy of `fastnn train mnist` and its time to 98 % and 98.5 % beside the same recipe in PyTorch.
 
-    python benchmarks/mnist.py [--data-dir FOLDER] [--seeds 0,1,2] [--peers torch]
+    python benchmarks/mnist.py [--data-dir FOLDER] [--seeds 0,1,2] [--sides fastnn,torch]
+    python benchmarks/mnist.py --sides fastnn,fastnn-bfloat16,torch,torch-autocast        for CPUs with AVX512_BF16
 
 The same network, batches, schedule and dropout rate; each side starts from its own random weights. Only training is timed, the test
 after each epoch is not.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -18,23 +20,23 @@ import fastnn
 from fastnn.problems import RECIPES
 from fastnn.schedules import rates, spanning
 
-GOAL = 0.98
+GOALS = (0.98, 0.985)
 RECIPE = RECIPES["mnist"]
 Epochs = list[tuple[float, float]]  # seconds of training so far, test accuracy
 
 
-def fastnn_epochs(data: fastnn.Dataset, seed: int) -> Epochs:
+def fastnn_epochs(data: fastnn.Dataset, seed: int, dtype: str = "float32") -> Epochs:
     layers: list[fastnn.layers.Layer] = [fastnn.Scale(1 / 255)]
     for units in RECIPE.layers:
         layers += [fastnn.Dense(units, "relu"), fastnn.Dropout(RECIPE.dropout)]
-    net = fastnn.Sequential([*layers, fastnn.Dense(10, "softmax")], n_features=784, seed=seed)
+    net = fastnn.Sequential([*layers, fastnn.Dense(10, "softmax")], n_features=784, dtype=dtype, seed=seed)
     optimizer = fastnn.Adam(learning_rate=fastnn.OneCycle(RECIPE.learning_rate))
     held_out = (data.X_test, data.y_test)
     history = net.fit(data.X_train, data.y_train, optimizer=optimizer, epochs=RECIPE.epochs, batch_size=RECIPE.batch_size, validation_data=held_out, verbose=0)
     return list(zip(np.cumsum(history.seconds), history["val_accuracy"]))
 
 
-def torch_epochs(data: fastnn.Dataset, seed: int) -> Epochs:
+def torch_epochs(data: fastnn.Dataset, seed: int, bfloat16: bool = False) -> Epochs:
     import torch
 
     torch.manual_seed(seed)
@@ -53,7 +55,9 @@ def torch_epochs(data: fastnn.Dataset, seed: int) -> Epochs:
         for rows in torch.randperm(len(X)).split(RECIPE.batch_size):
             optimizer.param_groups[0]["lr"] = schedule[step]
             optimizer.zero_grad(set_to_none=True)
-            torch.nn.functional.cross_entropy(net(X[rows].float() * (1 / 255)), y[rows]).backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                loss = torch.nn.functional.cross_entropy(net(X[rows].float() * (1 / 255)), y[rows])
+            loss.backward()
             optimizer.step()
             step += 1
         seconds += time.perf_counter() - start
@@ -65,23 +69,27 @@ def torch_epochs(data: fastnn.Dataset, seed: int) -> Epochs:
 
 
 SIDES: dict[str, Callable[[fastnn.Dataset, int], Epochs]] = {"fastnn": fastnn_epochs, "torch": torch_epochs}
+SIDES |= {"fastnn-bfloat16": partial(fastnn_epochs, dtype="bfloat16"), "torch-autocast": partial(torch_epochs, bfloat16=True)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="MNIST: accuracy, and time to 98 %, of the command line's recipe.")
+    parser = argparse.ArgumentParser(description="MNIST: accuracy, and time to 98 % and 98.5 %, of the command line's recipe.")
     parser.add_argument("--data-dir")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--peers", default="torch", help="torch, or nothing")
+    parser.add_argument("--sides", default="fastnn,torch", help=", ".join(SIDES))
     args = parser.parse_args()
     data = fastnn.load_mnist(args.data_dir)
-    fastnn_epochs(data._replace(X_train=data.X_train[:1000], y_train=data.y_train[:1000]), 0)  # load or compile the kernels
+    sides = args.sides.split(",")
+    for name in sides:
+        if name.startswith("fastnn"):  # load or compile the kernels
+            SIDES[name](data._replace(X_train=data.X_train[:1000], y_train=data.y_train[:1000]), 0)
     print(RECIPE)
-    print("| side | seed | test accuracy | training s | s to 98 % |\n|---|---|---|---|---|")
+    print("| side | seed | test accuracy | training s | s to 98 % | s to 98.5 % |\n|---|---|---|---|---|---|")
     for seed in map(int, args.seeds.split(",")):
-        for name in ["fastnn", *filter(None, args.peers.split(","))]:
+        for name in sides:
             epochs = SIDES[name](data, seed)
-            reached = next((f"{seconds:.1f}" for seconds, accuracy in epochs if accuracy >= GOAL), "never")
-            print(f"| {name} | {seed} | {epochs[-1][1]:.4f} | {epochs[-1][0]:.1f} | {reached} |", flush=True)
+            reached = [next((f"{seconds:.1f}" for seconds, accuracy in epochs if accuracy >= goal), "never") for goal in GOALS]
+            print(f"| {name} | {seed} | {epochs[-1][1]:.4f} | {epochs[-1][0]:.1f} | {' | '.join(reached)} |", flush=True)
 
 
 if __name__ == "__main__":
