@@ -290,7 +290,7 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--batch-size", "0"], "batch_size must be an integer of at least 1; got 0"),
         (["--seed", "-1"], "seed must be"),
         (["--threads", "0"], "n_threads must be an integer of at least 1; got 0"),
-        (["--dtype", "float16"], "dtype must be 'float32' or 'float64'; got 'float16'"),
+        (["--dtype", "float16"], "dtype must be 'float32', 'float64' or 'bfloat16'; got 'float16'"),
         (["--dropout", "1"], "dropout must be a finite number of at least 0 and below 1; got 1"),
         (["--dropout", "-0.1"], "dropout must be"),
         (["--validation-split", "1"], "validation_split must be a share from 0 to below 1; got 1"),
