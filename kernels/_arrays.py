@@ -15,7 +15,8 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ._jit import helper
+from ._jit import helper, task
+from ._link import linked_task
 from ._tile import pointer
 
 NO_PROBLEM, DTYPE, SHAPE, MEMORY = range(4)
@@ -24,11 +25,11 @@ SIZE, ITEMSIZE, DATA, AXES = 2, 3, 4, 5  # words of an array as Numba keeps it; 
 
 @intrinsic
 def _table(typingctx, arrays):
-    """Return the address of a row for each array of a tuple: where its words lie, and how many axes it has."""
+    """Return the address of a row for each array of a tuple: where its words lie, and how many axes it has; room for a number follows."""
 
     def codegen(context, builder, sig, args):
         number = context.get_value_type(types.intp)
-        rows = cgutils.alloca_once(builder, number, 2 * len(arrays))
+        rows = cgutils.alloca_once(builder, number, 2 * len(arrays) + 1)
         for k, (kind, array) in enumerate(zip(arrays, cgutils.unpack_tuple(builder, args[0]))):
             words = cgutils.alloca_once_value(builder, array)
             row = (builder.ptrtoint(words, number), context.get_constant(types.intp, getattr(kind, "ndim", 0)))
@@ -84,18 +85,7 @@ def _meet(table, i, j):
 
 
 @helper
-def overlap(A, B):
-    """Return whether two arrays may share memory.
-
-    They don't where their bounds lie apart; or those of their rows do, seen from one row to the next: columns of one
-    matrix; or those of their elements: every other column. What else is interleaved counts as shared.
-    """
-    return _meet(_table((A, B)), 0, 1)
-
-
-@helper
 def _problem(table, count, alike, written, place, replaced):
-    """Return what is wrong with the arrays of a table, the first of which are alike; `written` has a bit for each that is."""
     first, axes = _words(table, 0)
     for i in range(1, alike):
         other = _words(table, i)[0]
@@ -118,6 +108,31 @@ def _same(table, i, j):
         if A[AXES + k] > 1 and A[AXES + axes + k] != B[AXES + axes + k]:
             return False
     return A[DATA] == B[DATA]
+
+
+@task
+def compare_arrays(tag, table, count, alike, written, place, replaced):
+    """Write behind a table what is wrong with its arrays, the first of which are alike; `written` has a bit for each that is."""
+    carray(pointer(np.int64(0), table + count * 16), 1)[0] = _problem(table, count, alike, written, place, replaced)
+
+
+_compare = linked_task(compare_arrays)
+
+
+@helper
+def _compared(table, count, alike, written, place, replaced):
+    _compare(np.float32(0), 0, (table, count, alike, written, place, replaced))
+    return carray(pointer(np.int64(0), table + count * 16), 1)[0]
+
+
+@helper
+def overlap(A, B):
+    """Return whether two arrays may share memory.
+
+    They don't where their bounds lie apart; or those of their rows do, seen from one row to the next: columns of one
+    matrix; or those of their elements: every other column. What else is interleaved counts as shared.
+    """
+    return _compared(_table((A, B)), 2, 0, 3, -1, -1) == MEMORY
 
 
 def _finder(alike: int) -> Any:
@@ -175,7 +190,7 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
     def check(given):
         problem = find(given)
         if problem == NO_PROBLEM:
-            problem = _problem(_table(given), n_arrays, n_alike, bits, place, replaced)
+            problem = _compared(_table(given), n_arrays, n_alike, bits, place, replaced)
         if problem == DTYPE:
             raise TypeError(a_dtype)
         if problem == SHAPE:

@@ -218,59 +218,6 @@ def _built_in(module: str, table: str, name: str) -> Any:
     return next(record for record in records if record.name == name)
 
 
-def switch(functions: Mapping[int, Any]) -> Any:
-    """Return a helper f(code, X, out) that calls the function (X, out) of a code, and does nothing for any other code.
-
-    Halves of halves: in a chain of branches each would be compiled once for every one before it.
-    """
-    codes = sorted(functions)
-    if len(codes) == 1:
-        code, function = codes[0], functions[codes[0]]
-
-        @helper
-        def leaf(chosen, X, out):
-            if chosen == code:
-                function(X, out)
-
-        return leaf
-    middle = codes[len(codes) // 2]
-    low = switch({code: functions[code] for code in codes if code < middle})
-    high = switch({code: functions[code] for code in codes if code >= middle})
-
-    @helper
-    def branch(chosen, X, out):
-        if chosen < middle:
-            low(chosen, X, out)
-        else:
-            high(chosen, X, out)
-
-    return branch
-
-
-def in_place(formula: Any) -> Any:
-    """Return a helper out = formula(out)."""
-
-    @helper
-    def apply(X, out):
-        y = out.flat
-        for i in range(out.size):
-            y[i] = formula(y[i])
-
-    return apply
-
-
-def in_place_of_gradient(gradient: Any) -> Any:
-    """Return a helper out = gradient(X, out)."""
-
-    @helper
-    def apply(X, out):
-        x, y = X.flat, out.flat
-        for i in range(out.size):
-            y[i] = gradient(x[i], y[i])
-
-    return apply
-
-
 # Losses.
 
 

@@ -10,6 +10,7 @@ An elementwise activation is two functions of one element and a line of `ACTIVAT
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ import numpy as np
 from ._arrays import door
 from ._bits import absolute, copysign, like
 from ._elements import copy_elements, sum_elements
-from ._factory import Activation, in_place, in_place_of_gradient, switch
-from ._jit import Kernel, helper, inline, jit, kernel, named
+from ._factory import Activation
+from ._jit import Kernel, helper, inline, kernel, named
+from ._link import linked
 from ._math import erf, exp, expm1, log, log1p, tanh
+from ._tile import address_of
 
 LEAKY_SLOPE = 0.01
 # Klambauer et al., Self-normalizing neural networks, NeurIPS 2017: these keep mean 0 and variance 1
@@ -508,38 +511,35 @@ if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every
     )
 
 
-# Chosen by a code, in whole loops, so that each of them vectorizes.
+# Chosen by a code: tasks of numbers that lie side by side, (parameters, source, out, count) and (parameters, saved, d, count).
+
+forth = linked("forth", 4, {code: functools.partial(getattr, one, "forward_task") for code, one in ACTIVATIONS.items()})
+back = linked("back", 4, {code: functools.partial(getattr, one, "backward_task") for code, one in ACTIVATIONS.items()})
+_PIECE = 256  # elements of arrays of other layouts that are copied, calculated with and copied back
 
 
-def _of_rows(rows: Any) -> Any:
+def _elementwise(call: Any) -> Any:
+    """Return a helper that runs the task of a code over arrays of any shape and layout."""
+
     @helper
-    def apply(X, out):
-        rows(out)
+    def apply(activation, X, out):
+        zero, code = out.dtype.type(0), np.int64(activation)
+        if X.flags.c_contiguous and out.flags.c_contiguous:
+            call(zero, code, (0, address_of(X), address_of(out), out.size))
+            return
+        x, y, room = X.flat, out.flat, np.empty(2 * _PIECE, out.dtype)
+        for first in range(0, out.size, _PIECE):
+            n = min(_PIECE, out.size - first)
+            for i in range(n):
+                room[i], room[_PIECE + i] = x[first + i], y[first + i]
+            call(zero, code, (0, address_of(room), address_of(room) + _PIECE * out.itemsize, n))
+            for i in range(n):
+                y[first + i] = room[_PIECE + i]
 
     return apply
 
 
-_changing = {code: one for code, one in ACTIVATIONS.items() if code != IDENTITY}
-_forward = switch({code: in_place(one.formula) for code, one in _changing.items()})
-_backward = switch({code: in_place_of_gradient(one.gradient) for code, one in _changing.items()})
-_forward_rows = switch({code: _of_rows(one.rows) for code, one in ROW_ACTIVATIONS.items()})
-_backward_rows = switch({code: one.gradient_rows for code, one in ROW_ACTIVATIONS.items()})
-
-
-@jit
-def forward_range(activation, Z, out):
-    """Compute out = f(Z) for an elementwise activation; out may be Z."""
-    copy_elements(Z, out)
-    _forward(activation, Z, out)
-
-
-@jit
-def backward_range(activation, saved, d, out):
-    """Compute out = d * f' for an elementwise activation; out may be d."""
-    copy_elements(d, out)
-    _backward(activation, saved, out)
-
-
+_forward, _backward = _elementwise(forth), _elementwise(back)
 _check_forward = door("activation_forward", "Z out", "out", replaces="Z")
 _check_backward = door("activation_backward", "saved dA out", "out", replaces="dA")
 
@@ -561,9 +561,14 @@ def activation_forward(activation, Z, out):
         raise ValueError("activation_forward: activation must be one of the codes such as RELU")
     if Z.ndim != 2 and activation not in ELEMENTWISE:
         raise ValueError("activation_forward: Z must be a matrix for softmax and log_softmax")
-    forward_range(activation, Z, out)
-    if Z.ndim == 2:
-        _forward_rows(activation, Z, out)
+    if activation in ELEMENTWISE:
+        _forward(activation, Z, out)
+    elif Z.ndim == 2:
+        copy_elements(Z, out)
+        if activation == SOFTMAX:
+            softmax_rows(out)
+        else:
+            log_softmax_rows(out)
 
 
 @kernel
@@ -586,6 +591,11 @@ def activation_backward(activation, saved, dA, out):
         raise ValueError("activation_backward: activation must be one of the codes such as RELU")
     if out.ndim != 2 and activation not in ELEMENTWISE:
         raise ValueError("activation_backward: saved must be a matrix for softmax and log_softmax")
-    backward_range(activation, saved, dA, out)
-    if out.ndim == 2:
-        _backward_rows(activation, saved, out)
+    copy_elements(dA, out)
+    if activation in ELEMENTWISE:
+        _backward(activation, saved, out)
+    elif out.ndim == 2:
+        if activation == SOFTMAX:
+            softmax_gradient_rows(saved, out)
+        else:
+            log_softmax_gradient_rows(saved, out)

@@ -7,18 +7,20 @@ work: then it is read where it lies.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
 import numpy as np
+from numba import carray
 
 from ._arrays import overlap
-from ._bits import like
 from ._checks import check_read, check_whole, check_written
-from ._jit import OMP_REGION, default_threads, helper, jit, kernel, parallel_helper, region_work, threads
-from ._product import columns_product, rows_product
-from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, transpose_block
-from .activations import ELEMENTWISE, IDENTITY, RELU, activation_backward, forward_range
+from ._jit import OMP_REGION, Task, default_threads, helper, inline, jit, kernel, parallel_helper, region_work, task, threads
+from ._link import linked, linked_task
+from ._product import column_product, panel_product
+from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, pointer, transpose_block, width_of, zero_of
+from .activations import ELEMENTWISE, IDENTITY, RELU, back, forth
 from .panels import panels
 
 __all__ = ["linear_backward", "linear_forward", "matmul"]
@@ -62,138 +64,133 @@ def _make_few(rows: int) -> Any:
 _few6, _few4, _few3, _few2, _few1 = (_make_few(rows) for rows in (6, 4, 3, 2, 1))
 
 
-@helper
-def _few(zero, rows, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count):
-    if rows == 6:
-        _few6(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-    elif rows == 4:
-        _few4(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-    elif rows == 3:
-        _few3(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-    elif rows == 2:
-        _few2(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-    else:
-        _few1(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+@task
+def plain_product(tag, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count, rows):
+    """C = finish(init + X @ W) for `count` whole panels of a plain W, `depth` inputs deep; a row of X is `x_row` numbers from the next."""
+    zero = zero_of(tag)
+    itemsize = PANEL_BYTES // width_of(zero)
+    while rows > 0:
+        height = 6 if rows >= 6 else min(4, rows)
+        if height == 6:
+            _few6(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+        elif height == 4:
+            _few4(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+        elif height == 3:
+            _few3(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+        elif height == 2:
+            _few2(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+        else:
+            _few1(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+        rows -= height
+        x += height * x_row * itemsize
+        init += height * init_row * itemsize
+        c += height * c_row * itemsize
+
+
+_rows_product, _columns_product, _plain_product = (linked_task(one) for one in (panel_product, column_product, plain_product))
+
+
+@inline
+def _number(zero, where):
+    return carray(pointer(zero, where), 1)[0]
+
+
+@inline
+def _put(zero, where, value):
+    carray(pointer(zero, where), 1)[0] = value
 
 
 @helper
-def _pack_rows(X, first, last, out, jump):
-    """Rows first ... last - 1 of X into panels: out[k // width * jump + i * width + k % width] = X[i, k]."""
-    zero, width, n = out.dtype.type(0), PANEL_BYTES // out.itemsize, X.shape[1]
-    whole = n // width if X.strides[1] == X.itemsize and X.dtype == out.dtype else 0
-    for i in range(first, last):
-        source, target = address_of(X) + i * X.strides[0], address_of(out) + i * PANEL_BYTES
+def _pack_rows(X, x_row, x_column, n, n_in, first, out, jump):
+    """n rows of X into panels, from row `first` on: out[k // width * jump + i * width + k % width] = X[i, k]."""
+    zero, itemsize = out.dtype.type(0), out.itemsize
+    width = PANEL_BYTES // itemsize
+    whole = n_in // width if x_column == 1 else 0
+    for i in range(n):
+        source, target = X + i * x_row * itemsize, address_of(out) + (first + i) * PANEL_BYTES
         for p in range(whole):
-            copy_line(zero, source + p * PANEL_BYTES, target + p * jump * out.itemsize)
-        for k in range(whole * width, n):
-            out[k // width * jump + i * width + k % width] = X[i, k]
+            copy_line(zero, source + p * PANEL_BYTES, target + p * jump * itemsize)
+        for k in range(whole * width, n_in):
+            out[k // width * jump + (first + i) * width + k % width] = _number(zero, source + k * x_column * itemsize)
 
 
 @helper
-def _pack_panels(W, first, last, out):
-    """Panels first ... last - 1 of a plain W, one after the other; zeros beyond the last column."""
-    zero, width, n_in = out.dtype.type(0), PANEL_BYTES // out.itemsize, W.shape[0]
-    block = n_in * width
-    whole = min(last, W.shape[1] // width) if W.strides[1] == W.itemsize and W.dtype == out.dtype else first
+def _pack_panels(W, w_row, w_column, n_in, columns, out):
+    """Some columns of a plain W into panels, one after the other; zeros beyond the last column."""
+    zero, itemsize = out.dtype.type(0), out.itemsize
+    width = PANEL_BYTES // itemsize
+    whole = columns // width if w_column == 1 else 0
     for k in range(n_in):
-        source, target = address_of(W) + k * W.strides[0], address_of(out) + k * PANEL_BYTES
-        for p in range(first, whole):
-            copy_line(zero, source + p * PANEL_BYTES, target + (p - first) * n_in * PANEL_BYTES)
-    for p in range(max(first, whole), last):
-        left = min(width, W.shape[1] - p * width)
+        source, target = W + k * w_row * itemsize, address_of(out) + k * PANEL_BYTES
+        for p in range(whole):
+            copy_line(zero, source + p * PANEL_BYTES, target + p * n_in * PANEL_BYTES)
+    for p in range(whole, panels(columns, width)):
+        left = min(width, columns - p * width)
         for k in range(n_in):
-            at = (p - first) * block + k * width
+            source, at = W + (k * w_row + p * width * w_column) * itemsize, (p * n_in + k) * width
             for j in range(left):
-                out[at + j] = W[k, p * width + j]
+                out[at + j] = _number(zero, source + j * w_column * itemsize)
             for j in range(left, width):
                 out[at + j] = zero
 
 
 @helper
-def _has_plain_rows(A, out):
-    """Whether the rows of a matrix are numbers of the dtype of `out` that lie side by side, whole numbers of them apart.
-
-    The rows of a field of a structure may lie any number of bytes apart.
-    """
-    return A.dtype == out.dtype and A.strides[1] == A.itemsize and A.strides[0] % A.itemsize == 0
-
-
-@helper
-def _pack_transposed(W, q, out):
-    """Panel q of the transpose: out[n * width + i] = W[q * width + i, n], zeros beyond the last row of W."""
-    zero, width = out.dtype.type(0), PANEL_BYTES // out.itemsize
-    height = min(width, W.shape[0] - q * width)
-    whole = W.shape[1] // width * width if height == width and _has_plain_rows(W, out) else 0
+def _pack_transposed(W, w_row, w_column, height, n_out, out):
+    """At most a panel's width of rows of W, transposed: out[n * width + i] = W[i, n], zeros beyond the last row of W."""
+    zero, itemsize = out.dtype.type(0), out.itemsize
+    width = PANEL_BYTES // itemsize
+    whole = n_out // width * width if height == width and w_column == 1 else 0
     for n in range(0, whole, width):
-        block = address_of(W) + q * width * W.strides[0] + n * W.itemsize
-        transpose_block(zero, block, W.strides[0] // W.itemsize, address_of(out) + n * PANEL_BYTES, width)
-    for n in range(whole, W.shape[1]):
+        transpose_block(zero, W + n * itemsize, w_row, address_of(out) + n * PANEL_BYTES, width)
+    for n in range(whole, n_out):
         for i in range(width):
-            out[n * width + i] = W[q * width + min(i, height - 1), n] if i < height else zero
+            out[n * width + i] = _number(zero, W + (i * w_row + n * w_column) * itemsize) if i < height else zero
 
 
 @helper
-def _inputs_of(W):
-    if W.ndim == 3:
-        return W.shape[1]
-    return W.shape[0]
-
-
-@helper
-def _panels_at(W, first, last, scratch):
-    """Return the address of panels first ... last - 1 of W, which are packed into scratch unless they are packed already."""
-    if W.ndim == 3:
-        return address_of(W) + first * W.shape[1] * PANEL_BYTES
-    _pack_panels(W, first, last, scratch)
-    return address_of(scratch)
-
-
-@helper
-def _product_task(t, parts, blocks, A, jump, n_rows, W, b, activation, out):
+def _product_part(t, parts, blocks, A, jump, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation):
     """Some rows and panels of out = activation(X @ W + b); A is X in panels, b is padded to whole panels."""
-    zero, width, itemsize = like(b[0], 0), PANEL_BYTES // b.itemsize, b.itemsize
-    n_in, n_out = _inputs_of(W), out.shape[1]
+    zero, itemsize = A.dtype.type(0), A.itemsize
+    width = PANEL_BYTES // itemsize
     P = panels(n_out, width)
     part, block = t // blocks, t % blocks
-    first, last = block * n_rows // blocks, (block + 1) * n_rows // blocks
+    first, last = block * n // blocks, (block + 1) * n // blocks
     fused = activation == RELU or activation == IDENTITY
-    direct = fused and _has_plain_rows(out, out)
-    scratch = np.empty(TOGETHER * n_in * width, b.dtype)
-    rows = np.empty((last - first) * width, b.dtype)
-    mode, a = FLOOR if activation == RELU else NO_FINISH, address_of(A) + first * PANEL_BYTES
-    end = (part + 1) * P // parts
+    scratch, rows = np.empty(0 if packed else TOGETHER * n_in * width, A.dtype), np.empty((last - first) * width, A.dtype)
+    mode, end = FLOOR if activation == RELU else NO_FINISH, (part + 1) * P // parts
     for p0 in range(part * P // parts, end, TOGETHER):
         p1 = min(end, p0 + TOGETHER)
-        packed = _panels_at(W, p0, p1, scratch)
+        if not packed:
+            _pack_panels(W + p0 * width * w_column * itemsize, w_row, w_column, n_in, min(n_out, p1 * width) - p0 * width, scratch)
         for p in range(p0, p1):
-            B, bias = packed + (p - p0) * n_in * PANEL_BYTES, address_of(b) + p * PANEL_BYTES
-            if direct and (p + 1) * width <= n_out:
-                C = address_of(out) + first * out.strides[0] + p * PANEL_BYTES
-                rows_product(zero, a, jump, B, bias, 0, C, out.strides[0] // itemsize, mode, C, 0, n_in, last - first, B + n_in * PANEL_BYTES)
-            else:
-                rows_product(zero, a, jump, B, bias, 0, address_of(rows), width, mode, bias, 0, n_in, last - first, B + n_in * PANEL_BYTES)
-                if not fused:
-                    forward_range(activation, rows, rows)
-                for i in range(last - first):
-                    for j in range(min(width, n_out - p * width)):
-                        out[first + i, p * width + j] = rows[i * width + j]
+            a, b = address_of(A) + first * PANEL_BYTES, bias + p * PANEL_BYTES
+            B = W + p * n_in * PANEL_BYTES if packed else address_of(scratch) + (p - p0) * n_in * PANEL_BYTES
+            C = out + (first * out_row + p * width * out_column) * itemsize
+            if fused and out_column == 1 and (p + 1) * width <= n_out:
+                _rows_product(zero, 0, (a, jump, B, b, 0, C, out_row, mode, C, 0, n_in, last - first, B + n_in * PANEL_BYTES))
+                continue
+            _rows_product(zero, 0, (a, jump, B, b, 0, address_of(rows), width, mode, b, 0, n_in, last - first, B + n_in * PANEL_BYTES))
+            if not fused:
+                forth(zero, activation, (0, address_of(rows), address_of(rows), rows.size))
+            for i in range(last - first):
+                for j in range(min(width, n_out - p * width)):
+                    _put(zero, C + (i * out_row + j * out_column) * itemsize, rows[i * width + j])
 
 
 @helper
-def _few_rows_task(t, parts, X, W, b, activation, out):
+def _few_rows_part(zero, t, parts, X, x_row, W, w_row, bias, out, out_row, out_column, n, n_in, n_out, activation):
     """Some columns of out = activation(X @ W + b) for few rows and a plain W, read where it lies, in the order in which it lies.
 
     A block of inputs is multiplied with all columns before the next: the sums wait in the cache, W streams through. A last panel
     that W does not fill is read into the next rows; the last rows of W, where that would end behind the matrix, are copied.
     """
-    zero, width, itemsize = like(b[0], 0), PANEL_BYTES // b.itemsize, b.itemsize
-    n_in, n_out, n_rows = W.shape[0], out.shape[1], X.shape[0]
-    P = panels(n_out, width)
+    width = width_of(zero)
+    itemsize, P = PANEL_BYTES // width, panels(n_out, width)
     first, last = t * P // parts, (t + 1) * P // parts
-    count, columns = last - first, min(n_out, last * width) - first * width
-    x_row, w_row, c_row = X.strides[0] // itemsize, W.strides[0] // itemsize, count * width
-    sums, tail = np.empty(n_rows * c_row, b.dtype), np.zeros(count * width, b.dtype)
-    beyond = count * width - columns
+    count, columns, start = last - first, min(n_out, last * width) - first * width, first * PANEL_BYTES
+    c_row = count * width
+    sums, tail = np.empty(n * c_row + 1, type(zero)), np.zeros(c_row, type(zero))
+    beyond = c_row - columns
     whole = max(0, n_in - (beyond + w_row - 1) // w_row) if beyond > 0 else n_in
     k = 0
     while k < n_in or k == 0:
@@ -201,25 +198,178 @@ def _few_rows_task(t, parts, X, W, b, activation, out):
         depth = min(BLOCK, whole - k) if in_place else min(1, n_in)
         if not in_place:
             for j in range(columns if n_in > 0 else 0):
-                tail[j] = W[k, first * width + j]
-        w = address_of(W) + k * W.strides[0] + first * PANEL_BYTES if in_place else address_of(tail)
+                tail[j] = _number(zero, W + start + (k * w_row + j) * itemsize)
+        w = W + k * w_row * itemsize + start if in_place else address_of(tail)
         mode = FLOOR if activation == RELU and k + depth >= n_in else NO_FINISH
-        i = 0
-        while i < n_rows:
-            left = n_rows - i
-            height = 6 if left >= 6 else 4 if left >= 4 else left
-            x, c = address_of(X) + i * X.strides[0] + k * itemsize, address_of(sums) + i * c_row * itemsize
-            init, init_row = address_of(b) + first * PANEL_BYTES, 0
-            if k > 0:
-                init, init_row = c, c_row
-            _few(zero, height, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-            i += height
+        c, init, init_row = address_of(sums), bias + start, 0
+        if k > 0:
+            init, init_row = c, c_row
+        _plain_product(zero, 0, (X + k * itemsize, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count, n))
         k += max(depth, 1)
     if activation != RELU and activation != IDENTITY:
-        forward_range(activation, sums, sums)
-    for i in range(n_rows):
+        forth(zero, activation, (0, address_of(sums), address_of(sums), n * c_row))
+    for i in range(n):
         for j in range(columns):
-            out[i, first * width + j] = sums[i * c_row + j]
+            _put(zero, out + (i * out_row + (first * width + j) * out_column) * itemsize, sums[i * c_row + j])
+
+
+@helper
+def _reads_in_place(x_column, w_row, w_column, packed, n, n_out):
+    """Whether a plain W is read where it lies: for few rows, if the numbers of a row lie side by side."""
+    return not packed and n <= FEW_ROWS and x_column == 1 and w_column == 1 and w_row >= n_out
+
+
+@helper
+def _block_height(packed, n, n_in, itemsize):
+    """How many rows of X are packed and multiplied before the next: as many as stay in a cache of the second level, if W is packed."""
+    if packed:
+        most = max(24, CACHED // (max(n_in, 1) * itemsize) // 24 * 24)
+        blocks = (n + most - 1) // most
+        return min(most, ((n + blocks - 1) // blocks + 3) // 4 * 4)
+    return n
+
+
+@task
+def linear_task(tag, X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads):
+    """out = activation(X @ W + b): addresses, and how many numbers it is from row to row and from column to column."""
+    zero = zero_of(tag)
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    if _reads_in_place(x_column, w_row, w_column, packed, n, n_out):
+        _few_rows_part(zero, 0, 1, X, x_row, W, w_row, bias, out, out_row, out_column, n, n_in, n_out, activation)
+        return
+    height = _block_height(packed, n, n_in, itemsize)
+    jump = (height | 1) * width
+    A = np.empty(panels(n_in, width) * jump, type(zero))
+    for first in range(0, n, height):
+        rows, C = min(n - first, height), out + first * out_row * itemsize
+        _pack_rows(X + first * x_row * itemsize, x_row, x_column, rows, n_in, 0, A, jump)
+        _product_part(0, 1, 1, A, jump, W, w_row, w_column, packed, bias, C, out_row, out_column, rows, n_in, n_out, activation)
+
+
+@parallel_helper
+def _linear_parallel(zero, X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads):
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    if _reads_in_place(x_column, w_row, w_column, packed, n, n_out):
+        for t in numba.prange(threads):
+            _few_rows_part(zero, np.int64(t), threads, X, x_row, W, w_row, bias, out, out_row, out_column, n, n_in, n_out, activation)
+    else:
+        jump = (n | 1) * width
+        A = np.empty(panels(n_in, width) * jump, type(zero))
+        for t in numba.prange(threads):
+            first = np.int64(t) * n // threads
+            _pack_rows(X + first * x_row * itemsize, x_row, x_column, (np.int64(t) + 1) * n // threads - first, n_in, first, A, jump)
+        parts, blocks = (threads, 1) if panels(n_out, width) >= 4 * threads else (1, threads)
+        for t in numba.prange(threads):
+            _product_part(
+                np.int64(t), parts, blocks, A, jump, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation
+            )  # fmt: skip
+
+
+@task
+def linear_parallel_task(tag, X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads):
+    """`linear_task` in threads."""
+    _linear_parallel(
+        zero_of(tag), X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads
+    )  # fmt: skip
+
+
+@task
+def linear_backward_task(tag, dZ, X, x_row, x_column, W, w_row, w_column, dX, dx_row, dx_column, dW, dw_row, dw_column, db, n, n_in, n_out):
+    """dX = dZ @ W.T, dW = X.T @ dZ, db = dZ.sum(0); dZ and db lie side by side."""
+    zero = zero_of(tag)
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    P, Q, jump = panels(n_out, width), panels(n_in, width), (n | 1) * width
+    D, A = np.zeros(P * jump, type(zero)), np.zeros(Q * jump, type(zero))
+    _pack_rows(dZ, n_out, 1, n, n_out, 0, D, jump)
+    _pack_rows(X, x_row, x_column, n, n_in, 0, A, jump)
+    nothing, ones, block = np.zeros(width, type(zero)), np.ones(width, type(zero)), np.empty(width * width, type(zero))
+    rows, transposed = np.empty(n * width, type(zero)), np.empty(n_out * width, type(zero))
+    for q in range(Q):
+        height, none, Wt = min(width, n_in - q * width), address_of(nothing), address_of(transposed)
+        _pack_transposed(W + q * width * w_row * itemsize, w_row, w_column, height, n_out, transposed)
+        _rows_product(zero, 0, (address_of(D), jump, Wt, none, 0, address_of(rows), width, NO_FINISH, none, 0, n_out, n, Wt))
+        for i in range(n):
+            for j in range(height):
+                _put(zero, dX + (i * dx_row + (q * width + j) * dx_column) * itemsize, rows[i * width + j])
+        for p in range(P):
+            a, d = address_of(A) + q * jump * itemsize, address_of(D) + p * jump * itemsize
+            _columns_product(zero, 0, (a, d, 0, none, address_of(block), 0, 1, n, height))
+            for i in range(height):
+                for j in range(min(width, n_out - p * width)):
+                    _put(zero, dW + ((q * width + i) * dw_row + (p * width + j) * dw_column) * itemsize, block[i * width + j])
+    for p in range(P):
+        one, none, d = address_of(ones), address_of(nothing), address_of(D) + p * jump * itemsize
+        _rows_product(zero, 0, (one, 0, d, none, 0, address_of(block), width, NO_FINISH, none, 0, n, 1, one))
+        for j in range(min(width, n_out - p * width)):
+            _put(zero, db + (p * width + j) * itemsize, block[j])
+
+
+SERIAL, PARALLEL = range(2)
+_linear = linked("linear", 16, {SERIAL: functools.partial(Task, linear_task), PARALLEL: functools.partial(Task, linear_parallel_task)})
+_backward = linked_task(linear_backward_task)
+
+
+# Arrays of any layout, and of another dtype where they are read.
+
+
+@helper
+def _is_readable(A, out):
+    """Whether tasks can take a matrix where it lies: packed, or numbers of the dtype of out, whole numbers of them apart.
+
+    The rows of a field of a structure may lie any number of bytes apart.
+    """
+    return A.ndim == 3 or (A.dtype == out.dtype and A.strides[0] % A.itemsize == 0 and A.strides[1] % A.itemsize == 0)
+
+
+@helper
+def _room_for(A, out):
+    return 0 if _is_readable(A, out) else A.size
+
+
+@helper
+def _copy_matrix(A, room, at):
+    if A.ndim == 2:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                room[at + i * A.shape[1] + j] = A[i, j]
+
+
+@helper
+def _take_back(A, room, at):
+    if not _is_readable(A, A):
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                A[i, j] = room[at + i * A.shape[1] + j]
+
+
+@helper
+def _place(A, room, at):
+    """Return where the numbers of a matrix lie, and how many it is from row to row and from column to column, in room if it is copied there."""
+    if _is_readable(A, room):
+        return address_of(A), A.strides[0] // A.itemsize, A.strides[1] // A.itemsize
+    _copy_matrix(A, room, at)
+    return address_of(room) + at * room.itemsize, A.shape[1], 1
+
+
+@helper
+def _run_linear(X, W, b, activation, out, threads):
+    zero, width = out.dtype.type(0), PANEL_BYTES // out.itemsize
+    (n, n_out), n_in = out.shape, X.shape[1]
+    if n == 0 or n_out == 0:
+        return
+    at_x = panels(n_out, width) * width
+    at_w = at_x + _room_for(X, out)
+    at_out = at_w + _room_for(W, out)
+    room = np.empty(at_out + _room_for(out, out), out.dtype)
+    for j in range(at_x):
+        room[j] = b[j] if j < b.shape[0] else zero
+    x, w, c = _place(X, room, at_x), _place(W, room, at_w), _place(out, room, at_out)
+    code = PARALLEL if threads > 1 else SERIAL
+    _linear(zero, code, (*x, *w, np.int64(W.ndim == 3), address_of(room), *c, n, n_in, n_out, np.int64(activation), threads))
+    _take_back(out, room, at_out)
 
 
 def _make_check_product(kernel: str, x: str, w: str) -> Any:
@@ -245,7 +395,7 @@ def _make_check_product(kernel: str, x: str, w: str) -> Any:
                 raise ValueError(packed)
         elif W.shape[1] != n_out:
             raise ValueError(outputs)
-        if X.shape[1] != _inputs_of(W):
+        if X.shape[1] != W.shape[W.ndim - 2]:
             raise ValueError(inputs)
         if out.shape[0] != X.shape[0]:
             raise ValueError(outputs)
@@ -273,91 +423,15 @@ def _check_forward(X, W, b, activation, out):
         raise ValueError("linear_forward: out must share no memory with the other arrays")
 
 
-@helper
-def _padded(b, like_out):
-    width = PANEL_BYTES // like_out.itemsize
-    padded = np.zeros(panels(b.shape[0], width) * width, like_out.dtype)
-    padded[: b.shape[0]] = b
-    return padded
-
-
-@helper
-def _reads_in_place(X, W, out):
-    """Whether a plain W is read where it lies: few rows, one dtype, unit strides."""
-    if W.ndim == 3:
-        return False
-    if X.shape[0] > FEW_ROWS or W.strides[0] < W.shape[1] * W.itemsize:
-        return False
-    return _has_plain_rows(X, out) and _has_plain_rows(W, out)
-
-
-@helper
-def _few_rows(t, parts, X, W, b, activation, out):
-    if W.ndim == 2:
-        _few_rows_task(t, parts, X, W, b, activation, out)
-
-
-@helper
-def _linear_serial(X, W, b, activation, out):
-    n_rows, n_in = X.shape
-    if n_rows == 0 or out.shape[1] == 0:
-        return
-    if _reads_in_place(X, W, out):
-        _few_rows(0, 1, X, W, b, activation, out)
-    else:
-        width = PANEL_BYTES // out.itemsize
-        height = _block_height(W, n_rows)
-        jump = (height | 1) * width
-        A = np.empty(panels(n_in, width) * jump, out.dtype)
-        for first in range(0, n_rows, height):
-            last = min(n_rows, first + height)
-            _pack_rows(X[first:last], 0, last - first, A, jump)
-            _product_task(0, 1, 1, A, jump, last - first, W, b, activation, out[first:last])
-
-
-@helper
-def _block_height(W, n_rows):
-    """How many rows of X are packed and multiplied before the next: as many as stay in a cache of the second level, if W is packed."""
-    if W.ndim == 3:
-        most = max(24, CACHED // (max(W.shape[1], 1) * W.itemsize) // 24 * 24)
-        blocks = (n_rows + most - 1) // most
-        return min(most, ((n_rows + blocks - 1) // blocks + 3) // 4 * 4)
-    return n_rows
-
-
-@parallel_helper
-def _linear_parallel(X, W, b, activation, out, threads):
-    n_rows, n_in = X.shape
-    if _reads_in_place(X, W, out):
-        for t in numba.prange(threads):
-            _few_rows(np.int64(t), threads, X, W, b, activation, out)
-    else:
-        width = PANEL_BYTES // out.itemsize
-        jump = (n_rows | 1) * width
-        A = np.empty(panels(n_in, width) * jump, out.dtype)
-        for t in numba.prange(threads):
-            _pack_rows(X, np.int64(t) * n_rows // threads, (np.int64(t) + 1) * n_rows // threads, A, jump)
-        by_panel = panels(out.shape[1], width) >= 4 * threads
-        parts, blocks = (threads, 1) if by_panel else (1, threads)
-        for t in numba.prange(threads):
-            _product_task(np.int64(t), parts, blocks, A, jump, n_rows, W, b, activation, out)
-
-
 @jit
 def _linear_in_threads(X, W, b, activation, out, threads):
     _check_forward(X, W, b, activation, out)
-    _linear_parallel(X, W, _padded(b, out), activation, out, threads)
+    _run_linear(X, W, b, activation, out, threads)
 
 
 @jit
 def _check_matmul_only(A, B, out):
     _check_matmul(A, B, out)
-
-
-@helper
-def _no_bias(out):
-    width = PANEL_BYTES // out.itemsize
-    return np.zeros(panels(out.shape[1], width) * width, out.dtype)
 
 
 @kernel
@@ -390,7 +464,7 @@ def linear_forward(X, W, b, activation, out):
     number of threads and rows, packed or not.
     """
     _check_forward(X, W, b, activation, out)
-    _linear_serial(X, W, _padded(b, out), activation, out)
+    _run_linear(X, W, b, activation, out, 1)
 
 
 def _threads_pay(X: Any, W: Any) -> bool:
@@ -430,7 +504,7 @@ def matmul(A, B, out):
         If a shape does not match, or out shares memory with A or B.
     """
     _check_matmul(A, B, out)
-    _linear_serial(A, B, _no_bias(out), IDENTITY, out)
+    _run_linear(A, B, np.empty(0, out.dtype), IDENTITY, out, 1)
 
 
 @matmul.from_python
@@ -471,6 +545,8 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
     ValueError
         If a shape does not match, what is written shares memory, or the activation needs whole rows (softmax).
     """
+    check_read("linear_backward: dA", dA)
+    check_read("linear_backward: saved", saved)
     check_read("linear_backward: X", X)
     check_read("linear_backward: W", W)
     check_written("linear_backward: dX", dX)
@@ -491,7 +567,7 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
         raise ValueError("linear_backward: dX, dW and db must share no memory with the other arrays")
     if overlap(dX, dW) or overlap(dX, db) or overlap(dW, db):
         raise ValueError("linear_backward: dX, dW and db must share no memory with each other")
-    _linear_backward(dA, saved, X, W, activation, dX, dW, db)
+    _run_backward(dA, saved, X, W, activation, dX, dW, db)
 
 
 @helper
@@ -500,49 +576,22 @@ def _overlaps_any(out, dA, saved, X, W):
 
 
 @helper
-def _linear_backward(dA, saved, X, W, activation, dX, dW, db):
-    n, n_in = X.shape
-    n_out, zero, width = W.shape[1], dW.dtype.type(0), PANEL_BYTES // dW.itemsize
-    P, Q, jump = panels(n_out, width), panels(n_in, width), (n | 1) * width
-    dZ = np.empty((n, n_out), dW.dtype)
-    activation_backward(activation, saved, dA, dZ)
-    D, A = np.zeros(P * jump, dW.dtype), np.zeros(Q * jump, dW.dtype)
-    _pack_rows(dZ, 0, n, D, jump)
-    _pack_rows(X, 0, n, A, jump)
-    nothing, ones = np.zeros(width, dW.dtype), np.ones(width, dW.dtype)
-    block, rows, transposed = np.empty(width * width, dW.dtype), np.empty(n * width, dW.dtype), np.empty(n_out * width, dW.dtype)
-    for q in range(Q):
-        height = min(width, n_in - q * width)
-        _pack_transposed(W, q, transposed)
-        rows_product(
-            zero,
-            address_of(D),
-            jump,
-            address_of(transposed),
-            address_of(nothing),
-            0,
-            address_of(rows),
-            width,
-            NO_FINISH,
-            address_of(nothing),
-            0,
-            n_out,
-            n,
-            address_of(transposed),
-        )
-        for i in range(n):
-            for j in range(height):
-                dX[i, q * width + j] = rows[i * width + j]
-        for p in range(P):
-            a, d = address_of(A) + q * jump * dW.itemsize, address_of(D) + p * jump * dW.itemsize
-            columns_product(zero, a, d, 0, address_of(nothing), address_of(block), 0, 1, n, height)
-            for i in range(height):
-                for j in range(min(width, n_out - p * width)):
-                    dW[q * width + i, p * width + j] = block[i * width + j]
-    for p in range(P):
-        rows_product(
-            zero, address_of(ones), 0, address_of(D) + p * jump * dW.itemsize, address_of(nothing), 0, address_of(block), width, NO_FINISH,
-            address_of(nothing), 0, n, 1, address_of(ones),
-        )  # fmt: skip
-        for j in range(min(width, n_out - p * width)):
-            db[p * width + j] = block[j]
+def _run_backward(dA, saved, X, W, activation, dX, dW, db):
+    zero, (n, n_in), n_out = dW.dtype.type(0), X.shape, W.shape[1]
+    at_d, at_db = n * n_out, 2 * n * n_out
+    at_x = at_db + n_out
+    at_w = at_x + _room_for(X, dW)
+    at_dx = at_w + _room_for(W, dW)
+    at_dw = at_dx + _room_for(dX, dW)
+    room = np.empty(at_dw + _room_for(dW, dW), dW.dtype)
+    _copy_matrix(saved, room, 0)
+    _copy_matrix(dA, room, at_d)
+    saved_at = address_of(room)
+    dZ, db_at = saved_at + at_d * room.itemsize, saved_at + at_db * room.itemsize
+    back(zero, np.int64(activation), (0, saved_at, dZ, n * n_out))
+    x, w, dx, dw = _place(X, room, at_x), _place(W, room, at_w), _place(dX, room, at_dx), _place(dW, room, at_dw)
+    _backward(zero, 0, (dZ, *x, *w, *dx, *dw, db_at, n, n_in, n_out))
+    for j in range(n_out):
+        db[j] = room[at_db + j]
+    _take_back(dX, room, at_dx)
+    _take_back(dW, room, at_dw)
