@@ -17,7 +17,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
 from ._jit import DTYPES, Task
@@ -44,6 +44,9 @@ def linked(name: str, n_arguments: int, tasks: Mapping[int, Callable[[], Task]])
 
     @intrinsic
     def call(typingctx, zero, code, arguments):
+        if zero not in DTYPES.values():
+            raise errors.TypingError(f"numbers must be float32 or float64; got {zero}.")
+
         def codegen(context, builder, sig, args):
             values, module, symbol = cgutils.unpack_tuple(builder, args[2]), builder.module, f"kernels.{name}.{zero}"
             table = module.globals.get(symbol) or ir.GlobalVariable(module, ir.ArrayType(I64, size), symbol)
