@@ -37,7 +37,9 @@ from .row_losses import cross_entropy_rows
 
 kernels = importlib.import_module("kernels")
 ROWS, COLUMNS = 96, 256
-NO_LOOP = {"loss_scale"}
+# Kernels whose loops are those of a task.
+NO_LOOP = dict.fromkeys(("loss_scale", "linear_forward", "linear_backward", "matmul"), "rows_product")
+NO_LOOP |= {"activation_forward": "activate", "activation_backward": "derive"}
 PUBLIC = {name: value for name, value in vars(kernels).items() if name in kernels.__all__ and isinstance(value, Kernel) and name not in NO_LOOP}
 GELU, ADAM, HUBER = kernels.ACTIVATIONS[kernels.GELU], kernels.OPTIMIZERS[kernels.ADAM], kernels.LOSSES[kernels.HUBER]
 TASKS = {"rows_product": panel_product, "columns_product": column_product}
@@ -45,8 +47,7 @@ PAIRS = {"pairs_rows_product": pairs_panel_product, "pairs_columns_product": pai
 TASKS |= PAIRS | {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
 TASKS |= {"dropout_task": drop, "loss_task": cross_entropy_rows, "update_task": ADAM.task.dispatcher}
 NAMES = sorted([*PUBLIC, *TASKS])
-FLOPS = {"linear_forward": 2, "matmul": 2, "linear_backward": 4, "rows_product": 2, "columns_product": 2}  # for a row, input and output
-FLOPS |= dict.fromkeys(PAIRS, 4)
+FLOPS = {"rows_product": 2, "columns_product": 2} | dict.fromkeys(PAIRS, 4)  # for a row, input and output
 
 # Machine code. Mnemonics are those of x86-64 and AArch64, with which the same letters never mean two things here.
 FMA = re.compile(r"vfn?m(add|sub)|vdpbf16ps|fn?m(l[as]|add|sub|ad|sb)$")
@@ -180,8 +181,7 @@ def _public_arguments(name: str, dtype: str, rows: int) -> list[Any]:
         return random.random((n, COLUMNS)).astype(dtype)
 
     values: dict[str, Any] = {"labels": np.arange(rows) % COLUMNS, "order": np.arange(rows), "batch": ROWS, "jump": ROWS * width, "stride": ROWS * COLUMNS}
-    values |= {"activation": kernels.GELU if name.startswith("activation") else kernels.RELU} | SCALARS
-    values |= {key: matrix(1)[0] for key in ("b", "db")} | {key: matrix(COLUMNS) for key in ("W", "B", "dW")}
+    values |= SCALARS
     values["packed"] = np.zeros(kernels.packed_shape(rows, COLUMNS, dtype), dtype)
     if name == "pack":
         values |= {"W": matrix(), "out": values["packed"]}
@@ -253,7 +253,7 @@ def measure(name: str, dtype: str = "float32") -> str:
     run, _, n_bytes = _prepare(name, dtype, rows)
     seconds = max(_seconds(run) - _seconds(_prepare(name, dtype, 0)[0]), 1e-9)
     if name in FLOPS:
-        flops = FLOPS[name] * ROWS * COLUMNS * (kernels.panel_width(dtype) if name in TASKS else COLUMNS)
+        flops = FLOPS[name] * ROWS * COLUMNS * kernels.panel_width(dtype)
         peak, speed = kernels.fma_peak(dtype), flops / seconds / 1e9
         return f"{seconds * 1e6:.1f} us for {flops / 1e6:.2f} MFLOP: {speed:.0f} GFLOP/s, {speed / peak:.0%} of the FMA peak of a core ({peak:.0f})"
     source = np.ones(n_bytes // 2, np.uint8)
@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.name in NAMES:
         print(report(options.name, options.dtype, options.asm))
     else:
-        nearest = "rows_product" if options.name in NO_LOOP else difflib.get_close_matches(options.name, NAMES, 1, 0.0)[0]
+        nearest = NO_LOOP.get(options.name) or difflib.get_close_matches(options.name, NAMES, 1, 0.0)[0]
         parser.exit(2, f"NAME must be a kernel with a loop of its own; got {options.name!r}. Did you mean {nearest!r}?\n")
 
 

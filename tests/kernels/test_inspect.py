@@ -143,10 +143,8 @@ def test_the_report_of_a_product_shows_its_code(capsys):
     assert lines[4].endswith(":") and "fm" in "".join(lines[5:])
 
 
-# These take seconds to compile; their loops are those of the tasks rows_product, activate and derive.
-LARGE = {"activation_backward", "activation_forward", "linear_backward", "linear_forward", "matmul"}
 # Of the kernels with the same parameters, one: what they are called with comes from the names of the parameters.
-ONE_OF_EACH = {tuple(signature(kernel).parameters): name for name, kernel in inspect.PUBLIC.items() if name not in LARGE}
+ONE_OF_EACH = {tuple(signature(kernel).parameters): name for name, kernel in inspect.PUBLIC.items()}
 
 
 @pytest.mark.parametrize("name", [*sorted(ONE_OF_EACH.values()), *inspect.TASKS])
