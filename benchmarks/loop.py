@@ -1,7 +1,6 @@
-"""What checkpoints after every epoch and callbacks that watch cost, on MNIST with 784-500-500-10: less than 2 % is the aim.
+"""What callbacks that watch cost, on MNIST with 784-500-500-10: less than 2 % is the aim.
 
-Run as `python -m benchmarks.loop`; sides take turns, so that what else the machine does hits all of them. Pass a folder on the disk that
-checkpoints are meant for.
+Run as `python -m benchmarks.loop`; sides take turns, so that what else the machine does hits all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ def watching(folder: str) -> dict[str, Any]:
 
 SIDES: dict[str, Callable[[str], dict[str, Any]]] = {
     "plain": lambda folder: {},
-    "checkpoints": lambda folder: {"checkpoint": os.path.join(folder, "run")},
     "callbacks": watching,
     "EMA, every 10 steps": lambda folder: {"callbacks": EMA(every_steps=10)},
 }

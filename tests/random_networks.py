@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 import fastnn
+import kernels
 from fastnn import AbsoluteError, BinaryCrossEntropy, CrossEntropy, Dense, Huber, Scale, Sequential, SquaredError
 from tests import reference
 
@@ -137,7 +138,7 @@ class NumpyTwin:
         self.net, self.loss, self.optimizer = training.net, training.loss, training.optimizer
         self.dense = training.net.dense
         self.weights = [[W.astype(np.float64), np.zeros(W.shape[1]) if b is None else b.astype(np.float64)] for W, b in training.net.weights]
-        self.rule = getattr(reference, type(self.optimizer).__name__.lower())
+        self.rule = getattr(reference, kernels.OPTIMIZERS[self.optimizer.rule].name)
         self.names = list(inspect.signature(self.rule).parameters)
         n_buffers = self.names.index("learning_rate") - 2
         self.buffers = {(i, j): [np.zeros_like(A)] * n_buffers for i, pair in enumerate(self.weights) for j, A in enumerate(pair)}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import against, baseline, busy, common, compare, detect, history, initializers, peers, tables, threads
+from benchmarks import against, baseline, busy, checkpoints, common, compare, detect, history, initializers, peers, tables, threads
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -283,3 +283,7 @@ def test_starts_are_compared_by_means_and_places() -> None:
     text = initializers.table("relu", {"a": [1.0, 2.0, 3.0, 4.0, 5.0], "b": [3.0, 2.0, 1.0, 4.0, 4.0]})
     assert "| **mean** | 2.00 | 2.00 | 2.00 | 4.00 | 4.50 |" in text
     assert "| **mean place** | 2.00 | 2.00 | 2.00 | 4.00 | 4.50 |" in text
+
+
+def test_what_a_checkpoint_adds_is_told_from_the_epochs_beside_it() -> None:
+    assert checkpoints.costs([9.0, 1.0, 1.0, 1.25, 1.5, 1.0, 1.0, 3.25, 3.5, 3.0, 3.0, 1.0]) == (2.0, 0.75)

@@ -7,6 +7,7 @@ give, and the call. Each is printed before it is made, so that the last line of 
 
 import ctypes
 import functools
+import itertools
 import mmap
 import re
 import sys
@@ -15,8 +16,10 @@ import numpy as np
 
 import kernels
 from kernels import Objective, Plan, Trainer
+from tests.kernels.test_optimizers import update
 
 PAGE, CANARY = mmap.PAGESIZE, 0xA5
+EDGES = (1, 7, 8, 9, 15, 16, 17, 31, 33)  # columns beside the end of a panel
 ADAM = [0.9, 0.999, 1e-8, 0.0]
 RELU, SOFTMAX, IDENTITY = kernels.RELU, kernels.SOFTMAX, kernels.IDENTITY
 
@@ -58,16 +61,16 @@ class Guard:
 class Case:
     """Arrays and settings that fit each other; a misuse changes one of them."""
 
-    def __init__(self, at_end):
-        self.g = g = Guard(at_end)
-        rng = np.random.default_rng(0)
-        self.plan = Plan([6, 9, 4], [RELU, SOFTMAX], [0.0, 0.0])
-        self.p = g(np.zeros(self.plan.parameters_size, np.float32))
+    def __init__(self, at_end, dtype="float32"):
+        self.g, self.dtype = Guard(at_end), dtype
+        g, rng = self.g, np.random.default_rng(0)
+        self.plan = Plan([6, 9, 4], [RELU, SOFTMAX], [0.0, 0.0], dtype)
+        self.p = g(np.zeros(self.plan.parameters_size, dtype))
         for i in range(2):
             n_in, n_out = self.plan.widths[i : i + 2]
             self.plan.set_weight(self.p, i, rng.standard_normal((n_in, n_out)), np.zeros(n_out))
-        self.X, self.y = g(rng.standard_normal((24, 6)), np.float32), g(rng.integers(0, 4, 24))
-        self.T = g(np.eye(4)[self.y], np.float32)
+        self.X, self.y = g(rng.standard_normal((24, 6)), dtype), g(rng.integers(0, 4, 24))
+        self.T = g(np.eye(4)[self.y], dtype)
         self.order, self.rates = g(np.arange(24)), g(np.full(3, 1e-3))
         self.classes, self.squares = Objective(kernels.CROSS_ENTROPY), Objective(kernels.SQUARED_ERROR)
 
@@ -99,8 +102,8 @@ class Case:
     def evaluate(self, X=None, y=None, objective=None, plan=None):
         return kernels.evaluate(plan or self.plan, self.p, self.X if X is None else X, self.y if y is None else y, objective or self.classes)
 
-    def floats(self, *shape, dtype=np.float32):
-        return self.g(np.random.default_rng(1).standard_normal(shape), dtype)
+    def floats(self, *shape):
+        return self.g(np.random.default_rng(1).standard_normal(shape), self.dtype)
 
     def forward(self, X=(5, 6), W=(6, 20), b=(20,), out=(5, 20), activation=RELU):
         """Call linear_forward; shapes stand for arrays."""
@@ -339,7 +342,7 @@ def products(c):
 
 def a_plain_network(c):
     """Rows, labels, targets, orders, rates and weights that end where the memory ends."""
-    for dtype in ("f4", "u1"):
+    for dtype in (c.dtype, "u1"):
         X, weights = c.g(np.abs(c.X), dtype), c.g(np.ones(24))
         for y in (c.y, c.T):
             c.train(X=X, y=y, weights=weights, order=c.rows(3, 23))
@@ -351,22 +354,79 @@ def a_plain_network(c):
 def columns_of_one_matrix(c):
     """X and out that lie beside each other in every row share no memory."""
     A = c.floats(5, 26)
-    expected = np.empty((5, 20), np.float32)
+    expected = np.empty((5, 20), c.dtype)
     X, W, b = A[:, :6], c.floats(6, 20), c.floats(20)
     kernels.linear_forward(X.copy(), W, b, RELU, expected)
     kernels.linear_forward(X, W, b, RELU, A[:, 6:])
     assert (A[:, 6:] == expected).all()
 
 
+def panels(c):
+    """Matrices whose columns end beside the end of a panel, plain and packed."""
+    for n in EDGES:
+        W = c.floats(3, n)
+        P = c.g(np.zeros(kernels.packed_shape(3, n, c.dtype)), c.dtype)
+        kernels.pack(W, P)
+        kernels.unpack(P, back := c.g(np.zeros((3, n)), c.dtype))
+        assert (back == W).all()
+        for rows in (1, 7, 20):
+            c.forward((rows, 3), P, (n,), (rows, n))
+
+
+def gathers(c):
+    """Rows of every kind of number, the last one among them, into panels that fill what they lie in."""
+    width = kernels.panel_width(c.dtype)
+    for n in EDGES:
+        for kind in ("u1", "i2", "f4", "f8"):
+            X, order = c.g(np.ones((5, n)), kind), c.g([4, 0, 4, 3, 4, 1, 4])
+            jump = 3 * width
+            out = c.g(np.zeros(3 * -(-n // width) * jump), c.dtype)
+            assert c.gather(X, order, 3, out, -(-n // width) * jump, jump) == -1
+
+
+def updates(c):
+    """Every rule, on arrays that end beside the end of a vector."""
+    for rule in kernels.OPTIMIZERS.values():
+        for n in EDGES:
+            update(rule.name, c.floats(n), c.floats(n), [c.g(np.abs(c.floats(n))) for _ in rule.buffers], 0.01, 3)
+
+
+def losses(c):
+    """Every loss, with labels and targets that end where the memory ends."""
+    for n in EDGES:
+        A, T = c.floats(3, n), c.g(np.full((3, n), 0.5), c.dtype)
+        for one in kernels.LOSSES.values():
+            getattr(kernels, one.name)(A, T, *one.parameters, 1.0, c.floats(3, n))
+        kernels.softmax_cross_entropy(A, c.g([0, n - 1, n // 2]), 1.0, c.floats(3, n))
+        kernels.softmax_cross_entropy_dense(A, T, 1.0, c.floats(3, n))
+
+
+def networks_of_odd_widths(c):
+    """Parameters, rows and targets at the edge of memory, with layers that fill no panel, in every place a norm may have."""
+    for n in (1, 7, 9, 17, 33):
+        others = [(0, kernels.LayerNorm(n)), (1, kernels.BatchNorm(n + 1)), (1, kernels.PReLU(n + 1)), (2, kernels.Fork(n)), (2, kernels.Join(n))]
+        plan = Plan([n, n + 1, n], [kernels.TANH, IDENTITY], [0.1, 0.0], c.dtype, others=others)
+        p, X, T = c.g(np.zeros(plan.parameters_size), c.dtype), c.floats(19, n), c.floats(19, n)
+        for placed in plan.layers:
+            plan.set_arrays(p, placed, [np.full(shape, 0.5) for shape in placed.layer.shapes.values()])
+        Trainer(plan, p, 7, c.squares, kernels.ADAM, ADAM).train(X, T, c.g(np.arange(19)[::-1].copy()), 0, c.g(np.full(3, 1e-3)))
+        kernels.predict(plan, p, X)
+        kernels.evaluate(plan, p, X, T, c.squares)
+
+
 USES = [
     ("products", "right", products),
+    ("networks of odd widths", "right", networks_of_odd_widths),
     ("a plain network", "right", a_plain_network),
     ("columns of one matrix", "right", columns_of_one_matrix),
     ("gather: no rows", "right", lambda c: c.gather(order=c.order[:0])),
     ("gather", "right", lambda c: c.gather()),
 ]
 
-GROUPS = {"plans": PLANS, "training": TRAINING, "whole": WHOLE, "matrices": MATRICES, "uses": USES}
+AT_EDGES = [(use.__name__, "right", use) for use in (panels, gathers, updates, losses)]
+
+GROUPS = {"plans": PLANS, "training": TRAINING, "whole": WHOLE, "matrices": MATRICES, "uses": USES, "edges": AT_EDGES}
+RIGHT = ("uses", "edges")  # the groups of what is no misuse
 
 
 def outcome(case, call):
@@ -382,8 +442,8 @@ def main(group):
     """Make the calls of a group; print the name of each, then what it came to where that is not what it should."""
     for name, sentence, call in GROUPS[group]:
         print(name, flush=True)
-        for at_end in (True, False):
-            case = Case(at_end)
+        for at_end, dtype in itertools.product((True, False), ("float32", "float64") if group in RIGHT else ("float32",)):
+            case = Case(at_end, dtype)
             actual = outcome(case, call)
             if not (actual.startswith(sentence) and re.fullmatch(r"[^\n]{1,400}", actual)):
                 print(f"WRONG {name}: {actual!r} for {sentence!r}")
