@@ -190,10 +190,9 @@ def prediction(report: Report, args: argparse.Namespace, threads: int) -> None:
 
 
 def scaling(report: Report, args: argparse.Namespace, threads: int) -> None:
-    """Time fastnn on one thread and on all, in one process; run under each threading layer."""
-    networks = (NAMED if os.environ.get("NUMBA_THREADING_LAYER") else WIDE)[: args.networks]
-    report.title(f"{threads} threads against one, threading layer {os.environ.get('NUMBA_THREADING_LAYER', 'by default')}")
-    for widths, batch_size in networks:
+    """Time fastnn on one thread and on all, in one process."""
+    report.title(f"{threads} threads against one")
+    for widths, batch_size in WIDE[: args.networks]:
         problem = peers.make_problem(widths, batch_size, args.seconds)
         times = interleave({str(n): peers.Fastnn(problem, n).run for n in (1, threads)}, args)
         report.row(network=problem.name, batch=batch_size, one_thread_us=float(np.median(times["1"])) * 1e6, speed_up=ratio(times, "1", str(threads)))
@@ -225,7 +224,6 @@ SECTIONS: dict[str, tuple[bool, Callable[[Report, argparse.Namespace, int], None
     "training": (True, training),
     "prediction": (True, prediction),
     "scaling": (False, scaling),
-    "workqueue": (False, scaling),
     "start": (False, starts),
     "memory": (False, memory),
 }
@@ -248,8 +246,6 @@ def run_child(section: str, threads: int, arguments: list[str]) -> list[dict[str
     """Run a section in a process of its own with that many threads and CPUs; return its rows."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     environment = {**os.environ, **dict.fromkeys(names, str(threads))}
-    if section == "workqueue":
-        environment["NUMBA_THREADING_LAYER"] = "workqueue"
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cpus)[:threads])  # a child process inherits it
     try:
@@ -290,10 +286,6 @@ def main(arguments: list[str]) -> None:
     report = Report()
     if args.child:
         SECTIONS[args.child][1](report, args, int(args.threads))
-        import kernels
-
-        if layer := kernels.threading_layer():
-            print(f"\nThreading layer: {layer}")
     else:
         describe_machine(args.peers)
         for name in args.missing:

@@ -5,7 +5,7 @@ Every kernel is callable from Python and from nopython code, where it is serial;
 
 from . import activations, adaptive, elementary, losses, optimizers, random, scalar, scikit
 from ._factory import Activation, Loss, Rule, custom_activation, custom_loss, custom_rule
-from ._jit import compilations, default_threads, max_threads, on_compile, threading_layer, threads
+from ._jit import compilations, default_threads, max_threads, on_compile
 from .activations import *
 from .adaptive import *
 from .batchnorm import BatchNorm
@@ -70,8 +70,6 @@ __all__ = [
     "predict",
     "scalar",
     "scikit",
-    "threading_layer",
-    "threads",
     "unpack",
     *(name for module in (activations, adaptive, elementary, losses, optimizers, random) for name in vars(module)["__all__"]),
 ]

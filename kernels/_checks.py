@@ -27,6 +27,14 @@ def check_written(typingctx, name, array):
 
 
 @intrinsic(prefer_literal=True)
+def check_packed(typingctx, name, array):
+    """Refuse, while compiling, what is not an array of panels: of float32, float64 or, for bfloat16, uint16."""
+    if not isinstance(array, types.Array) or array.dtype not in (*FLOATS, types.uint16):
+        raise errors.TypingError(f"{_literal(name)} must be an array of float32, float64, or uint16 for bfloat16; got {array}.")
+    return types.void(name, array), _nothing
+
+
+@intrinsic(prefer_literal=True)
 def check_whole(typingctx, name, value):
     """Refuse, while compiling, what is not a whole number, or an array of them."""
     kind = value.dtype if isinstance(value, types.Array) else types.unliteral(value)

@@ -1,23 +1,18 @@
-"""The one place that says how kernels are compiled, cached and run in threads.
+"""The one place that says how kernels are compiled and cached, and how many threads there may be.
 
 Compilation. `jit` compiles a function with the flags that every kernel shares, `inline` a scalar helper that
-must vanish into the loop around it, `parallel_helper` one with a `prange`, and `kernel` a public function:
+must vanish into the loop around it, and `kernel` a public function:
 callable from Python with errors that show values, and from a user's own nopython code, where it is serial.
 
 The machine code is kept on the disk, see `_cache`.
-
-Threads. A parallel region runs only where that is safe: not in a forked child of a process whose OpenMP pool is
-running, and never two at once on a threading layer that would abort the process. Elsewhere the same work is done by
-one thread; kernels give the same bits for any number of threads, so only the time differs.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -33,7 +28,6 @@ if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT must be 0 or left out; got 1. The kernels work on addresses, which only compiled code can.")
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-PRANGE_ONLY = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False) | {"prange": True}
 
 
 def _note_compilation(function: Callable[..., Any]) -> None:
@@ -90,11 +84,6 @@ def inline(function: Callable[..., Any]) -> Any:
 def public_inline(function: Callable[..., Any]) -> Any:
     """Compile a scalar helper that users call too: from their loops and from Python."""
     return numba.njit(function, forceinline=True, **FLAGS)
-
-
-def parallel_helper(function: Callable[..., Any]) -> Any:
-    """Compile a `helper` whose `prange` loops run in threads."""
-    return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, parallel=PRANGE_ONLY, **FLAGS)
 
 
 def address(dispatcher: Any, signature: Any) -> int:
@@ -203,9 +192,6 @@ def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 # Threads.
 
-_inherited_pool = False
-_region = threading.RLock()
-
 
 def _cgroup_quota() -> float:
     """Return how many CPUs the container may use, infinity where nothing limits it."""
@@ -235,46 +221,6 @@ def max_threads() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
-def threading_layer() -> str | None:
-    """Return the threading layer that Numba runs on in this process, None before the first parallel kernel."""
-    try:
-        return str(numba.threading_layer())
-    except ValueError:
-        return None
-
-
-OMP_REGION, WORKQUEUE_REGION = 600_000, 12_000_000
-
-
-def region_work() -> int:
-    """Return from how many multiplications on a parallel region pays: 10 us of them, on workqueue, whose regions cost 60 us, 200 us."""
-    return OMP_REGION if threading_layer() in ("omp", "tbb") else WORKQUEUE_REGION
-
-
-@contextlib.contextmanager
-def threads(n_threads: int) -> Iterator[int]:
-    """Hold `n_threads` threads for the parallel kernels called inside, and give the number that may really be used.
-
-    That is 1 in a forked child of a process that ran OpenMP's pool, and while another Python thread is inside a
-    parallel region of a layer that is not thread-safe. The caller's own `numba.get_num_threads()` is restored.
-    """
-    if n_threads <= 1 or _inherited_pool:
-        yield 1
-        return
-    guarded = threading_layer() not in ("omp", "tbb")
-    if guarded and not _region.acquire(blocking=False):
-        yield 1
-        return
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(n_threads)
-        yield n_threads
-    finally:
-        numba.set_num_threads(before)
-        if guarded:
-            _region.release()
-
-
 _forking = threading.local()
 
 
@@ -288,13 +234,5 @@ def _after_fork() -> None:
         global_compiler_lock._lock.release()
 
 
-def _after_fork_in_child() -> None:
-    """Forget a lock that another thread of the parent may hold, and know that OpenMP's pool, if the parent had one, is not here."""
-    global _region, _inherited_pool
-    _after_fork()
-    _region = threading.RLock()
-    _inherited_pool = threading_layer() == "omp"
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

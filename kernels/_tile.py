@@ -383,6 +383,16 @@ def address_of(typingctx, array):
 
 
 @intrinsic
+def keep(typingctx, array):
+    """Use an array: before this it is not freed, though only its address is known to what works with it."""
+
+    def codegen(context, builder, sig, args):
+        return context.get_dummy_value()
+
+    return types.void(array), codegen
+
+
+@intrinsic
 def pointer_address(typingctx, where):
     """Return the address that a pointer holds."""
 

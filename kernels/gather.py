@@ -20,7 +20,7 @@ from ._bits import fma, like
 from ._checks import check_read, check_whole, check_written
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
-from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_columns, convert_panel, pointer, pointer_as, prefetch, width_of, zero_of
+from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_columns, convert_panel, keep, pointer, pointer_as, prefetch, width_of, zero_of
 from .plan import Array
 from .program import task_address
 from .records import F, I, Record, address
@@ -263,6 +263,8 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     for t in range((rows.size + ROWS - 1) // ROWS):
         bad = _gather_task(array_pointer(X, 0), like(out[0], 0), t, S)
         first = bad if first < 0 else first
+    keep(rows)
+    keep(room)
     return first
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._cache import cache_folder
-from ._jit import default_threads, jit, max_threads, threading_layer
+from ._jit import default_threads, jit, max_threads
 from ._tile import BFLOAT16, VECTOR_BYTES, cpu_features, cpu_name, fma_chains
 
 __all__ = ["cpu_info", "fma_peak"]
@@ -54,7 +54,6 @@ def cpu_info() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "max_threads": max_threads(),
         "default_threads": default_threads(),
-        "threading_layer": threading_layer(),
         "cache_folder": cache_folder(),
     }
 

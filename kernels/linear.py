@@ -7,21 +7,39 @@ work: then it is read where it lies.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import numba
 import numpy as np
 from numba import carray
 
 from ._arrays import overlap
 from ._checks import check_read, check_whole, check_written
-from ._jit import OMP_REGION, Task, default_threads, helper, inline, jit, kernel, parallel_helper, region_work, task, threads
-from ._link import linked, linked_task
+from ._jit import default_threads, helper, inline, jit, kernel, task
+from ._link import linked_task
+from ._pairs import round_lines
 from ._product import column_product, panel_product
-from ._tile import FLOOR, NO_FINISH, PANEL_BYTES, VECTOR_BYTES, address_of, copy_line, make_tile, pointer, transpose_block, width_of, zero_of
+from ._tile import (
+    FLOOR,
+    NO_FINISH,
+    PANEL_BYTES,
+    VECTOR_BYTES,
+    address_of,
+    copy_line,
+    keep,
+    line_buffer,
+    make_tile,
+    pointer,
+    transpose_block,
+    width_of,
+    zero_of,
+)
 from .activations import ELEMENTWISE, IDENTITY, RELU, back, forth
+from .bfloat16 import pairs_column_product, pairs_panel_product, round_panel, transpose_pairs
 from .panels import panels
+from .program import task_address
+from .records import I, Record
+from .sharing import LARGE_WORK
+from .team import run_tasks, share
 
 __all__ = ["linear_backward", "linear_forward", "matmul"]
 
@@ -35,6 +53,31 @@ FEW_ROWS = 16
 CACHED = 1 << 19  # bytes of X that are multiplied with all of a packed W before the next
 BLOCK = 32  # inputs that few rows are multiplied with before the next ones
 TOGETHER = 4  # panels that are packed at once: they lie side by side
+PLAIN, PACKED, PAIRS = range(3)
+
+LINEAR = Record(
+    X=(I, "address of X"),
+    x_row=(I, "numbers from one of its rows to the next"),
+    x_column=(I, "numbers from one of its columns to the next"),
+    W=(I, "address of W"),
+    w_row=(I, "numbers from one of its rows to the next"),
+    w_column=(I, "numbers from one of its columns to the next"),
+    kind=(I, "how it lies: PLAIN, PACKED in panels, or packed in PAIRS of bfloat16"),
+    bias=(I, "address of the bias, in whole panels"),
+    out=(I, "address of out"),
+    out_row=(I, "numbers from one of its rows to the next"),
+    out_column=(I, "numbers from one of its columns to the next"),
+    n=(I, "rows"),
+    n_in=(I, "inputs"),
+    n_out=(I, "outputs"),
+    activation=(I, "its code"),
+    A=(I, "address of where X is packed, 0: it is not"),
+    jump=(I, "numbers from one panel of that to the next"),
+    packs=(I, "tasks that pack it"),
+    parts=(I, "tasks side by side in the outputs"),
+    blocks=(I, "tasks one above the other in the rows"),
+)
+RECORD_WORDS = LINEAR.dtype.itemsize // 8
 
 
 def _make_few(rows: int) -> Any:
@@ -88,6 +131,7 @@ def plain_product(tag, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth
 
 
 _rows_product, _columns_product, _plain_product = (linked_task(one) for one in (panel_product, column_product, plain_product))
+_pairs_product, _pairs_columns, _transpose_pairs = (linked_task(one) for one in (pairs_panel_product, pairs_column_product, transpose_pairs))
 
 
 @inline
@@ -101,17 +145,17 @@ def _put(zero, where, value):
 
 
 @helper
-def _pack_rows(X, x_row, x_column, n, n_in, first, out, jump):
-    """n rows of X into panels, from row `first` on: out[k // width * jump + i * width + k % width] = X[i, k]."""
-    zero, itemsize = out.dtype.type(0), out.itemsize
-    width = PANEL_BYTES // itemsize
+def _pack_rows(zero, X, x_row, x_column, n, n_in, out, jump):
+    """n rows of X into panels: element (i, k) to k // width * jump + i * width + k % width behind an address."""
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
     whole = n_in // width if x_column == 1 else 0
     for i in range(n):
-        source, target = X + i * x_row * itemsize, address_of(out) + (first + i) * PANEL_BYTES
+        source, target = X + i * x_row * itemsize, out + i * PANEL_BYTES
         for p in range(whole):
             copy_line(zero, source + p * PANEL_BYTES, target + p * jump * itemsize)
         for k in range(whole * width, n_in):
-            out[k // width * jump + (first + i) * width + k % width] = _number(zero, source + k * x_column * itemsize)
+            _put(zero, target + (k // width * jump + k % width) * itemsize, _number(zero, source + k * x_column * itemsize))
 
 
 @helper
@@ -148,48 +192,68 @@ def _pack_transposed(W, w_row, w_column, height, n_out, out):
 
 
 @helper
-def _product_part(t, parts, blocks, A, jump, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation):
-    """Some rows and panels of out = activation(X @ W + b); A is X in panels, b is padded to whole panels."""
-    zero, itemsize = A.dtype.type(0), A.itemsize
-    width = PANEL_BYTES // itemsize
-    P = panels(n_out, width)
-    part, block = t // blocks, t % blocks
-    first, last = block * n // blocks, (block + 1) * n // blocks
-    fused = activation == RELU or activation == IDENTITY
-    scratch, rows = np.empty(0 if packed else TOGETHER * n_in * width, A.dtype), np.empty((last - first) * width, A.dtype)
-    mode, end = FLOOR if activation == RELU else NO_FINISH, (part + 1) * P // parts
-    for p0 in range(part * P // parts, end, TOGETHER):
-        p1 = min(end, p0 + TOGETHER)
-        if not packed:
-            _pack_panels(W + p0 * width * w_column * itemsize, w_row, w_column, n_in, min(n_out, p1 * width) - p0 * width, scratch)
-        for p in range(p0, p1):
-            a, b = address_of(A) + first * PANEL_BYTES, bias + p * PANEL_BYTES
-            B = W + p * n_in * PANEL_BYTES if packed else address_of(scratch) + (p - p0) * n_in * PANEL_BYTES
-            C = out + (first * out_row + p * width * out_column) * itemsize
-            if fused and out_column == 1 and (p + 1) * width <= n_out:
-                _rows_product(zero, 0, (a, jump, B, b, 0, C, out_row, mode, C, 0, n_in, last - first, B + n_in * PANEL_BYTES))
-                continue
-            _rows_product(zero, 0, (a, jump, B, b, 0, address_of(rows), width, mode, b, 0, n_in, last - first, B + n_in * PANEL_BYTES))
-            if not fused:
-                forth(zero, activation, (0, address_of(rows), address_of(rows), rows.size))
-            for i in range(last - first):
-                for j in range(min(width, n_out - p * width)):
-                    _put(zero, C + (i * out_row + j * out_column) * itemsize, rows[i * width + j])
+def _pack(zero, L, first, last, out):
+    """Rows of X in panels, the first at an address; for pairs rounded, along the rows."""
+    width = width_of(zero)
+    X = L.X + first * L.x_row * (PANEL_BYTES // width)
+    if L.kind != PAIRS:
+        _pack_rows(zero, X, L.x_row, L.x_column, last - first, L.n_in, out, L.jump)
+        return
+    lines = line_buffer(zero)
+    for p in range(panels(L.n_in, width)):
+        count, place = min(width, L.n_in - p * width), out + p // 2 * L.jump * 4 + p % 2 * (PANEL_BYTES // 2)
+        for i in range(0, last - first, 2):
+            rows = min(2, last - first - i)
+            _pack_rows(zero, X + (i * L.x_row + p * width * L.x_column) * 4, L.x_row, L.x_column, rows, count, lines, 0)
+            round_lines(lines, count, rows - 1, place + i * PANEL_BYTES, 0)
 
 
 @helper
-def _few_rows_part(zero, t, parts, X, x_row, W, w_row, bias, out, out_row, out_column, n, n_in, n_out, activation):
+def _product_part(zero, L, part, parts, first, last, A):
+    """Some panels of rows first ... last - 1 of out = activation(X @ W + b); these rows lie packed at A."""
+    width = width_of(zero)
+    itemsize, P, n_in, jump = PANEL_BYTES // width, panels(L.n_out, width), L.n_in, L.jump
+    fused = L.activation == RELU or L.activation == IDENTITY
+    depth, direct = (n_in + 1) // 2 if L.kind == PAIRS else n_in, fused and L.out_column == 1
+    scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty((last - first) * width, type(zero))
+    mode, end = FLOOR if L.activation == RELU else NO_FINISH, (part + 1) * P // parts
+    for p0 in range(part * P // parts, end, TOGETHER):
+        p1 = min(end, p0 + TOGETHER)
+        B = L.W + p0 * depth * PANEL_BYTES
+        if L.kind == PLAIN:
+            _pack_panels(L.W + p0 * width * L.w_column * itemsize, L.w_row, L.w_column, n_in, min(L.n_out, p1 * width) - p0 * width, scratch)
+            B = address_of(scratch)
+        for p in range(p0, p1):
+            b, C = L.bias + p * PANEL_BYTES, L.out + (first * L.out_row + p * width * L.out_column) * itemsize
+            whole = direct and (p + 1) * width <= L.n_out
+            c, c_row = (C, L.out_row) if whole else (address_of(rows), width)
+            if L.kind == PAIRS:
+                _pairs_product(zero, 0, (A, jump, B, b, 0, c, c_row, mode, b, 0, depth, last - first, B + depth * PANEL_BYTES))
+            else:
+                _rows_product(zero, 0, (A, jump, B, b, 0, c, c_row, mode, b, 0, depth, last - first, B + depth * PANEL_BYTES))
+            B += depth * PANEL_BYTES
+            if not whole:
+                if not fused:
+                    forth(zero, L.activation, (0, c, c, rows.size))
+                for i in range(last - first):
+                    for j in range(min(width, L.n_out - p * width)):
+                        _put(zero, C + (i * L.out_row + j * L.out_column) * itemsize, rows[i * width + j])
+    keep(scratch)
+
+
+@helper
+def _few_rows_part(zero, L, t, parts):
     """Some columns of out = activation(X @ W + b) for few rows and a plain W, read where it lies, in the order in which it lies.
 
     A block of inputs is multiplied with all columns before the next: the sums wait in the cache, W streams through. A last panel
     that W does not fill is read into the next rows; the last rows of W, where that would end behind the matrix, are copied.
     """
-    width = width_of(zero)
-    itemsize, P = PANEL_BYTES // width, panels(n_out, width)
+    width, n_in, w_row = width_of(zero), L.n_in, L.w_row
+    itemsize, P = PANEL_BYTES // width, panels(L.n_out, width)
     first, last = t * P // parts, (t + 1) * P // parts
-    count, columns, start = last - first, min(n_out, last * width) - first * width, first * PANEL_BYTES
+    count, columns, start = last - first, min(L.n_out, last * width) - first * width, first * PANEL_BYTES
     c_row = count * width
-    sums, tail = np.empty(n * c_row + 1, type(zero)), np.zeros(c_row, type(zero))
+    sums, tail = np.empty(L.n * c_row + 1, type(zero)), np.zeros(c_row, type(zero))
     beyond = c_row - columns
     whole = max(0, n_in - (beyond + w_row - 1) // w_row) if beyond > 0 else n_in
     k = 0
@@ -198,105 +262,140 @@ def _few_rows_part(zero, t, parts, X, x_row, W, w_row, bias, out, out_row, out_c
         depth = min(BLOCK, whole - k) if in_place else min(1, n_in)
         if not in_place:
             for j in range(columns if n_in > 0 else 0):
-                tail[j] = _number(zero, W + start + (k * w_row + j) * itemsize)
-        w = W + k * w_row * itemsize + start if in_place else address_of(tail)
-        mode = FLOOR if activation == RELU and k + depth >= n_in else NO_FINISH
-        c, init, init_row = address_of(sums), bias + start, 0
+                tail[j] = _number(zero, L.W + start + (k * w_row + j) * itemsize)
+        w = L.W + k * w_row * itemsize + start if in_place else address_of(tail)
+        mode = FLOOR if L.activation == RELU and k + depth >= n_in else NO_FINISH
+        c, init, init_row = address_of(sums), L.bias + start, 0
         if k > 0:
             init, init_row = c, c_row
-        _plain_product(zero, 0, (X + k * itemsize, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count, n))
+        _plain_product(zero, 0, (L.X + k * itemsize, L.x_row, w, w_row, init, init_row, c, c_row, mode, depth, count, L.n))
         k += max(depth, 1)
-    if activation != RELU and activation != IDENTITY:
-        forth(zero, activation, (0, address_of(sums), address_of(sums), n * c_row))
-    for i in range(n):
+    keep(tail)
+    if L.activation != RELU and L.activation != IDENTITY:
+        forth(zero, L.activation, (0, address_of(sums), address_of(sums), L.n * c_row))
+    for i in range(L.n):
         for j in range(columns):
-            _put(zero, out + (i * out_row + (first * width + j) * out_column) * itemsize, sums[i * c_row + j])
+            _put(zero, L.out + (i * L.out_row + (first * width + j) * L.out_column) * itemsize, sums[i * c_row + j])
 
 
 @helper
-def _reads_in_place(x_column, w_row, w_column, packed, n, n_out):
+def _reads_in_place(L):
     """Whether a plain W is read where it lies: for few rows, if the numbers of a row lie side by side."""
-    return not packed and n <= FEW_ROWS and x_column == 1 and w_column == 1 and w_row >= n_out
+    return L.kind == PLAIN and L.n <= FEW_ROWS and L.x_column == 1 and L.w_column == 1 and L.w_row >= L.n_out
 
 
 @helper
-def _block_height(packed, n, n_in, itemsize):
+def _block_height(L, itemsize):
     """How many rows of X are packed and multiplied before the next: as many as stay in a cache of the second level, if W is packed."""
-    if packed:
-        most = max(24, CACHED // (max(n_in, 1) * itemsize) // 24 * 24)
-        blocks = (n + most - 1) // most
-        return min(most, ((n + blocks - 1) // blocks + 3) // 4 * 4)
-    return n
+    if L.kind == PLAIN:
+        return L.n
+    most = max(24, CACHED // (max(L.n_in, 1) * itemsize) // 24 * 24)
+    blocks = (L.n + most - 1) // most
+    return min(most, ((L.n + blocks - 1) // blocks + 3) // 4 * 4)
 
 
 @task
-def linear_task(tag, X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads):
-    """out = activation(X @ W + b): addresses, and how many numbers it is from row to row and from column to column."""
-    zero = zero_of(tag)
-    width = width_of(zero)
-    itemsize = PANEL_BYTES // width
-    if _reads_in_place(x_column, w_row, w_column, packed, n, n_out):
-        _few_rows_part(zero, 0, 1, X, x_row, W, w_row, bias, out, out_row, out_column, n, n_in, n_out, activation)
+def pack_part(tag, t, worker, record, now):
+    """Pack some rows of X."""
+    L = LINEAR(record)
+    first, last = t * L.n // L.packs, (t + 1) * L.n // L.packs
+    _pack(zero_of(tag), L, first, last, L.A + first * PANEL_BYTES)
+
+
+@task
+def linear_part(tag, t, worker, record, now):
+    """Some rows and columns of out = activation(X @ W + b)."""
+    zero, L = zero_of(tag), LINEAR(record)
+    if L.A == 0:
+        _few_rows_part(zero, L, t, L.parts)
         return
-    height = _block_height(packed, n, n_in, itemsize)
-    jump = (height | 1) * width
-    A = np.empty(panels(n_in, width) * jump, type(zero))
-    for first in range(0, n, height):
-        rows, C = min(n - first, height), out + first * out_row * itemsize
-        _pack_rows(X + first * x_row * itemsize, x_row, x_column, rows, n_in, 0, A, jump)
-        _product_part(0, 1, 1, A, jump, W, w_row, w_column, packed, bias, C, out_row, out_column, rows, n_in, n_out, activation)
+    part, block = t // L.blocks, t % L.blocks
+    first, last = block * L.n // L.blocks, (block + 1) * L.n // L.blocks
+    _product_part(zero, L, part, L.parts, first, last, L.A + first * PANEL_BYTES)
 
 
-@parallel_helper
-def _linear_parallel(zero, X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads):
+@task
+def linear_task(tag, record, team, n_threads, pack, part):
+    """out = activation(X @ W + b), alone or with a team of threads: addresses of it and of the tasks `pack_part` and `linear_part`."""
+    zero, L = zero_of(tag), LINEAR(record)
     width = width_of(zero)
-    itemsize = PANEL_BYTES // width
-    if _reads_in_place(x_column, w_row, w_column, packed, n, n_out):
-        for t in numba.prange(threads):
-            _few_rows_part(zero, np.int64(t), threads, X, x_row, W, w_row, bias, out, out_row, out_column, n, n_in, n_out, activation)
+    in_place = _reads_in_place(L)
+    height = 0 if in_place else L.n if team != 0 else _block_height(L, PANEL_BYTES // width)
+    L.jump = (height | 1) * width
+    A = np.empty(panels(L.n_in, width) * L.jump if height > 0 else 0, type(zero))
+    L.A = address_of(A) if height > 0 else 0
+    if team != 0:
+        L.packs = n_threads
+        L.parts, L.blocks = (n_threads, 1) if in_place or panels(L.n_out, width) >= 4 * n_threads else (1, n_threads)
+        if not in_place:
+            run_tasks(team, pack, L.packs, record, 0)
+        run_tasks(team, part, L.parts * L.blocks, record, 0)
+    elif in_place:
+        _few_rows_part(zero, L, 0, 1)
     else:
-        jump = (n | 1) * width
-        A = np.empty(panels(n_in, width) * jump, type(zero))
-        for t in numba.prange(threads):
-            first = np.int64(t) * n // threads
-            _pack_rows(X + first * x_row * itemsize, x_row, x_column, (np.int64(t) + 1) * n // threads - first, n_in, first, A, jump)
-        parts, blocks = (threads, 1) if panels(n_out, width) >= 4 * threads else (1, threads)
-        for t in numba.prange(threads):
-            _product_part(
-                np.int64(t), parts, blocks, A, jump, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation
-            )  # fmt: skip
+        for first in range(0, L.n, height):
+            last = min(L.n, first + height)
+            _pack(zero, L, first, last, L.A)
+            _product_part(zero, L, 0, 1, first, last, L.A)
+    keep(A)
+
+
+@helper
+def _widen(W, depth, q, P, out):
+    """A panel's width of rows of a W in pairs of rows, as float32: those of each of its panels one after the other; beyond the last, zeros."""
+    for p in range(P):
+        for line in range(8):
+            at = out + (16 * p + 2 * line) * PANEL_BYTES
+            low, high = carray(pointer(np.int32(0), at), 16), carray(pointer(np.int32(0), at + PANEL_BYTES), 16)
+            for j in range(16):
+                low[j] = high[j] = 0
+            if 8 * q + line < depth:
+                words = carray(pointer(np.int32(0), W + (p * depth + 8 * q + line) * PANEL_BYTES), 16)
+                for j in range(16):
+                    low[j], high[j] = words[j] << 16, words[j] & -65536
 
 
 @task
-def linear_parallel_task(tag, X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads):
-    """`linear_task` in threads."""
-    _linear_parallel(
-        zero_of(tag), X, x_row, x_column, W, w_row, w_column, packed, bias, out, out_row, out_column, n, n_in, n_out, activation, threads
-    )  # fmt: skip
-
-
-@task
-def linear_backward_task(tag, dZ, X, x_row, x_column, W, w_row, w_column, dX, dx_row, dx_column, dW, dw_row, dw_column, db, n, n_in, n_out):
+def linear_backward_task(tag, dZ, X, x_row, x_column, W, w_row, w_column, kind, dX, dx_row, dx_column, dW, dw_row, dw_column, db, n, n_in, n_out):
     """dX = dZ @ W.T, dW = X.T @ dZ, db = dZ.sum(0); dZ and db lie side by side."""
     zero = zero_of(tag)
     width = width_of(zero)
     itemsize = PANEL_BYTES // width
     P, Q, jump = panels(n_out, width), panels(n_in, width), (n | 1) * width
     D, A = np.zeros(P * jump, type(zero)), np.zeros(Q * jump, type(zero))
-    _pack_rows(dZ, n_out, 1, n, n_out, 0, D, jump)
-    _pack_rows(X, x_row, x_column, n, n_in, 0, A, jump)
+    _pack_rows(zero, dZ, n_out, 1, n, n_out, address_of(D), jump)
+    _pack_rows(zero, X, x_row, x_column, n, n_in, address_of(A), jump)
+    left, right, inputs, depth, right_depth = address_of(D), address_of(D), address_of(A), n_out, n
+    pairs, wide = np.zeros((P + 1) // 2 * jump + (P + Q) * jump if kind == PAIRS else 0, type(zero)), np.empty(P * width * width, type(zero))
+    if kind == PAIRS:
+        left = address_of(pairs)
+        right = left + (P + 1) // 2 * jump * itemsize
+        inputs, depth, right_depth = right + P * jump * itemsize, (n_out + 1) // 2, (n + 1) // 2
+        for p in range(P):
+            along = left + p // 2 * jump * itemsize + p % 2 * (PANEL_BYTES // 2)
+            round_panel(address_of(D) + p * jump * itemsize, n, min(width, n_out - p * width), along, right + p * jump * itemsize)
+        for q in range(Q):
+            round_panel(address_of(A) + q * jump * itemsize, n, min(width, n_in - q * width), 0, inputs + q * jump * itemsize)
     nothing, ones, block = np.zeros(width, type(zero)), np.ones(width, type(zero)), np.empty(width * width, type(zero))
-    rows, transposed = np.empty(n * width, type(zero)), np.empty(n_out * width, type(zero))
+    rows, transposed = np.empty(n * width, type(zero)), np.empty(panels(n_out, width) * width * width, type(zero))
     for q in range(Q):
         height, none, Wt = min(width, n_in - q * width), address_of(nothing), address_of(transposed)
-        _pack_transposed(W + q * width * w_row * itemsize, w_row, w_column, height, n_out, transposed)
-        _rows_product(zero, 0, (address_of(D), jump, Wt, none, 0, address_of(rows), width, NO_FINISH, none, 0, n_out, n, Wt))
+        if kind == PAIRS:
+            _widen(W, (n_in + 1) // 2, q, P, address_of(wide))
+            _transpose_pairs(zero, 0, (address_of(wide), width, n_out, 0, 1, Wt))
+            _pairs_product(zero, 0, (left, jump, Wt, none, 0, address_of(rows), width, NO_FINISH, none, 0, depth, n, Wt))
+        else:
+            _pack_transposed(W + q * width * w_row * itemsize, w_row, w_column, height, n_out, transposed)
+            _rows_product(zero, 0, (left, jump, Wt, none, 0, address_of(rows), width, NO_FINISH, none, 0, depth, n, Wt))
         for i in range(n):
             for j in range(height):
                 _put(zero, dX + (i * dx_row + (q * width + j) * dx_column) * itemsize, rows[i * width + j])
         for p in range(P):
-            a, d = address_of(A) + q * jump * itemsize, address_of(D) + p * jump * itemsize
-            _columns_product(zero, 0, (a, d, 0, none, address_of(block), 0, 1, n, height))
+            a, d = inputs + q * jump * itemsize, right + p * jump * itemsize
+            if kind == PAIRS:
+                _pairs_columns(zero, 0, (a, d, 0, none, address_of(block), 0, 1, right_depth, height))
+            else:
+                _columns_product(zero, 0, (a, d, 0, none, address_of(block), 0, 1, right_depth, height))
             for i in range(height):
                 for j in range(min(width, n_out - p * width)):
                     _put(zero, dW + ((q * width + i) * dw_row + (p * width + j) * dw_column) * itemsize, block[i * width + j])
@@ -305,11 +404,12 @@ def linear_backward_task(tag, dZ, X, x_row, x_column, W, w_row, w_column, dX, dx
         _rows_product(zero, 0, (one, 0, d, none, 0, address_of(block), width, NO_FINISH, none, 0, n, 1, one))
         for j in range(min(width, n_out - p * width)):
             _put(zero, db + (p * width + j) * itemsize, block[j])
+    keep(D)
+    keep(A)
+    keep(pairs)
 
 
-SERIAL, PARALLEL = range(2)
-_linear = linked("linear", 16, {SERIAL: functools.partial(Task, linear_task), PARALLEL: functools.partial(Task, linear_parallel_task)})
-_backward = linked_task(linear_backward_task)
+_linear, _backward = linked_task(linear_task), linked_task(linear_backward_task)
 
 
 # Arrays of any layout, and of another dtype where they are read.
@@ -355,7 +455,12 @@ def _place(A, room, at):
 
 
 @helper
-def _run_linear(X, W, b, activation, out, threads):
+def _kind(W):
+    return PLAIN if W.ndim == 2 else PAIRS if W.itemsize == 2 else PACKED
+
+
+@helper
+def _run_linear(X, W, b, activation, out, team, n_threads, pack, part):
     zero, width = out.dtype.type(0), PANEL_BYTES // out.itemsize
     (n, n_out), n_in = out.shape, X.shape[1]
     if n == 0 or n_out == 0:
@@ -363,13 +468,18 @@ def _run_linear(X, W, b, activation, out, threads):
     at_x = panels(n_out, width) * width
     at_w = at_x + _room_for(X, out)
     at_out = at_w + _room_for(W, out)
-    room = np.empty(at_out + _room_for(out, out), out.dtype)
+    room, record = np.empty(at_out + _room_for(out, out), out.dtype), np.zeros(RECORD_WORDS, np.int64)
     for j in range(at_x):
         room[j] = b[j] if j < b.shape[0] else zero
-    x, w, c = _place(X, room, at_x), _place(W, room, at_w), _place(out, room, at_out)
-    code = PARALLEL if threads > 1 else SERIAL
-    _linear(zero, code, (*x, *w, np.int64(W.ndim == 3), address_of(room), *c, n, n_in, n_out, np.int64(activation), threads))
+    L = LINEAR(address_of(record))
+    L.X, L.x_row, L.x_column = _place(X, room, at_x)
+    L.W, L.w_row, L.w_column = _place(W, room, at_w)
+    L.out, L.out_row, L.out_column = _place(out, room, at_out)
+    L.kind, L.bias, L.n, L.n_in, L.n_out, L.activation = _kind(W), address_of(room), n, n_in, n_out, activation
+    _linear(zero, 0, (address_of(record), team, n_threads, pack, part))
+    keep(record)
     _take_back(out, room, at_out)
+    keep(room)
 
 
 def _make_check_product(kernel: str, x: str, w: str) -> Any:
@@ -388,14 +498,15 @@ def _make_check_product(kernel: str, x: str, w: str) -> Any:
         n_out = out.shape[1]
         if W.ndim == 3:
             width = PANEL_BYTES // out.itemsize
-            if not (W.dtype == out.dtype and W.shape[2] == width and W.shape[0] == panels(n_out, width)):
+            fits = W.dtype == out.dtype or (W.itemsize == 2 and out.itemsize == 4)
+            if not (fits and W.shape[2] * W.itemsize == PANEL_BYTES and W.shape[0] == panels(n_out, width)):
                 raise ValueError(packed)
             between_rows, between_panels = PANEL_BYTES, W.shape[1] * PANEL_BYTES
             if W.size > 0 and W.strides != (between_panels, between_rows, W.itemsize):
                 raise ValueError(packed)
         elif W.shape[1] != n_out:
             raise ValueError(outputs)
-        if X.shape[1] != W.shape[W.ndim - 2]:
+        if W.shape[W.ndim - 2] != ((X.shape[1] + 1) // 2 if _kind(W) == PAIRS else X.shape[1]):
             raise ValueError(inputs)
         if out.shape[0] != X.shape[0]:
             raise ValueError(outputs)
@@ -424,14 +535,15 @@ def _check_forward(X, W, b, activation, out):
 
 
 @jit
-def _linear_in_threads(X, W, b, activation, out, threads):
+def _linear_in_threads(X, W, b, activation, out, *team):
     _check_forward(X, W, b, activation, out)
-    _run_linear(X, W, b, activation, out, threads)
+    _run_linear(X, W, b, activation, out, *team)
 
 
 @jit
-def _check_matmul_only(A, B, out):
+def _matmul_in_threads(A, B, out, *team):
     _check_matmul(A, B, out)
+    _run_linear(A, B, np.empty(0, out.dtype), IDENTITY, out, *team)
 
 
 @kernel
@@ -444,7 +556,8 @@ def linear_forward(X, W, b, activation, out):
     ----------
     X : ndarray of shape (n, n_in)
     W : ndarray of shape (n_in, n_out), or packed, of shape `packed_shape(n_in, n_out, dtype)` and the dtype of out
-        A packed W (see `pack`) saves the packing, a few percent of the time from a hundred rows on.
+        A packed W (see `pack`) saves the packing, a few percent of the time from a hundred rows on. A W packed as bfloat16, uint16 of
+        shape `packed_shape(n_in, n_out, "bfloat16")`, with an out of float32: X is rounded too, and CPUs with AVX512_BF16 are twice as fast.
     b : ndarray of shape (n_out,)
     activation : int
         An elementwise activation: `kernels.IDENTITY`, `kernels.RELU` and so on.
@@ -464,25 +577,28 @@ def linear_forward(X, W, b, activation, out):
     number of threads and rows, packed or not.
     """
     _check_forward(X, W, b, activation, out)
-    _run_linear(X, W, b, activation, out, 1)
+    _run_linear(X, W, b, activation, out, 0, 1, 0, 0)
 
 
-def _threads_pay(X: Any, W: Any) -> bool:
-    """Return whether a product is worth a parallel region; what is no matrix is not."""
+def _in_threads(function: Any, X: Any, W: Any, *others: Any) -> bool:
+    """Do a product with a team of threads if it is worth that and there is one; return whether it was done. What is no matrix is not worth it."""
     try:
-        work = X.shape[0] * W.size
+        out, n_threads = others[-1], default_threads()
+        if not X.shape[0] * W.size > LARGE_WORK or n_threads == 1 or out.dtype.char not in "fd":
+            return False
     except (AttributeError, IndexError):
         return False
-    return bool(work > OMP_REGION and default_threads() > 1 and work > region_work())
+    addresses = (task_address(one, out.dtype.name) for one in (pack_part, linear_part))
+    with share(n_threads) as team:
+        if team:
+            function(X, W, *others, team, n_threads, *addresses)
+    return bool(team)
 
 
 @linear_forward.from_python
 def _linear_forward(X, W, b, activation, out):
-    if _threads_pay(X, W):
-        with threads(default_threads()) as used:
-            if used > 1:
-                return _linear_in_threads(X, W, b, activation, out, used)
-    return linear_forward.compiled(X, W, b, activation, out)
+    if not _in_threads(_linear_in_threads, X, W, b, activation, out):
+        linear_forward.compiled(X, W, b, activation, out)
 
 
 @kernel
@@ -504,17 +620,13 @@ def matmul(A, B, out):
         If a shape does not match, or out shares memory with A or B.
     """
     _check_matmul(A, B, out)
-    _run_linear(A, B, np.empty(0, out.dtype), IDENTITY, out, 1)
+    _run_linear(A, B, np.empty(0, out.dtype), IDENTITY, out, 0, 1, 0, 0)
 
 
 @matmul.from_python
 def _matmul(A, B, out):
-    if _threads_pay(A, B):
-        with threads(default_threads()) as used:
-            if used > 1:
-                _check_matmul_only(A, B, out)
-                return _linear_in_threads(A, B, np.zeros(out.shape[1], out.dtype), IDENTITY, out, used)
-    return matmul.compiled(A, B, out)
+    if not _in_threads(_matmul_in_threads, A, B, out):
+        matmul.compiled(A, B, out)
 
 
 @kernel
@@ -529,7 +641,8 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
         What the activation saved of the forward pass: the layer's output, but for gelu, gelu_tanh and silu their input,
         X @ W + b.
     X : ndarray of shape (n, n_in)
-    W : ndarray of shape (n_in, n_out)
+    W : ndarray of shape (n_in, n_out), or packed as bfloat16
+        Packed, products read X and dZ rounded as well.
     activation : int
         As in `linear_forward`.
     dX : ndarray of shape (n, n_in), float32 or float64, overwritten
@@ -554,10 +667,14 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
     check_written("linear_backward: db", db)
     check_whole("linear_backward: activation", activation)
     n, n_in = X.shape
-    n_out = W.shape[1]
+    n_out = W.shape[1] if W.ndim == 2 else dA.shape[1]
     if activation not in ELEMENTWISE:
         raise ValueError("linear_backward: activation must be elementwise")
-    if W.shape[0] != n_in:
+    if W.ndim == 3:
+        pairs = (n_in + 1) // 2
+        if W.itemsize != 2 or dW.itemsize != 4 or W.shape != (panels(n_out, 16), pairs, 32) or (W.size > 0 and W.strides != (pairs * 64, 64, 2)):
+            raise ValueError("linear_backward: a packed W must be of bfloat16, contiguous, of the shape packed_shape(n_in, n_out, 'bfloat16'), and dW float32")
+    elif W.shape[0] != n_in:
         raise ValueError("linear_backward: W must have the shape (n_in, n_out) to match X")
     if dA.shape[0] != n or dA.shape[1] != n_out or saved.shape[0] != n or saved.shape[1] != n_out:
         raise ValueError("linear_backward: dA and saved must have the shape (n, n_out)")
@@ -577,7 +694,7 @@ def _overlaps_any(out, dA, saved, X, W):
 
 @helper
 def _run_backward(dA, saved, X, W, activation, dX, dW, db):
-    zero, (n, n_in), n_out = dW.dtype.type(0), X.shape, W.shape[1]
+    zero, (n, n_in), n_out = dW.dtype.type(0), X.shape, dA.shape[1]
     at_d, at_db = n * n_out, 2 * n * n_out
     at_x = at_db + n_out
     at_w = at_x + _room_for(X, dW)
@@ -590,7 +707,7 @@ def _run_backward(dA, saved, X, W, activation, dX, dW, db):
     dZ, db_at = saved_at + at_d * room.itemsize, saved_at + at_db * room.itemsize
     back(zero, np.int64(activation), (0, saved_at, dZ, n * n_out))
     x, w, dx, dw = _place(X, room, at_x), _place(W, room, at_w), _place(dX, room, at_dx), _place(dW, room, at_dw)
-    _backward(zero, 0, (dZ, *x, *w, *dx, *dw, db_at, n, n_in, n_out))
+    _backward(zero, 0, (dZ, *x, *w, _kind(W), *dx, *dw, db_at, n, n_in, n_out))
     for j in range(n_out):
         db[j] = room[at_db + j]
     _take_back(dX, room, at_dx)

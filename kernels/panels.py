@@ -2,17 +2,23 @@
 
 Element (i, j) of an (n, m) matrix lies at `packed[j // width, i, j % width]`; columns beyond the last are zero. The
 products of this package read weights in this layout, so weights that are packed once are never repacked to be used.
+
+Packed as bfloat16, in uint16, a line has pairs of rows: element (i, j) lies at `packed[j // 16, i // 2, 2 * (j % 16) + i % 2]`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numba import carray
+
 from ._arrays import overlap
-from ._checks import check_read, check_written
+from ._checks import check_packed, check_read, check_written
 from ._door import float_dtype, whole
-from ._jit import inline, kernel
-from ._tile import PANEL_BYTES
+from ._jit import helper, inline, kernel
+from ._pairs import round_lines
+from ._tile import PANEL_BYTES, line_buffer, pointer
 
 __all__ = ["pack", "packed_shape", "panel_width", "unpack"]
 
@@ -23,7 +29,9 @@ def panel_width(dtype: Any) -> int:
 
 
 def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int]:
-    """Return the shape of a packed matrix: (panels, n_rows, width)."""
+    """Return the shape of a packed matrix: (panels, n_rows, width), or for "bfloat16" (panels, pairs of rows, 32)."""
+    if str(dtype) == "bfloat16":
+        return -(-whole("n_columns", n_columns, 0) // 16), -(-whole("n_rows", n_rows, 0) // 2), 32
     width = panel_width(dtype)
     return -(-whole("n_columns", n_columns, 0) // width), whole("n_rows", n_rows, 0), width
 
@@ -31,6 +39,35 @@ def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int
 @inline
 def panels(n, width):
     return (n + width - 1) // width
+
+
+@inline
+def _lines(n, packed):
+    return (n + 1) // 2 if packed.itemsize == 2 else n
+
+
+@helper
+def _pack_pairs(W, out):
+    n, m = W.shape
+    zero, lines = np.float32(0), line_buffer(np.float32(0))
+    numbers, halves = carray(pointer(zero, lines), 32), carray(pointer(np.uint16(0), lines + 2 * PANEL_BYTES), 32)
+    for p in range(out.shape[0]):
+        count = min(16, m - p * 16)
+        for i in range(0, n, 2):
+            rows = min(2, n - i)
+            for k in range(rows):
+                for j in range(count):
+                    numbers[k * 16 + j] = W[i + k, p * 16 + j]
+            round_lines(lines, count, rows - 1, 0, lines + 2 * PANEL_BYTES)
+            for j in range(32):
+                out[p, i // 2, j] = halves[j]
+
+
+@inline
+def _widened(half):
+    where = line_buffer(np.float32(0))
+    carray(pointer(np.uint32(0), where), 1)[0] = np.uint32(half) << np.uint32(16)
+    return carray(pointer(np.float32(0), where), 1)[0]
 
 
 @kernel
@@ -42,7 +79,7 @@ def pack(W, out):
     W : ndarray of shape (n, m)
         Any real dtype is converted to that of out.
     out : float32 or float64 ndarray of shape `packed_shape(n, m, out.dtype)`, overwritten
-        Columns beyond the last become zeros.
+        Columns beyond the last become zeros. Or uint16 of shape `packed_shape(n, m, "bfloat16")`: W is rounded to bfloat16.
 
     Raises
     ------
@@ -52,13 +89,16 @@ def pack(W, out):
         If out has another shape, or shares memory with W.
     """
     check_read("pack: W", W)
-    check_written("pack: out", out)
+    check_packed("pack: out", out)
     n, m = W.shape
-    width = out.shape[2]
-    if width != PANEL_BYTES // out.itemsize or out.shape[1] != n or out.shape[0] != panels(m, width):
+    width = 16 if out.itemsize == 2 else out.shape[2]
+    if out.shape[2] * out.itemsize != PANEL_BYTES or out.shape[1] != _lines(n, out) or out.shape[0] != panels(m, width):
         raise ValueError("pack: out must have the shape packed_shape(n, m, dtype)")
     if overlap(W, out):
         raise ValueError("pack: out must share no memory with W")
+    if out.itemsize == 2:
+        _pack_pairs(W, out)
+        return
     for p in range(out.shape[0]):
         for i in range(n):
             for j in range(width):
@@ -72,7 +112,7 @@ def unpack(packed, out):
 
     Parameters
     ----------
-    packed : float32 or float64 ndarray of shape (panels, n, width)
+    packed : float32 or float64 ndarray of shape (panels, n, width), or uint16 of shape `packed_shape(n, m, "bfloat16")`
     out : float32 or float64 ndarray of shape (n, m), overwritten
 
     Raises
@@ -82,15 +122,15 @@ def unpack(packed, out):
     ValueError
         If packed does not hold n rows and m columns, or shares memory with out.
     """
-    check_read("unpack: packed", packed)
+    check_packed("unpack: packed", packed)
     check_written("unpack: out", out)
     n, m = out.shape
-    width = packed.shape[2]
-    if width != PANEL_BYTES // packed.itemsize or packed.shape[1] != n or packed.shape[0] != panels(m, width):
+    width = 16 if packed.itemsize == 2 else packed.shape[2]
+    if packed.shape[2] * packed.itemsize != PANEL_BYTES or packed.shape[1] != _lines(n, packed) or packed.shape[0] != panels(m, width):
         raise ValueError("unpack: packed must have the shape packed_shape(n, m, dtype)")
     if overlap(packed, out):
         raise ValueError("unpack: out must share no memory with packed")
     for p in range(packed.shape[0]):
         for i in range(n):
             for j in range(min(width, m - p * width)):
-                out[i, p * width + j] = packed[p, i, j]
+                out[i, p * width + j] = packed[p, i, j] if packed.itemsize != 2 else _widened(packed[p, i // 2, 2 * j + i % 2])

@@ -235,3 +235,44 @@ def test_the_instruction_is_used_where_a_cpu_has_it(tmp_path):
     environment = {**os.environ, "NUMBA_CPU_NAME": "znver4", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path), "FASTNN_BFLOAT16": ""}
     run = subprocess.run([sys.executable, "-c", ASSEMBLY], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(("n", "n_in", "n_out"), [(1, 5, 7), (3, 33, 18), (21, 34, 40), (130, 101, 300)])  # the last in threads
+def test_linear_layers_of_packed_weights(n, n_in, n_out):
+    rng = np.random.default_rng(0)
+    X, W, b, dA = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, n_in), (n_in, n_out), (n_out,), (n, n_out)))
+    packed, back, out = np.zeros(kernels.packed_shape(n_in, n_out, "bfloat16"), np.uint16), np.zeros_like(W), np.zeros_like(dA)
+    kernels.pack(W, packed)
+    kernels.unpack(packed, back)
+    np.testing.assert_array_equal(back, rounded(W))
+    kernels.linear_forward(X, packed, b, kernels.RELU, out)
+    assert_close(out, np.maximum(rounded(X).astype(np.float64) @ rounded(W) + b, 0), looser=10)
+    serial = np.zeros_like(out)
+    kernels.linear_forward.compiled(X[:, ::-1][:, ::-1], packed, b, kernels.RELU, serial)
+    assert out.tobytes() == serial.tobytes()
+    plan = kernels.Plan([n_in, n_out], [kernels.RELU], [0.0], bfloat16=True)
+    parameters = np.zeros(plan.parameters_size, np.float32)
+    plan.set_weight(parameters, 0, W, b)
+    assert out.tobytes() == kernels.predict(plan, parameters, X).tobytes()
+    dX, dW, db = np.zeros_like(X), np.zeros_like(W), np.zeros_like(b)
+    kernels.linear_backward(dA, out, X, packed, kernels.RELU, dX, dW, db)
+    dZ = dA * (out > 0)
+    assert_close(dX, rounded(dZ).astype(np.float64) @ rounded(W).T, looser=20)
+    assert_close(dW, rounded(X).astype(np.float64).T @ rounded(dZ), looser=20)
+    assert_close(db, dZ.sum(0, dtype=np.float64), looser=10)
+    product = np.zeros_like(out)
+    kernels.matmul(X, packed, product)
+    assert_close(product, rounded(X).astype(np.float64) @ rounded(W), looser=10)
+
+
+def test_packed_weights_of_another_shape_are_refused():
+    X, b, out = np.ones((2, 5), np.float32), np.ones(20, np.float32), np.zeros((2, 20), np.float32)
+    for shape in ((2, 2, 32), (1, 3, 32), (2, 3, 16), (2, 5, 32)):
+        with pytest.raises(ValueError, match="linear_forward: (a packed W must|X must have)"):
+            kernels.linear_forward(X, np.zeros(shape, np.uint16), b, kernels.RELU, out)
+    with pytest.raises(ValueError, match="a packed W must"):
+        kernels.linear_forward(X, np.zeros((2, 3, 32), np.uint16), b, kernels.RELU, out.astype(np.float64))
+    with pytest.raises(ValueError, match="linear_backward: a packed W must be of bfloat16"):
+        kernels.linear_backward(out, out, X, np.zeros((2, 4, 32), np.uint16), kernels.RELU, X.copy(), np.zeros((5, 20), np.float32), b.copy())
+    with pytest.raises(TypeError, match="pack cannot take these arguments"):
+        kernels.pack(X, np.zeros((1, 1, 32), np.int16))

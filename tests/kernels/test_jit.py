@@ -15,10 +15,6 @@ ROOT = Path(kernels.__file__).parents[1]
 PREPARE = """
 import os, sys, threading, multiprocessing
 import numpy as np
-layer = os.environ.get("NUMBA_THREADING_LAYER")
-if layer == "tbb":
-    import ctypes
-    ctypes.CDLL(os.path.join(sys.prefix, "lib", "libtbb.so.12"), ctypes.RTLD_GLOBAL)
 import numba, kernels
 """
 
@@ -32,52 +28,26 @@ def run(code, root=ROOT, prepare=PREPARE, **environment):
     return done
 
 
-def layers():
-    found = ["omp", "workqueue"]
-    if (Path(sys.prefix) / "lib" / "libtbb.so.12").exists():
-        found.append("tbb")
-    elif os.environ.get("CI") == "true":
-        pytest.fail("CI must install tbb.")
-    return found
-
-
-REGIONS = """
+THREADS = """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
-assert kernels.threading_layer() is None
 assert len(os.listdir("/proc/self/task")) == 1 if os.path.exists("/proc/self/task") else True
 
-kernels.linear.region_work = lambda: kernels._jit.OMP_REGION  # regions on any layer
 rng = np.random.default_rng(0)
 X, W = rng.standard_normal((600, 200), np.float32), rng.standard_normal((200, 300), np.float32)
 b = np.zeros(300, np.float32)
 expected = np.empty((600, 300), np.float32)
 kernels.linear_forward.compiled(X, W, b, kernels.RELU, expected)
 
-plan = kernels.Plan([200, 64, 10], [kernels.RELU, kernels.SOFTMAX], [0.0] * 2)
-objective, adam, y = kernels.Objective(kernels.CROSS_ENTROPY), [0.9, 0.999, 1e-8, 0], rng.integers(0, 10, 600)
-def fit(n_threads):
-    parameters = np.full(plan.parameters_size, 0.01, np.float32) * plan.mask()
-    trainer = kernels.Trainer(plan, parameters, 200, objective, kernels.ADAM, adam, n_threads=n_threads)
-    for step in range(5):
-        trainer.train(X, y, np.arange(200), step, np.full(1, 1e-3))
-    return parameters.tobytes()
-trained = fit(1)
-
 def right(times=10):
-    "Whether regions of Numba and the team do what one thread does."
+    "Whether a product in threads is what one thread makes."
     out = np.empty_like(expected)
     for _ in range(times):
         out[:] = 0
         kernels.linear_forward(X, W, b, kernels.RELU, out)
         if not (out == expected).all():
             return False
-    return fit(2) == trained
-
-def used():
-    right(1)
-    with kernels._jit.threads(2) as n:
-        return n
+    return True
 
 def child(depth, queue, what):
     queue.put(what())
@@ -97,25 +67,22 @@ fork = multiprocessing.get_context("fork")
 """
 
 
-@pytest.mark.parametrize("layer", layers())
-def test_threads_forks_and_users_loops_on_every_layer(layer):
+def test_products_in_threads_forks_and_users_loops():
     run(
-        REGIONS
+        THREADS
         + """
-# A child of a process without a pool has threads of its own; OpenMP's in the child's child do not work.
-assert in_children(used) == [2, 1 if layer == "omp" else 2, 0, 0]
-
-numba.set_num_threads(1)
+assert in_children(right) == [True, True, 0, 0]
 assert right()
-assert numba.get_num_threads() == 1  # the caller's number is kept
-numba.set_num_threads(2)
+try:
+    numba.threading_layer()
+    raise SystemExit("a pool of Numba was started")
+except ValueError:
+    pass
 
 results = []
 workers = [threading.Thread(target=lambda: results.append(right(100))) for _ in range(4)]
 [w.start() for w in workers]; [w.join() for w in workers]
 assert results == [True] * 4
-assert kernels.threading_layer() == layer, kernels.threading_layer()
-
 assert in_children(right) == [True, True, 0, 0]
 assert right()
 
@@ -127,7 +94,6 @@ out = np.empty((4, 600, 300), np.float32)
 users(X, W, b, out)
 assert (out == expected).all()
 """,
-        NUMBA_THREADING_LAYER=layer,
         OPENBLAS_NUM_THREADS="1",
     )
 
@@ -206,30 +172,6 @@ def test_the_quota_is_read_from_both_cgroup_versions(monkeypatch, tmp_path):
     assert _jit._cgroup_quota() == 3
     files["/sys/fs/cgroup/cpu/cpu.cfs_quota_us"] = "-1"
     assert _jit._cgroup_quota() == float("inf")
-
-
-def test_threads_are_not_used_twice_at_once_on_a_layer_that_is_not_thread_safe(monkeypatch):
-    from kernels import _jit
-
-    monkeypatch.setattr(_jit, "threading_layer", lambda: "workqueue")
-    import threading
-
-    inside, leave, seen = threading.Event(), threading.Event(), []
-
-    def hold():
-        with _jit.threads(2) as used:
-            seen.append(used)
-            inside.set()
-            leave.wait(10)
-
-    other = threading.Thread(target=hold)
-    other.start()
-    inside.wait(10)
-    with _jit.threads(2) as used:
-        seen.append(used)
-    leave.set()
-    other.join()
-    assert seen == ([2, 1] if kernels.max_threads() >= 2 else seen)
 
 
 def test_listeners_hear_of_a_compilation(tmp_path):
