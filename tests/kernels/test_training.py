@@ -4,12 +4,14 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import kernels
 from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, reference_loss, share_all
+from tests.kernels.widths import depends
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
 
@@ -277,6 +279,8 @@ def test_another_network_compiles_nothing():
 BITS = """
 import hashlib, sys
 import numpy as np, kernels
+from tests.kernels.widths import share
+share(kernels._cache)
 kernels.sharing.TEAM_WORK = kernels.sharing.LARGE_WORK = kernels.sharing.SURE_WORK = 0  # threads for the smallest layer
 digest = hashlib.sha256()
 for dtype, bfloat16 in (("float32", False), ("float64", False), ("float32", True)):
@@ -318,9 +322,14 @@ print(digest.hexdigest(), step)
 
 def bits(threads, **environment):
     variables = {**os.environ, "NUMBA_NUM_THREADS": str(threads), **environment}
-    run = subprocess.run([sys.executable, "-c", BITS, str(threads)], env=variables, capture_output=True, text=True, timeout=500)
+    run = subprocess.run([sys.executable, "-c", BITS, str(threads)], env=variables, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+def test_only_products_know_the_vector_width():
+    tasks = [kernels._product.panel_product, kernels._product.column_product, kernels._product.few_rows_product, kernels.linear_forward.compiled]
+    assert [depends(one) for one in tasks] == [True, True, True, False]
 
 
 def test_bits_do_not_depend_on_threads_or_vectors():
