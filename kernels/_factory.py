@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -371,33 +372,43 @@ def _update_three(element, w, g, s1, s2, s3, numbers, new_w, new_s3):
         w[i] = new_w[i]
 
 
-def _update_loop(element: Any, n_buffers: int) -> Any:
-    """Return a helper that updates w and the buffers and leaves the old w in g."""
+def _update_loop(element: Any, n_buffers: int, keeps_old: bool) -> Any:
+    """Return a helper that updates w and the buffers, and may leave the old w in g."""
 
-    def plain(w, g, s1, s2, numbers):
+    def plain(w, g, buffers, numbers):
         for i in range(w.size):
             old = w[i]
             w[i] = element(old, g[i], *numbers)
-            g[i] = old
+            if keeps_old:
+                g[i] = old
 
-    def with_one(w, g, s1, s2, numbers):
+    def with_one(w, g, buffers, numbers):
+        s1 = buffers[0]
         for i in range(w.size):
             old = w[i]
             w[i], s1[i] = element(old, g[i], s1[i], *numbers)
-            g[i] = old
+            if keeps_old:
+                g[i] = old
 
-    def with_two(w, g, s1, s2, numbers):
+    def with_two(w, g, buffers, numbers):
+        s1, s2 = buffers[0], buffers[1]
         for i in range(w.size):
             old = w[i]
             w[i], s1[i], s2[i] = element(old, g[i], s1[i], s2[i], *numbers)
-            g[i] = old
+            if keeps_old:
+                g[i] = old
 
-    return inline((plain, with_one, with_two)[n_buffers])
+    def with_three(w, g, buffers, numbers):
+        s1, s2, s3 = buffers
+        for i in range(w.size):
+            w[i], s1[i], s2[i], s3[i] = element(w[i], g[i], s1[i], s2[i], s3[i], *numbers)
+
+    return inline((plain, with_one, with_two, with_three)[n_buffers])
 
 
 def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: Any, flushes: bool, cached: bool) -> Task:
     """Return the task (tag, hyper, w, g, state, stride, count, pace) of `Rule`."""
-    update, record, looks_ahead = _update_loop(element, n_buffers), np.zeros(1, dtype), n_buffers > 1
+    update, record, looks_ahead = _update_loop(element, n_buffers, True), np.zeros(1, dtype), n_buffers > 1
 
     def rule(tag, hyper, w, g, state, stride, count, pace):
         zero, now = zero_of(tag), carray(pointer(0.0, pace), 2)
@@ -410,7 +421,7 @@ def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: 
             if looks_ahead and first + 4 * _BLOCK <= count:  # not what others write at the same time
                 _prefetch_block(W, G, S1, S2, first + 3 * _BLOCK)
             part = slice(first, first + length)
-            update(W[part], G[part], S1[part], S2[part], numbers)
+            update(W[part], G[part], (S1[part], S2[part]), numbers)
         if flushes and step % _FLUSH_EVERY == 0:
             if n_buffers > 0:
                 _flush(S1)
@@ -442,10 +453,27 @@ def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, flushes: b
     return Task(task(named(rule, __name__, f"{name}_rule_task"), cached))
 
 
-def _update_kernel(name: str, buffers: tuple[str, ...], numbers_of: Any, element: Any, doc: str) -> Kernel:
+def _update_step(name: str, buffers: tuple[str, ...], fields: Any, numbers_of: Any, element: Any) -> Any:
+    """Return a helper step(arrays, hyper, learning_rate, step): one step with w, its buffers and g, numbers by name or in their order."""
+    check = door(f"{name}_update", " ".join(["w", *buffers, "g"]), " ".join(["w", *buffers]))
+    loop, named_numbers = _update_loop(element, len(buffers), False), namedtuple(name, fields)
+
+    @helper
+    def update(arrays, hyper, learning_rate, step):
+        check(arrays)
+        loop(arrays[0], arrays[-1], arrays[1:-1], numbers_of(hyper, learning_rate, step))
+
+    @helper
+    def update_in_order(arrays, hyper, learning_rate, step):
+        update(arrays, named_numbers(*hyper), learning_rate, step)
+
+    return update, update_in_order
+
+
+def _update_kernel(name: str, buffers: tuple[str, ...], fields: Any, numbers_of: Any, element: Any, doc: str) -> Kernel:
     """Return the public kernel of a rule with two or three buffers."""
     places = [f"s{k}" for k in range(1, len(buffers) + 1)]
-    check = door(f"{name}_update", " ".join(["w", *places, "g"]), " ".join(["w", *places]))
+    run, _ = _update_step(name, tuple(places), fields, numbers_of, element)
     text = f"""Update {doc}
 
     d is g + weight_decay * w; m' and v' are m and v, divided by 1 - beta1**step and 1 - beta2**step.
@@ -466,16 +494,10 @@ def _update_kernel(name: str, buffers: tuple[str, ...], numbers_of: Any, element
     """
 
     def with_two(w, g, s1, s2, hyper, learning_rate, step):
-        check((w, s1, s2, g))
-        numbers = numbers_of(hyper[0], learning_rate, step)
-        for i in range(w.size):
-            w[i], s1[i], s2[i] = element(w[i], g[i], s1[i], s2[i], *numbers)
+        run((w, s1, s2, g), hyper[0], learning_rate, step)
 
     def with_three(w, g, s1, s2, s3, hyper, learning_rate, step):
-        check((w, s1, s2, s3, g))
-        numbers = numbers_of(hyper[0], learning_rate, step)
-        for i in range(w.size):
-            w[i], s1[i], s2[i], s3[i] = element(w[i], g[i], s1[i], s2[i], s3[i], *numbers)
+        run((w, s1, s2, s3, g), hyper[0], learning_rate, step)
 
     update: Any = with_two if len(buffers) == 2 else with_three
     return kernel(named(update, "kernels.adaptive", f"{name}_update", text))
@@ -550,7 +572,12 @@ class Rule:
     @functools.cached_property
     def update(self) -> Kernel:
         """The public kernel of a rule that has none of its own."""
-        return _update_kernel(self.name, self.buffers, self.numbers, self.element, self.doc)
+        return _update_kernel(self.name, self.buffers, self.hyper, self.numbers, self.element, self.doc)
+
+    @functools.cached_property
+    def step(self) -> Any:
+        """A helper step(arrays, hyper, learning_rate, step): one step with w, its buffers and g, the numbers in their order."""
+        return _update_step(self.name, self.buffers, self.hyper, self.numbers, self.element)[1]
 
     def __reduce__(self) -> Any:
         return (custom_rule, self.own) if self.own else (_built_in, ("optimizers", "OPTIMIZERS", self.name))

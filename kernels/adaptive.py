@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import _math
-from ._arrays import door
 from ._bits import like
 from ._factory import Rule
 from ._jit import inline, kernel
@@ -44,7 +43,19 @@ def _adagrad_numbers(h, learning_rate, step):
     return learning_rate / (1.0 + (step - 1) * h.lr_decay), h.eps, h.weight_decay
 
 
-_check_adagrad = door("adagrad_update", "w sum g", "w sum")
+ADAGRAD = 3
+adagrad_rule = Rule(
+    "adagrad",
+    ("sum",),
+    {
+        "lr_decay": "how fast the rate shrinks with the steps",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _adagrad_numbers,
+    _adagrad,
+)
+_adagrad_step = adagrad_rule.step
 
 
 @kernel
@@ -67,24 +78,7 @@ def adagrad_update(w, g, sum, learning_rate, lr_decay, eps, weight_decay, step):
     ----------
     Duchi, Hazan, Singer, Adaptive subgradient methods, JMLR 12 (2011).
     """
-    _check_adagrad((w, sum, g))
-    rate = learning_rate / (1.0 + (step - 1) * lr_decay)
-    for i in range(w.size):
-        w[i], sum[i] = _adagrad(w[i], g[i], sum[i], rate, eps, weight_decay)
-
-
-ADAGRAD = 3
-adagrad_rule = Rule(
-    "adagrad",
-    ("sum",),
-    {
-        "lr_decay": "how fast the rate shrinks with the steps",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _adagrad_numbers,
-    _adagrad,
-)
+    _adagrad_step((w, sum, g), (lr_decay, eps, weight_decay), learning_rate, step)
 
 
 @inline
@@ -100,7 +94,19 @@ def _rmsprop_numbers(h, learning_rate, step):
     return learning_rate, h.alpha, h.eps, h.weight_decay
 
 
-_check_rmsprop = door("rmsprop_update", "w v g", "w v")
+RMSPROP = 4
+rmsprop_rule = Rule(
+    "rmsprop",
+    ("v",),
+    {
+        "alpha": "what stays of v",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _rmsprop_numbers,
+    _rmsprop,
+)
+_rmsprop_step = rmsprop_rule.step
 
 
 @kernel
@@ -121,23 +127,7 @@ def rmsprop_update(w, g, v, learning_rate, alpha, eps, weight_decay):
     ----------
     Tieleman, Hinton, Lecture 6.5 of Neural networks for machine learning, 2012.
     """
-    _check_rmsprop((w, v, g))
-    for i in range(w.size):
-        w[i], v[i] = _rmsprop(w[i], g[i], v[i], learning_rate, alpha, eps, weight_decay)
-
-
-RMSPROP = 4
-rmsprop_rule = Rule(
-    "rmsprop",
-    ("v",),
-    {
-        "alpha": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _rmsprop_numbers,
-    _rmsprop,
-)
+    _rmsprop_step((w, v, g), (alpha, eps, weight_decay), learning_rate, 1)
 
 
 @inline
@@ -155,7 +145,20 @@ def _adam_numbers(h, learning_rate, step):
     return *_adam_rates(learning_rate, h.beta1, h.beta2, step), h.beta1, h.beta2, h.eps, h.weight_decay, 1.0
 
 
-_check_adam = door("adam_update", "w m v g", "w m v")
+ADAM = 5
+adam_rule = Rule(
+    "adam",
+    ("m", "v"),
+    {
+        "beta1": "what stays of m",
+        "beta2": "what stays of v",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _adam_numbers,
+    _adam,
+)
+_adam_step = adam_rule.step
 
 
 @kernel
@@ -180,25 +183,7 @@ def adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step
     ----------
     Kingma, Ba, Adam: a method for stochastic optimization, arXiv 1412.6980.
     """
-    _check_adam((w, m, v, g))
-    rate, root = _adam_rates(learning_rate, beta1, beta2, step)
-    for i in range(w.size):
-        w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, weight_decay, 1.0)
-
-
-ADAM = 5
-adam_rule = Rule(
-    "adam",
-    ("m", "v"),
-    {
-        "beta1": "what stays of m",
-        "beta2": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _adam_numbers,
-    _adam,
-)
+    _adam_step((w, m, v, g), (beta1, beta2, eps, weight_decay), learning_rate, step)
 
 
 @inline
@@ -213,7 +198,20 @@ def _adamw_numbers(h, learning_rate, step):
     )
 
 
-_check_adamw = door("adamw_update", "w m v g", "w m v")
+ADAMW = 6
+adamw_rule = Rule(
+    "adamw",
+    ("m", "v"),
+    {
+        "beta1": "what stays of m",
+        "beta2": "what stays of v",
+        "eps": "keeps the division finite",
+        "weight_decay": "what of w is taken away, times the rate",
+    },
+    _adamw_numbers,
+    _adam,
+)
+_adamw_step = adamw_rule.step
 
 
 @kernel
@@ -236,26 +234,7 @@ def adamw_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, ste
     ----------
     Loshchilov, Hutter, Decoupled weight decay regularization, arXiv 1711.05101.
     """
-    _check_adamw((w, m, v, g))
-    rate, root = _adam_rates(learning_rate, beta1, beta2, step)
-    shrink = 1.0 - learning_rate * weight_decay
-    for i in range(w.size):
-        w[i], m[i], v[i] = _adam(w[i], g[i], m[i], v[i], rate, root, beta1, beta2, eps, 0.0, shrink)
-
-
-ADAMW = 6
-adamw_rule = Rule(
-    "adamw",
-    ("m", "v"),
-    {
-        "beta1": "what stays of m",
-        "beta2": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is taken away, times the rate",
-    },
-    _adamw_numbers,
-    _adam,
-)
+    _adamw_step((w, m, v, g), (beta1, beta2, eps, weight_decay), learning_rate, step)
 
 
 def _words(**numbers: str) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._arrays import door
 from ._bits import like
 from ._factory import Rule
 from ._jit import inline, kernel
@@ -40,7 +39,9 @@ def _sgd_numbers(h, learning_rate, step):
     return learning_rate, h.weight_decay
 
 
-_check_sgd = door("sgd_update", "w g", "w")
+SGD = 0
+_sgd_rule = Rule("sgd", (), {"weight_decay": "what of w is added to the gradient"}, _sgd_numbers, _sgd, flushes=False)
+_sgd_step = _sgd_rule.step
 
 
 @kernel
@@ -55,13 +56,7 @@ def sgd_update(w, g, learning_rate, weight_decay):
         Gradient.
     learning_rate, weight_decay : float
     """
-    _check_sgd((w, g))
-    for i in range(w.size):
-        w[i] = _sgd(w[i], g[i], learning_rate, weight_decay)
-
-
-SGD = 0
-_sgd_rule = Rule("sgd", (), {"weight_decay": "what of w is added to the gradient"}, _sgd_numbers, _sgd, flushes=False)
+    _sgd_step((w, g), (weight_decay,), learning_rate, 1)
 
 
 @inline
@@ -76,7 +71,19 @@ def _momentum_numbers(h, learning_rate, step):
     return learning_rate, *_memory(h.momentum, h.dampening, step), h.weight_decay
 
 
-_check_momentum = door("momentum_update", "w velocity g", "w velocity")
+MOMENTUM = 1
+_momentum_rule = Rule(
+    "momentum",
+    ("velocity",),
+    {
+        "momentum": "what stays of the velocity",
+        "dampening": "what of a gradient is left out after the first step",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _momentum_numbers,
+    _momentum,
+)
+_momentum_step = _momentum_rule.step
 
 
 @kernel
@@ -96,24 +103,7 @@ def momentum_update(w, g, velocity, learning_rate, momentum, dampening, weight_d
     step : int
         Number of this step, from 1.
     """
-    _check_momentum((w, velocity, g))
-    memory, gain = _memory(momentum, dampening, step)
-    for i in range(w.size):
-        w[i], velocity[i] = _momentum(w[i], g[i], velocity[i], learning_rate, memory, gain, weight_decay)
-
-
-MOMENTUM = 1
-_momentum_rule = Rule(
-    "momentum",
-    ("velocity",),
-    {
-        "momentum": "what stays of the velocity",
-        "dampening": "what of a gradient is left out after the first step",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _momentum_numbers,
-    _momentum,
-)
+    _momentum_step((w, velocity, g), (momentum, dampening, weight_decay), learning_rate, step)
 
 
 @inline
@@ -129,7 +119,15 @@ def _nesterov_numbers(h, learning_rate, step):
     return learning_rate, h.momentum, _memory(h.momentum, 0.0, step)[0], h.weight_decay
 
 
-_check_nesterov = door("nesterov_update", "w velocity g", "w velocity")
+NESTEROV = 2
+_nesterov_rule = Rule(
+    "nesterov",
+    ("velocity",),
+    {"momentum": "what stays of the velocity", "weight_decay": "what of w is added to the gradient"},
+    _nesterov_numbers,
+    _nesterov,
+)
+_nesterov_step = _nesterov_rule.step
 
 
 @kernel
@@ -151,20 +149,7 @@ def nesterov_update(w, g, velocity, learning_rate, momentum, weight_decay, step)
     ----------
     Sutskever et al., On the importance of initialization and momentum in deep learning, ICML 2013, as PyTorch has it.
     """
-    _check_nesterov((w, velocity, g))
-    memory, _ = _memory(momentum, 0.0, step)
-    for i in range(w.size):
-        w[i], velocity[i] = _nesterov(w[i], g[i], velocity[i], learning_rate, momentum, memory, weight_decay)
-
-
-NESTEROV = 2
-_nesterov_rule = Rule(
-    "nesterov",
-    ("velocity",),
-    {"momentum": "what stays of the velocity", "weight_decay": "what of w is added to the gradient"},
-    _nesterov_numbers,
-    _nesterov,
-)
+    _nesterov_step((w, velocity, g), (momentum, weight_decay), learning_rate, step)
 
 
 @inline
@@ -191,7 +176,22 @@ def _rprop_numbers(h, learning_rate, step):
     return learning_rate if step <= 1 else -1.0, h.eta_minus, h.eta_plus, h.min_step, h.max_step, h.weight_decay
 
 
-_check_rprop = door("rprop_update", "w before sizes g", "w before sizes")
+RPROP = 7
+_rprop_rule = Rule(
+    "rprop",
+    ("before", "sizes"),
+    {
+        "eta_minus": "factor of a step size where the sign turned",
+        "eta_plus": "factor where it stayed",
+        "min_step": "the smallest step size",
+        "max_step": "the largest step size",
+        "weight_decay": "what of w is added to the gradient",
+    },
+    _rprop_numbers,
+    _rprop,
+    flushes=False,
+)
+_rprop_step = _rprop_rule.step
 
 
 @kernel
@@ -219,27 +219,7 @@ def rprop_update(w, g, before, sizes, learning_rate, eta_minus, eta_plus, min_st
     ----------
     Igel, Huesken, Improving the Rprop learning algorithm, ICSC Symposium on Neural Computation 2000.
     """
-    _check_rprop((w, before, sizes, g))
-    start = learning_rate if step <= 1 else -1.0
-    for i in range(w.size):
-        w[i], before[i], sizes[i] = _rprop(w[i], g[i], before[i], sizes[i], start, eta_minus, eta_plus, min_step, max_step, weight_decay)
-
-
-RPROP = 7
-_rprop_rule = Rule(
-    "rprop",
-    ("before", "sizes"),
-    {
-        "eta_minus": "factor of a step size where the sign turned",
-        "eta_plus": "factor where it stayed",
-        "min_step": "the smallest step size",
-        "max_step": "the largest step size",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _rprop_numbers,
-    _rprop,
-    flushes=False,
-)
+    _rprop_step((w, before, sizes, g), (eta_minus, eta_plus, min_step, max_step, weight_decay), learning_rate, step)
 
 
 @inline
@@ -256,7 +236,19 @@ def _lion_numbers(h, learning_rate, step):
     return learning_rate, h.beta1, h.beta2, 1.0 - learning_rate * h.weight_decay
 
 
-_check_lion = door("lion_update", "w m g", "w m")
+LION = 8
+_lion_rule = Rule(
+    "lion",
+    ("m",),
+    {
+        "beta1": "share of m in the step",
+        "beta2": "what stays of m",
+        "weight_decay": "what of w is taken away, times the rate",
+    },
+    _lion_numbers,
+    _lion,
+)
+_lion_step = _lion_rule.step
 
 
 @kernel
@@ -279,24 +271,7 @@ def lion_update(w, g, m, learning_rate, beta1, beta2, weight_decay):
     ----------
     Chen et al., Symbolic discovery of optimization algorithms, arXiv 2302.06675.
     """
-    _check_lion((w, m, g))
-    shrink = 1.0 - learning_rate * weight_decay
-    for i in range(w.size):
-        w[i], m[i] = _lion(w[i], g[i], m[i], learning_rate, beta1, beta2, shrink)
-
-
-LION = 8
-_lion_rule = Rule(
-    "lion",
-    ("m",),
-    {
-        "beta1": "share of m in the step",
-        "beta2": "what stays of m",
-        "weight_decay": "what of w is taken away, times the rate",
-    },
-    _lion_numbers,
-    _lion,
-)
+    _lion_step((w, m, g), (beta1, beta2, weight_decay), learning_rate, 1)
 
 
 OPTIMIZERS: dict[int, Rule] = {
