@@ -117,23 +117,16 @@ class Rounded:
     """
 
     def __init__(self, program: Program, X: Value, layer: Any, at: Memory) -> None:
-        self.program, self.layer, turn = program, layer, at.index % 2
-        for_weights = bool(at.gradient and at.gradient[0])
-        self.inputs, self.gradient = self._round(X.n, X.where, True, for_weights, f"X{turn}"), None
+        self.program, self.layer, turn = program, layer, at.index % 2  # pairs along the rows are read by the next phase of products only
+        for_weights, P, Q = bool(at.gradient and at.gradient[0]), program.panels(layer.n_out), program.panels(X.n)
+        lies = {"jump": program.jump, "down_jump": program.down_jump}
+        along, down = program.in_turn(f"X along {turn}", (Q + 1) // 2 * program.jump), program.zeros(Q * program.down_jump) if for_weights else 0
+        self.inputs = ROUND.new(**lies, source=X.where, n=X.n, along=along, down=down)
         follow(program, X, Operation(round_rows, self.inputs, f"{X.name} rounded"), 2.0 * program.rows * X.n)
-        if at.training and (for_weights or X.wanted):
-            self.outputs = self._round(layer.n_out, 0, X.wanted, for_weights, f"dZ{turn}")
-            self.gradient = Operation(round_rows, self.outputs, "rounded")
-
-    def _round(self, n: int, source: int, along: bool, down: bool, turn: str) -> Any:
-        """Return the record that rounds a matrix of n columns. Its pairs along the rows are read by the next phase of products only."""
-        program, record = self.program, ROUND.new(source=source, n=n, jump=self.program.jump, down_jump=self.program.down_jump)
-        if along:
-            record["along"] = program.in_turn(f"{turn} along", (program.panels(n) + 1) // 2 * program.jump)
-        if down:
-            size = program.panels(n) * program.down_jump
-            record["down"] = program.in_turn(f"{turn} down", size) if source == 0 and turn.startswith("dZ") else program.zeros(size)
-        return record
+        along = program.in_turn(f"dZ along {turn}", (P + 1) // 2 * program.jump) if at.training and X.wanted else 0
+        down = program.in_turn(f"dZ down {turn}", P * program.down_jump) if at.training and for_weights else 0
+        self.outputs = ROUND.new(**lies, n=layer.n_out, along=along, down=down)
+        self.gradient = Operation(round_rows, self.outputs, "rounded") if along or down else None
 
     def fill_forward(self, record: Any) -> None:
         """Let the way forward read what is rounded."""

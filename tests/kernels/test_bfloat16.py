@@ -211,6 +211,18 @@ def test_full_batches_in_blocks_and_compiled_networks():
     assert out[0].tobytes() == kernels.predict(plan, parameters, X[:1]).tobytes()
 
 
+@pytest.mark.parametrize("trained", [((False, True), (False, True)), ((False, False), (True, False)), ((True, False), (False, False))])
+def test_partly_trained_layers_get_the_gradient_of_the_others(trained):
+    plan, parameters = network([20, 33, 3], [kernels.TANH, kernels.SOFTMAX], np.float32)
+    X, y = data(40, plan)
+    half, objective = dataclasses.replace(plan, bfloat16=True), kernels.Objective(kernels.CROSS_ENTROPY)
+    whole = kernels.loss_and_gradient(half, parameters, X, y, objective)[1]
+    part = kernels.loss_and_gradient(dataclasses.replace(half, trained=trained), parameters, X, y, objective)[1]
+    for layer, parts in enumerate(trained):
+        for some, everything_, yes in zip(half.weight(part, layer), half.weight(whole, layer), parts):
+            np.testing.assert_array_equal(some, everything_ * yes)
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="dtype must be float32 where products are of bfloat16; got float64"):
         kernels.Plan([1, 1], [kernels.RELU], [0.0], "float64", bfloat16=True)
