@@ -273,9 +273,14 @@ def _few_rows_part(zero, L, t, parts):
     keep(tail)
     if L.activation != RELU and L.activation != IDENTITY:
         forth(zero, L.activation, (0, address_of(sums), address_of(sums), L.n * c_row))
-    for i in range(L.n):
-        for j in range(columns):
-            _put(zero, L.out + (i * L.out_row + (first * width + j) * L.out_column) * itemsize, sums[i * c_row + j])
+    n, out_row, out_column = L.n, L.out_row * itemsize, L.out_column * itemsize
+    whole = columns // width if out_column == itemsize else 0
+    for i in range(n):
+        out = L.out + i * out_row + first * width * out_column
+        for p in range(whole):
+            copy_line(zero, address_of(sums) + (i * c_row + p * width) * itemsize, out + p * PANEL_BYTES)
+        for j in range(whole * width, columns):
+            _put(zero, out + j * out_column, sums[i * c_row + j])
 
 
 @helper
