@@ -5,8 +5,15 @@ import warnings
 import pytest
 
 from tests import stress
+from tests.kernels.networks import share_all
 
 forks = pytest.mark.skipif(not hasattr(stress.os, "fork"), reason="needs fork")
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    """Take back afterwards that threads share everything."""
+    share_all(monkeypatch)
 
 
 @forks

@@ -588,7 +588,7 @@ def test_info_describes_the_machine(capsys):
     status, out, err = run(capsys, "info")
     found = dict(line.split(maxsplit=1) if line.startswith(("fastnn", "threads")) else (line[:17].strip(), line[17:]) for line in out.splitlines())
     assert status == 0
-    assert list(found) == ["fastnn", "CPU", "CPU features", "vector width", "threads", "FMA peak", "cache folder"]
+    assert list(found) == ["fastnn", "CPU", "CPU features", "vector width", "bfloat16", "threads", "FMA peak", "cache folder"]
     assert float(found["FMA peak"].split()[0]) > 0.1
 
 

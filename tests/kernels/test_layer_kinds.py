@@ -185,7 +185,7 @@ def test_the_memory_that_is_announced_is_taken():
     plan = everything(64, "float32")
     program = kernels.Trainer(plan, filled(plan), 256, SQUARES, kernels.SGD, [0.0], dropout_rates=scheduled).program
     taken = 4 * sum(program._sizes.values())
-    assert 0.8 * taken <= plan.workspace_bytes(256) - (1 << 20) <= 1.6 * taken
+    assert 0.8 * taken <= plan.workspace_bytes(256) - kernels.plan.CHUNK_BYTES <= 1.6 * taken
 
 
 def test_frozen_blocks_pass_a_gradient_on_or_ask_for_none():
