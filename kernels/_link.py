@@ -3,6 +3,9 @@
 The name is that of a table of addresses. These differ from process to process, so machine code that lies on the disk holds none of
 them. Until a task is first called, its place in the table holds what compiles it, as dynamic linkers do it: what is not called is not
 compiled.
+
+Numba keeps a user's function on the disk whatever becomes of the kernels that it calls. So a table begins with the version of the
+sources, which calls compare with their own.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
+from ._cache import FINGERPRINT
 from ._jit import DTYPES, Task
 
 I64 = ir.IntType(64)
+VERSION = int(FINGERPRINT[:15], 16)
+STALE = "machine code in a cache was made for another version of the kernels: the cache of who calls them must be removed"
 _kept: list[Any] = []  # what compiled code reaches by address
 
 
@@ -49,9 +55,12 @@ def linked(name: str, n_arguments: int, tasks: Mapping[int, Callable[[], Task]])
 
         def codegen(context, builder, sig, args):
             values, module, symbol = cgutils.unpack_tuple(builder, args[2]), builder.module, f"kernels.{name}.{zero}"
-            table = module.globals.get(symbol) or ir.GlobalVariable(module, ir.ArrayType(I64, size), symbol)
+            table = module.globals.get(symbol) or ir.GlobalVariable(module, ir.ArrayType(I64, 1 + size), symbol)
+            version = builder.load(builder.gep(table, [I64(0), I64(0)]))
+            with builder.if_then(builder.icmp_signed("!=", version, I64(VERSION)), likely=False):
+                context.call_conv.return_user_exc(builder, RuntimeError, (STALE,))
             kind = ir.FunctionType(ir.VoidType(), [I64] * (1 + n_arguments))
-            address = builder.load(builder.gep(table, [I64(0), args[1]]))
+            address = builder.load(builder.gep(table, [I64(0), builder.add(args[1], I64(1))]))
             builder.call(builder.inttoptr(address, kind.as_pointer()), [I64(0), *values])
             return context.get_dummy_value()
 
@@ -66,19 +75,19 @@ def linked_task(task: Any) -> Any:
 
 
 def _table(size: int, n_arguments: int, tasks: Mapping[int, Callable[[], Task]], dtype: str) -> Any:
-    """Return the table for a dtype, each place with what compiles the task, writes its address there and calls it."""
-    table, kind = (ctypes.c_int64 * size)(), ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (1 + n_arguments))
+    """Return the table for a dtype: the version, and in each place what compiles a task, writes its address there and calls it."""
+    table, kind = (ctypes.c_int64 * (1 + size))(VERSION), ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * (1 + n_arguments))
 
     def first_call(code: int) -> Any:
         def compile_and_call(*arguments: int) -> None:
-            table[code] = _address(tasks[code], dtype)
-            kind(table[code])(*arguments)
+            table[1 + code] = _address(tasks[code], dtype)
+            kind(table[1 + code])(*arguments)
 
         return kind(compile_and_call)
 
     for code in tasks:
         _kept.append(first_call(code))
-        table[code] = ctypes.cast(_kept[-1], ctypes.c_void_p).value or 0
+        table[1 + code] = ctypes.cast(_kept[-1], ctypes.c_void_p).value or 0
     _kept.append(table)
     return table
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from kernels import _jit, _link
+from tests.kernels.test_jit import read_only_copy
 
 USER = """
 import numba
@@ -42,6 +43,17 @@ def test_machine_code_of_users_on_the_disk_finds_the_tasks(tmp_path):
         runs.append(subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True).stdout.split())
     assert [run[0] for run in runs] == ["0", "1"] and runs[0][1] == runs[1][1] and runs[1][2] == "0"
     assert float(runs[0][1]) == pytest.approx(5 * np.tanh(np.arange(60.0).reshape(20, 3).sum(1)).sum())
+
+
+def test_machine_code_for_another_version_of_the_kernels_is_refused(tmp_path):
+    script, root = tmp_path / "user.py", read_only_copy(tmp_path)
+    script.write_text(USER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(root), *sys.path]), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    subprocess.run([sys.executable, script], env=environment, check=True, capture_output=True)
+    with open(root / "kernels" / "_math.py", "a") as source:
+        source.write("# another version\n")
+    run = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True)
+    assert run.returncode == 1 and run.stderr.splitlines()[-1] == f"RuntimeError: {_link.STALE}"
 
 
 def test_ctrl_c_comes_when_the_task_has_run():
