@@ -35,11 +35,20 @@ _FOLDER = Path(__file__).resolve().parent
 DIGEST = 32  # bytes of a SHA-256
 
 
-def _fingerprint() -> str:
-    """Return a hash of all kernel sources and of the settings that change the machine code made from them."""
+def _version() -> str:
+    """Return a hash of all kernel sources."""
     digest = hashlib.sha256()
     for path in sorted(_FOLDER.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+VERSION = _version()
+
+
+def _fingerprint() -> str:
+    """Return a hash of all kernel sources and of the settings that change the machine code made from them."""
+    digest = hashlib.sha256(VERSION.encode())
     for name in ("NUMBA_BOUNDSCHECK", "NUMBA_OPT", "NUMBA_DEBUGINFO", "FASTNN_VECTOR_BYTES", "FASTNN_BFLOAT16"):
         digest.update(f"{name}={os.environ.get(name)}".encode())
     return digest.hexdigest()

@@ -23,11 +23,11 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
-from ._cache import FINGERPRINT
+from . import _cache
 from ._jit import DTYPES, Task
 
 I64 = ir.IntType(64)
-VERSION = int(FINGERPRINT[:15], 16)
+VERSION = int(_cache.VERSION[:15], 16)
 STALE = "machine code in a cache was made for another version of the kernels: the cache of who calls them must be removed"
 _kept: list[Any] = []  # what compiled code reaches by address
 
