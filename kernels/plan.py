@@ -26,7 +26,7 @@ from .residual import Fork, Join
 __all__ = ["CHUNK_BYTES", "Array", "Placed", "Plan"]
 
 Array = NDArray[Any]
-CHUNK_BYTES = 1 << 22  # of gathered rows: enough minibatches to make up for a call, few enough to stay in the cache
+CHUNK_BYTES = 1 << 22  # of gathered rows, for four minibatches to make up for a call; more of them take a quarter, to stay in a near cache
 # Kinds of layers that stand between the dense ones and keep their n columns. Each is a frozen dataclass with `shapes`, the names and
 # shapes of its parameters, `trained`, a truth value for each of those that training may change, which come first, `penalties`,
 # `flops_per_row`, `matrices`, how many it takes memory for, `follows`, whether it is part of the phase before it, and `emit`.

@@ -201,7 +201,9 @@ class Trainer:
         else:
             self.program = layout = emit_step(plan, parameters, batch_size, objective, **options)
         columns = self.program.panels(plan.widths[0]) + (0 if objective.loss in OF_LABELS else self.program.panels(plan.widths[-1]))
-        self.buffered = 1 if full_batch else max(1, min(self.chunk, CHUNK_BYTES // (columns * self.program.jump * parameters.itemsize)))
+        size = columns * self.program.jump * parameters.itemsize
+        fitting = max(CHUNK_BYTES // 4 // size, min(4, CHUNK_BYTES // size))
+        self.buffered = 1 if full_batch else max(1, min(self.chunk, fitting))
         if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
             self.chunk = self.buffered
         if (dropout_rates is None) != (not self.program.schedules):
