@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import pickle
 import re
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import caching, compiler, serialize
+from numba.core import bytecode, caching, compiler, serialize
 
 _FOLDER = Path(__file__).resolve().parent
 DIGEST = 32  # bytes of a SHA-256
@@ -55,6 +56,21 @@ def _fingerprint() -> str:
 
 
 FINGERPRINT = _fingerprint()
+
+
+def _number_functions_apart() -> None:
+    """Let this process number the functions that it compiles from a number of its own on.
+
+    Numba tells functions of one name and one file, such as those made in a closure, apart by a number that each process counts from 1. Two processes can
+    so give the symbol of one function to another; a third that loads what both left on the disk runs one of them in place of the other
+    (https://github.com/numba/numba/issues/10486).
+    """
+    bytecode.FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6), "big"))
+
+
+_number_functions_apart()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_number_functions_apart)
 
 
 @functools.cache

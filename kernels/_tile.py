@@ -31,6 +31,7 @@ def _target_machine() -> Any:
     """Return the machine that Numba compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES honoured."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()  # of what `_multiply_spread_pairs` and `_pairs` write as assembly
     features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
     return llvm.Target.from_default_triple().create_target_machine(cpu=config.CPU_NAME or llvm.get_host_cpu_name(), features=features, opt=2)
 
@@ -145,6 +146,14 @@ def _multiply_pairs(builder: Any, x: Any, y: Any, total: Any) -> Any:
     return builder.call(function, [total, builder.bitcast(x, pairs), builder.bitcast(y, pairs)])
 
 
+def _multiply_spread_pairs(builder: Any, x: Any, displacement: int, y: Any, total: Any) -> Any:
+    """`_multiply_pairs` with the word at an address as all lanes of x, which the instruction reads itself: LLVM would load it in one more (measured: 1.5
+    instead of 2 times the speed of float32)."""
+    kind = ir.FunctionType(total.type, [total.type, y.type, x.type])
+    code = f"vdpbf16ps {displacement}($3){{1to{total.type.count}}}, $2, $0"
+    return builder.asm(kind, code, "=v,0,v,r,~{memory}", [total, y, x], False)
+
+
 def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1, pairs: bool = False) -> Any:
     """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
 
@@ -201,11 +210,14 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
                 for p in range(count):
                     b_vectors = [load(b_first, b_stride, p, j, None if strided else b_row) for j in range(vectors)]
                     for i in range(rows):
-                        if strided:
-                            where = builder.gep(a_first, [builder.add(builder.mul(a_jump, I64(i)), I64(p))])
-                        else:
-                            where = builder.gep(a_first, [I64(i + p * width if transposed else i * width + p)])
-                        x = builder.load(where, align=itemsize)
+                        row = builder.gep(a_first, [builder.mul(a_jump, I64(i))]) if strided else a_first
+                        place = p if strided else i + p * width if transposed else i * width + p
+                        if pairs and BFLOAT16:
+                            for j in range(vectors):
+                                total = _multiply_spread_pairs(builder, row, place * itemsize, b_vectors[j], builder.load(acc[i, j]))
+                                builder.store(total, acc[i, j])
+                            continue
+                        x = builder.load(builder.gep(row, [I64(place)]), align=itemsize)
                         x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
                         x = _shuffle(builder, x, x, [0] * lanes)
                         for j in range(vectors):

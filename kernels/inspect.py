@@ -81,7 +81,7 @@ class Loop:
 
 def _split(line: str) -> tuple[str, list[str]]:
     """Return the mnemonic and the operands of a line, the destination last on x86-64; none for labels, directives and comments."""
-    mnemonic, _, rest = re.split(r"//|;|##|# ", line)[0].strip().partition("\t" if "\t" in line.strip() else " ")
+    mnemonic, _, rest = re.split(r"//|;|##|# |#(?:NO_)?APP", line)[0].strip().partition("\t" if "\t" in line.strip() else " ")
     if not mnemonic or mnemonic.startswith(".") or mnemonic.endswith(":"):
         return "", []
     operands = [operand.strip() for operand in OPERAND.findall(rest)]

@@ -111,3 +111,24 @@ def test_nothing_is_written_where_a_user_may_only_read(tmp_path):
     environment = {**_cache.os.environ, "NUMBA_CACHE_DIR": "", "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "mine")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(str(tmp_path / "mine"))
+
+
+def test_symbols_of_two_processes_and_of_forks_never_meet():
+    code = """
+import os
+from numba import types
+from kernels import _jit
+def symbol():
+    dispatcher = _jit.helper(lambda x: x)
+    dispatcher.compile((types.int64,))
+    return dispatcher.overloads[(types.int64,)].fndesc.mangled_name
+print(symbol(), flush=True)
+if hasattr(os, "fork") and not os.fork():
+    print(symbol(), flush=True)
+    os._exit(0)
+print(symbol())
+hasattr(os, "fork") and os.wait()
+"""
+    found = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
+    symbols = sum(found, [])
+    assert len(set(symbols)) == len(symbols) >= 4
