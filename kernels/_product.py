@@ -23,19 +23,19 @@ def _make_rows_product(pairs: bool) -> Any:
     """Return `rows_product` of numbers, or of words that hold two of bfloat16."""
     sizes = _filled(PAIRS_ROWS if pairs else TILE_ROWS, 8)
     S0, S1, S2, S3, S4, S5, S6, S7 = sizes
-    step = 4 if S0 > 8 else 1
+    step, depth = 4 if S0 > 8 else 1, 2 if pairs else 1
     row0, row1, row2, row3, row4, row5, row6, row7 = (make_tile(rows, False, pairs=pairs) for rows in sizes)
 
     @helper
     def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
         """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tile` for the arguments.
 
-        ahead is where the next panel of B lies: its k lines are asked for meanwhile.
+        ahead is where the next panel of B lies, of words the numbers that it is made from: its lines are asked for meanwhile.
         """
         itemsize = PANEL_BYTES // width_of(zero)
         tiles = (rows + S0 - 1) // S0
         height = ((rows + tiles - 1) // max(tiles, 1) + step - 1) // step * step
-        end, ahead_step = ahead + k * PANEL_BYTES, PANEL_BYTES
+        end, ahead_step = ahead + depth * k * PANEL_BYTES, PANEL_BYTES
         while rows > 0:
             left = min(height, rows)
             if ahead >= end:
@@ -65,7 +65,7 @@ def _make_rows_product(pairs: bool) -> Any:
                 row7(zero, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
                 done = S7
             rows -= done
-            ahead += k // 4 * PANEL_BYTES
+            ahead += depth * k // 4 * PANEL_BYTES
             a += PANEL_BYTES * done
             init += itemsize * done * init_row
             c += itemsize * done * c_row

@@ -148,7 +148,8 @@ def _multiply_pairs(builder: Any, x: Any, y: Any, total: Any) -> Any:
 
 def _multiply_spread_pairs(builder: Any, x: Any, displacement: int, y: Any, total: Any) -> Any:
     """`_multiply_pairs` with the word at an address as all lanes of x, which the instruction reads itself: LLVM would load it in one more (measured: 1.5
-    instead of 2 times the speed of float32)."""
+    instead of 2 times the speed of float32).
+    """
     kind = ir.FunctionType(total.type, [total.type, y.type, x.type])
     code = f"vdpbf16ps {displacement}($3){{1to{total.type.count}}}, $2, $0"
     return builder.asm(kind, code, "=v,0,v,r,~{memory}", [total, y, x], False)
@@ -161,8 +162,8 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
     one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels: strided, with `b_row` from row to row, else
     one panel or some, `b_row` from one to the next, with panels of C that lie as A's do. init and side have a row stride of 0 (one
     vector for all rows) or more. mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the
-    loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four steps of k: what comes next, which
-    the hardware would not fetch beyond the end of a page.
+    loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four numbers of a row of A: what comes next,
+    which the hardware would not fetch beyond the end of a page.
 
     With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words.
     """
@@ -227,8 +228,8 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
 
             whole = builder.and_(k, I64(-unroll))
             with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
-                line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(2))))
-                for _ in range(unroll // 4):
+                line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(1 if pairs else 2))))
+                for _ in range(unroll // (2 if pairs else 4)):
                     _prefetch(builder, line)
                     line = builder.add(line, ahead_step)
                 steps(p, unroll)

@@ -147,11 +147,11 @@ def dense_forward(tag, t, worker, record, now):
     for p in range(first_panel, last_panel):
         out = L.Z + p * L.jump * itemsize + first * PANEL_BYTES
         W, b = L.W + p * L.n_in * PANEL_BYTES, L.b + p * PANEL_BYTES
+        ahead = W + L.n_in * PANEL_BYTES
         if L.pack != 0:
             call(L.pack, (0, W, L.n_in, scratch))
             W = scratch
         if L.few == 0:
-            ahead = W + L.depth * PANEL_BYTES
             call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.depth, last - first, ahead))
         apply(L.then, L.n_then, first, last, p, now)
 
