@@ -42,7 +42,7 @@ def speed(args: argparse.Namespace, report: Report) -> None:
     report.title("A training step with Adam: others' time / bfloat16's")
     with_torch = bool(peers.available(["torch"]))
     for widths, batch_size in NETWORKS[: args.networks]:
-        problem = peers.make_problem(widths, batch_size, args.seconds, least_steps=12)  # a fit makes its arrays once
+        problem = peers.make_problem(widths, batch_size, args.seconds, least_steps=30)  # a fit makes its arrays once
         for threads in args.threads:
             sides: dict[str, Any] = {dtype: peers.Fastnn(problem, threads, dtype).run for dtype in DTYPES}
             if with_torch:
