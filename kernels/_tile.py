@@ -22,6 +22,8 @@ from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
+llvm.initialize_native_asmparser()  # for what `_multiply_spread_pairs` and `_pairs` write as assembly
+
 PANEL_BYTES = 64
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 NO_FINISH, FLOOR, MASK = range(3)
@@ -31,7 +33,6 @@ def _target_machine() -> Any:
     """Return the machine that Numba compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES honoured."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()  # of what `_multiply_spread_pairs` and `_pairs` write as assembly
     features = get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
     return llvm.Target.from_default_triple().create_target_machine(cpu=config.CPU_NAME or llvm.get_host_cpu_name(), features=features, opt=2)
 
