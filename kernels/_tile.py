@@ -156,8 +156,86 @@ def _multiply_spread_pairs(builder: Any, x: Any, displacement: int, y: Any, tota
     return builder.asm(kind, code, "=v,0,v,r,~{memory}", [total, y, x], False)
 
 
-def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 1, pairs: bool = False) -> Any:
-    """Return an intrinsic tile(zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
+def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], transposed: bool, strided: bool, pairs: bool) -> None:
+    """Write the code of one tile of `make_tiles`."""
+    rows, panels = shape
+    a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step = args
+    scalar, itemsize, _ = _float_type(zero)
+    width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
+    vec, one_panel = ir.VectorType(scalar, lanes), PANEL_BYTES // VECTOR_BYTES
+    vectors = one_panel * panels
+    unroll = min(4 if strided else 8 if rows * vectors > 12 else 16, width)
+    a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
+    places = [(i, j) for i in range(rows) for j in range(vectors)]
+
+    def vector_at(base: Any, row_stride: Any, i: int, j: int, panel_jump: Any = None) -> Any:
+        row = builder.gep(base, [builder.mul(row_stride, I64(i))])
+        if panel_jump is not None and j >= one_panel:
+            row, j = builder.gep(row, [builder.mul(panel_jump, I64(j // one_panel))]), j % one_panel
+        return builder.bitcast(builder.gep(row, [I64(j * lanes)]), vec.as_pointer())
+
+    def load(base: Any, row_stride: Any, i: int, j: int, panel_jump: Any = None) -> Any:
+        return builder.load(vector_at(base, row_stride, i, j, panel_jump), align=itemsize)
+
+    acc = {place: cgutils.alloca_once(builder, vec) for place in places}
+    for i, j in places:
+        builder.store(load(init, init_row, i, j), acc[i, j])
+
+    def steps(first: Any, count: int) -> None:
+        if strided:
+            a_first = builder.gep(a, [first])
+            b_stride = b_row
+        else:
+            shift, a_step = width.bit_length() - 1, I64(width if transposed else 1)
+            jump = I64(width * width) if transposed else a_jump
+            a_first = builder.gep(
+                a, [builder.add(builder.mul(builder.lshr(first, I64(shift)), jump), builder.mul(builder.and_(first, I64(width - 1)), a_step))]
+            )
+            b_stride = I64(width)
+        b_first = builder.gep(b, [builder.mul(first, b_stride)])
+        for p in range(count):
+            b_vectors = [load(b_first, b_stride, p, j, None if strided else b_row) for j in range(vectors)]
+            for i in range(rows):
+                row = builder.gep(a_first, [builder.mul(a_jump, I64(i))]) if strided else a_first
+                place = p if strided else i + p * width if transposed else i * width + p
+                if pairs and BFLOAT16:
+                    for j in range(vectors):
+                        total = _multiply_spread_pairs(builder, row, place * itemsize, b_vectors[j], builder.load(acc[i, j]))
+                        builder.store(total, acc[i, j])
+                    continue
+                x = builder.load(builder.gep(row, [I64(place)]), align=itemsize)
+                x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
+                x = _shuffle(builder, x, x, [0] * lanes)
+                for j in range(vectors):
+                    total = builder.load(acc[i, j])
+                    total = _multiply_pairs(builder, x, b_vectors[j], total) if pairs else _call(builder, "fma", x, b_vectors[j], total)
+                    builder.store(total, acc[i, j])
+
+    whole = builder.and_(k, I64(-unroll))
+    with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
+        line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(1 if pairs else 2))))
+        for _ in range(unroll // (2 if pairs else 4)):
+            _prefetch(builder, line)
+            line = builder.add(line, ahead_step)
+        steps(p, unroll)
+    with cgutils.for_range_slice(builder, whole, k, I64(1), intp=I64, inc=True) as (p, _):
+        steps(p, 1)
+
+    with builder.if_then(builder.icmp_signed("==", mode, I64(FLOOR))):
+        for place in places:
+            builder.store(_finish(builder, builder.load(acc[place]), FLOOR, None), acc[place])
+    with builder.if_then(builder.icmp_signed("==", mode, I64(MASK))):
+        for i, j in places:
+            builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, side_row, i, j)), acc[i, j])
+    for i, j in places:
+        builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, None if strided else a_jump), align=itemsize)
+
+
+def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided: bool = False, pairs: bool = False) -> Any:
+    """Return an intrinsic done = tile(zero, rows, count, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
+
+    It multiplies the first of some shapes, (rows, panels) in descending order, that `rows` and `count` panels hold, in any case the last one, and returns
+    its rows times its panels.
 
     C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed, k x rows inside
     one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels: strided, with `b_row` from row to row, else
@@ -170,84 +248,24 @@ def make_tile(rows: int, transposed: bool, strided: bool = False, panels: int = 
     """
 
     @intrinsic
-    def tile(typingctx, zero, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step):
-        scalar, itemsize, _ = _float_type(zero)
-        width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
-        vec = ir.VectorType(scalar, lanes)
-        one_panel = PANEL_BYTES // VECTOR_BYTES
-        vectors = one_panel * panels
-        unroll = 4 if strided else 8 if rows * vectors > 12 else 16
-        unroll = min(unroll, width)
-
+    def tile(typingctx, zero, rows, count, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step):
         def codegen(context, builder, sig, args):
-            _, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step = args
-            a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
-            places = [(i, j) for i in range(rows) for j in range(vectors)]
+            _, rows, count, *others = args
+            done, end = cgutils.alloca_once(builder, I64), builder.append_basic_block()
+            for height, panels in shapes:
+                this, next_one = builder.append_basic_block(), builder.append_basic_block()
+                fits = builder.and_(builder.icmp_signed(">=", rows, I64(height)), builder.icmp_signed(">=", count, I64(panels)))
+                builder.cbranch(fits, this, this if (height, panels) == shapes[-1] else next_one)
+                builder.position_at_end(this)
+                _write_tile(builder, zero, others, (height, panels), transposed, strided, pairs)
+                builder.store(I64(height * panels), done)
+                builder.branch(end)
+                builder.position_at_end(next_one)
+            builder.unreachable()
+            builder.position_at_end(end)
+            return builder.load(done)
 
-            def vector_at(base: Any, row_stride: Any, i: int, j: int, panel_jump: Any = None) -> Any:
-                row = builder.gep(base, [builder.mul(row_stride, I64(i))])
-                if panel_jump is not None and j >= one_panel:
-                    row, j = builder.gep(row, [builder.mul(panel_jump, I64(j // one_panel))]), j % one_panel
-                return builder.bitcast(builder.gep(row, [I64(j * lanes)]), vec.as_pointer())
-
-            def load(base: Any, row_stride: Any, i: int, j: int, panel_jump: Any = None) -> Any:
-                return builder.load(vector_at(base, row_stride, i, j, panel_jump), align=itemsize)
-
-            acc = {place: cgutils.alloca_once(builder, vec) for place in places}
-            for i, j in places:
-                builder.store(load(init, init_row, i, j), acc[i, j])
-
-            def steps(first: Any, count: int) -> None:
-                if strided:
-                    a_first = builder.gep(a, [first])
-                    b_stride = b_row
-                else:
-                    shift, a_step = width.bit_length() - 1, I64(width if transposed else 1)
-                    jump = I64(width * width) if transposed else a_jump
-                    a_first = builder.gep(
-                        a, [builder.add(builder.mul(builder.lshr(first, I64(shift)), jump), builder.mul(builder.and_(first, I64(width - 1)), a_step))]
-                    )
-                    b_stride = I64(width)
-                b_first = builder.gep(b, [builder.mul(first, b_stride)])
-                for p in range(count):
-                    b_vectors = [load(b_first, b_stride, p, j, None if strided else b_row) for j in range(vectors)]
-                    for i in range(rows):
-                        row = builder.gep(a_first, [builder.mul(a_jump, I64(i))]) if strided else a_first
-                        place = p if strided else i + p * width if transposed else i * width + p
-                        if pairs and BFLOAT16:
-                            for j in range(vectors):
-                                total = _multiply_spread_pairs(builder, row, place * itemsize, b_vectors[j], builder.load(acc[i, j]))
-                                builder.store(total, acc[i, j])
-                            continue
-                        x = builder.load(builder.gep(row, [I64(place)]), align=itemsize)
-                        x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
-                        x = _shuffle(builder, x, x, [0] * lanes)
-                        for j in range(vectors):
-                            total = builder.load(acc[i, j])
-                            total = _multiply_pairs(builder, x, b_vectors[j], total) if pairs else _call(builder, "fma", x, b_vectors[j], total)
-                            builder.store(total, acc[i, j])
-
-            whole = builder.and_(k, I64(-unroll))
-            with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
-                line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(1 if pairs else 2))))
-                for _ in range(unroll // (2 if pairs else 4)):
-                    _prefetch(builder, line)
-                    line = builder.add(line, ahead_step)
-                steps(p, unroll)
-            with cgutils.for_range_slice(builder, whole, k, I64(1), intp=I64, inc=True) as (p, _):
-                steps(p, 1)
-
-            with builder.if_then(builder.icmp_signed("==", mode, I64(FLOOR))):
-                for place in places:
-                    builder.store(_finish(builder, builder.load(acc[place]), FLOOR, None), acc[place])
-            with builder.if_then(builder.icmp_signed("==", mode, I64(MASK))):
-                for i, j in places:
-                    builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, side_row, i, j)), acc[i, j])
-            for i, j in places:
-                builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, None if strided else a_jump), align=itemsize)
-            return context.get_dummy_value()
-
-        return types.void(zero, *[types.intp] * 14), codegen
+        return types.int64(zero, *[types.intp] * 16), codegen
 
     return tile
 

@@ -27,7 +27,7 @@ from ._tile import (
     copy_line,
     keep,
     line_buffer,
-    make_tile,
+    make_tiles,
     pointer,
     transpose_block,
     width_of,
@@ -80,31 +80,7 @@ LINEAR = Record(
 RECORD_WORDS = LINEAR.dtype.itemsize // 8
 
 
-def _make_few(rows: int) -> Any:
-    """Return a helper that multiplies `rows` rows of X with all whole panels of a plain W, some inputs deep."""
-    sizes = (_BESIDE[rows] * 3)[:3] if len(_BESIDE[rows]) == 1 else (_BESIDE[rows][0], *_BESIDE[rows][-2:])
-    beside0, beside1, beside2 = sizes
-    tile0, tile1, tile2 = (make_tile(rows, False, True, beside) for beside in sizes)
-
-    @helper
-    def few(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count):
-        p = 0
-        while p < count:
-            at = p * PANEL_BYTES
-            if p + beside0 <= count:
-                tile0(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0)
-                p += beside0
-            elif p + beside1 <= count:
-                tile1(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0)
-                p += beside1
-            else:
-                tile2(zero, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0)
-                p += beside2
-
-    return few
-
-
-_few6, _few4, _few3, _few2, _few1 = (_make_few(rows) for rows in (6, 4, 3, 2, 1))
+_few_tile = make_tiles([(rows, beside) for rows in _BESIDE for beside in _BESIDE[rows]], strided=True)
 
 
 @task
@@ -113,17 +89,10 @@ def plain_product(tag, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth
     zero = zero_of(tag)
     itemsize = PANEL_BYTES // width_of(zero)
     while rows > 0:
-        height = 6 if rows >= 6 else min(4, rows)
-        if height == 6:
-            _few6(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-        elif height == 4:
-            _few4(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-        elif height == 3:
-            _few3(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-        elif height == 2:
-            _few2(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
-        else:
-            _few1(zero, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count)
+        height, p = 6 if rows >= 6 else min(4, rows), 0
+        while p < count:
+            at = p * PANEL_BYTES
+            p += _few_tile(zero, height, count - p, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0) // height
         rows -= height
         x += height * x_row * itemsize
         init += height * init_row * itemsize
