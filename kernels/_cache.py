@@ -31,6 +31,7 @@ from typing import Any
 
 import numba
 from numba.core import bytecode, caching, compiler, serialize
+from numba.core.runtime import rtsys
 
 _FOLDER = Path(__file__).resolve().parent
 DIGEST = 32  # bytes of a SHA-256
@@ -145,8 +146,11 @@ class Cache(caching.NullCache):
         return cache_folder()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was compiled for a signature, None where it is to be compiled."""
-        target_context.refresh()
+        """Return what was compiled for a signature, None where it is to be compiled.
+
+        Numba's own caches load all that it can compile first, and SciPy's BLAS where it is installed: machine code asks for the memory manager only.
+        """
+        rtsys.initialize(target_context)
         found = None
         with contextlib.suppress(Exception):  # no such file; or from another Numba, which can raise anything
             path, key = self._place(sig, target_context.codegen())

@@ -132,3 +132,10 @@ hasattr(os, "fork") and os.wait()
     found = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split() for _ in range(2)]
     symbols = sum(found, [])
     assert len(set(symbols)) == len(symbols) >= 4
+
+
+def test_what_is_kept_runs_without_the_compiler(tmp_path):
+    code = "import sys; from kernels import _jit; print(_jit.jit(lambda x: x + 1)(2), 'numba.np.linalg' in sys.modules)"  # which imports SciPy
+    environment = {**_cache.os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert found == ["3 True\n", "3 False\n"]
