@@ -258,7 +258,7 @@ w, g, m, v = (np.full(20, x, np.float32) for x in (1, 1, 0, 0))
 kernels.adam_update(w, g, m, v, 0.1, 0.9, 0.999, 1e-8, 0.0, 1)
 print(np.allclose(w[3:], 0.9))
 """
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_OPT": "0"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.split() == ["_slow_tanh_forward", "_slow_linear_forward", *["True"] * 4], done.stdout + done.stderr
 

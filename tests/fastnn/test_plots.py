@@ -78,9 +78,9 @@ def side(units, activation, weights):
 
 
 SIDES = {
-    "softmax": (side(2, "softmax", [-9.0, 9.0]), [0, 0, 1, 1]),
-    "one output": (side(1, "tanh", [9.0]), [-1, -1, 1, 1]),
-    "classes": (side(2, "identity", [-1.0, 1.0]), np.eye(2)[[0, 0, 1, 1]]),
+    "softmax": ((2, "softmax", [-9.0, 9.0]), [0, 0, 1, 1]),
+    "one output": ((1, "tanh", [9.0]), [-1, -1, 1, 1]),
+    "classes": ((2, "identity", [-1.0, 1.0]), np.eye(2)[[0, 0, 1, 1]]),
 }
 
 
@@ -89,10 +89,10 @@ def pixels(path):
     return np.asarray(pytest.importorskip("PIL.Image").open(path).convert("RGB"), dtype=int)
 
 
-@pytest.mark.parametrize("net, y", SIDES.values(), ids=SIDES.keys())
-def test_save_boundary_colours_each_side_by_its_class(net, y, tmp_path):
+@pytest.mark.parametrize("network, y", SIDES.values(), ids=SIDES.keys())
+def test_save_boundary_colours_each_side_by_its_class(network, y, tmp_path):
     pytest.importorskip("matplotlib")
-    save_boundary(net, POINTS, y, tmp_path / "sides.png")
+    save_boundary(side(*network), POINTS, y, tmp_path / "sides.png")
     picture = pixels(tmp_path / "sides.png")
     left, right = picture[240, 130], picture[240, 400]
     assert left[0] > left[2] + 50  # orange

@@ -137,6 +137,11 @@ def test_another_shape_is_refused(name):
             assert " must have the shape of " in refused(kernel, arguments, ValueError)
 
 
+# Each layout and dtype compiles a kernel anew: so one kernel of each kind.
+KINDS = ["identity_backward", "softmax_forward", "exp", "squared_error", "huber", "softmax_cross_entropy", "softmax_cross_entropy_dense"]
+KINDS += ["sgd_update", "lion_update", "permutation", "random_uniform", "dropout_forward"]
+
+
 def beneath(array):
     """Return (the same numbers in memory that has room before them, an array of that shape and layout that lies over them in part)."""
     room = np.zeros(array.size + 1, array.dtype)
@@ -152,8 +157,9 @@ def test_overlapping_arrays_are_refused(name):
             arguments = door.arguments(kernel, np.float32)
             arguments[source], arguments[out] = beneath(arguments[source])
             assert " share no memory" in refused(kernel, arguments, ValueError)
-            arguments[out] = arguments[source][::-1]
-            refused(kernel, arguments, ValueError)
+            if name in KINDS:
+                arguments[out] = arguments[source][::-1]
+                refused(kernel, arguments, ValueError)
             if door.replaces.get(out) != source:
                 arguments[out] = arguments[source]
                 refused(kernel, arguments, ValueError)
@@ -168,19 +174,13 @@ def test_values_out_of_range_are_refused(name):
             assert f" {argument} must be " in message
 
 
-# Each dtype compiles a kernel anew: so one kernel of each kind.
-KINDS = ["identity_backward", "softmax_forward", "exp", "squared_error", "huber", "softmax_cross_entropy", "softmax_cross_entropy_dense"]
-KINDS += ["sgd_update", "lion_update", "permutation", "random_uniform", "dropout_forward"]
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_another_dtype_is_refused(name):
     kernel, door = getattr(kernels, name), GOOD[name]
     for array in door.arrays:
         arguments = door.arguments(kernel, np.float32)
-        for dtype in (np.float64, np.int32)[len(door.arrays) < 2 :]:
-            message = refused(kernel, arguments | {array: arguments[array].astype(dtype)}, TypeError)
-            assert "must be" in message or "cannot take these arguments" in message
+        message = refused(kernel, arguments | {array: arguments[array].astype(np.float64 if len(door.arrays) > 1 else np.int32)}, TypeError)
+        assert "must be" in message or "cannot take these arguments" in message
     for argument, value in door.others.items():
         if isinstance(value, int) or (isinstance(value, np.ndarray) and value.dtype == np.int64):
             wrong = value.astype(np.float64) if isinstance(value, np.ndarray) else float(value)
@@ -222,6 +222,10 @@ def test_nopython_code_gets_the_literal_sentence():
     dropout_forward = kernels.dropout_forward
 
     @numba.njit
+    def user(a, b, c):
+        relu_backward(a, b, c)
+
+    @numba.njit
     def users(kind, a, b, c):
         if kind == 0:
             relu_backward(a, b, c)
@@ -236,11 +240,11 @@ def test_nopython_code_gets_the_literal_sentence():
     for kind, c, sentence in (
         (0, a, "relu_backward: out must be dA itself or share no memory with saved and dA"),
         (0, np.zeros((M, N), np.float32), "relu_backward: dA and out must have the shape of saved"),
-        (1, a[::-1], "squared_error: dA must share no memory with A and T"),
+        (1, a, "squared_error: dA must share no memory with A and T"),
         (2, np.zeros_like(a), "dropout_forward: seed must be at least 0"),
         (3, a, "adam_update: w, m and v must share no memory with g"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}$"):
             users(kind, a, b, c)
     with pytest.raises(TypeError, match="^relu_backward: saved, dA and out must be arrays of one dtype, float32 or float64$"):
-        users(0, a, b, np.zeros((N, M)))
+        user(a, b, np.zeros((N, M)))

@@ -2,7 +2,6 @@
 
 import pickle
 import platform
-import re
 from pathlib import Path
 from types import ModuleType
 
@@ -198,14 +197,15 @@ def test_the_scalar_functions_are_those_of_arrays():
 
 def test_kernels_of_one_factory_do_not_take_each_others_machine_code(tmp_path):
     code = """
+        from tests.kernels.tasks import run_task
         Z, out = np.array([-1.0, 2.0]), np.empty(2)
         for name in ("relu_forward", "elu_forward", "exp"):
             getattr(kernels, name)(Z, out); print(out.round(3).tolist())
-        plan = kernels.Plan([2, 2, 1], [kernels.TANH, kernels.SIGMOID], [0.0, 0.0])
-        print(kernels.predict(plan, np.ones(plan.parameters_size, np.float32), Z[None]).round(3).tolist(), len(kernels.compilations()) > 0)
+        for code in (kernels.TANH, kernels.SIGMOID):
+            run_task(kernels.ACTIVATIONS[code].forward_task, "float64", 0, Z, out, 2); print(out.round(3).tolist())
+        print(len(kernels.compilations()))
         own = kernels.custom_activation(lambda z: z, lambda z: 1.0); own.forward_task.address("float64")
         """
     first, second = (run(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout.splitlines() for _ in range(2))
-    assert first[:3] == ["[0.0, 2.0]", "[-0.632, 2.0]", "[0.368, 7.389]"]
-    assert first[3].endswith("True") and second[3].endswith("False")
-    assert second[:3] == first[:3] and re.sub("True|False", "", second[3]) == re.sub("True|False", "", first[3])
+    assert first[:5] == second[:5] == ["[0.0, 2.0]", "[-0.632, 2.0]", "[0.368, 7.389]", "[-0.762, 0.964]", "[0.269, 0.881]"]
+    assert int(first[5]) >= 5 and second[5] == "0"
