@@ -93,7 +93,7 @@ def flags(name: str, value: Any, count: int) -> tuple[bool, ...]:
 def float_dtype(dtype: Any) -> np.dtype[Any]:
     """Return float32 or float64, the only dtypes that networks calculate in."""
     try:
-        name = "" if dtype is None else np.dtype(dtype).name
+        name = dtype if isinstance(dtype, str) and dtype in FLOATS else "" if dtype is None else np.dtype(dtype).name
     except TypeError:
         name = ""
     if name not in FLOATS:

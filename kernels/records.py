@@ -76,7 +76,7 @@ def aligned_zeros(size: int, dtype: Any) -> Any:
 
 def address(record: Any) -> int:
     """Return where a record, or an array, lies."""
-    return int(record.__array_interface__["data"][0])  # half the time of `.ctypes.data`
+    return int(record.ctypes.data if record.dtype.names else record.__array_interface__["data"][0])  # half the time, but of records many times
 
 
 # What every program has; the records of the kinds of layers stand beside their tasks.
