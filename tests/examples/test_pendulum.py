@@ -8,7 +8,7 @@ from examples import pendulum
 
 @pytest.fixture(scope="module")
 def net():
-    return pendulum.surrogate(n=1000, noise=0.0, iterations=200)
+    return pendulum.surrogate(n=1000, noise=0.0, iterations=400)
 
 
 def test_the_surrogate_integrates_to_the_path_of_the_law(net):

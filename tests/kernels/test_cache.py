@@ -99,9 +99,9 @@ def test_a_disk_that_is_full_costs_nothing_but_compilations(folder, monkeypatch)
 
 
 def test_processes_that_fill_a_folder_at_once(tmp_path):
-    together = [start(tmp_path, "few") for _ in range(3)]
+    together = [start(tmp_path, "few") for _ in range(2)]
     results = {process.communicate(timeout=300)[0].split()[0] for process in together}
-    assert [process.returncode for process in together] == [0, 0, 0]
+    assert [process.returncode for process in together] == [0, 0]
     assert len(results) == 1
     assert start(tmp_path, "few").communicate(timeout=300)[0].split()[1] == "0"
 

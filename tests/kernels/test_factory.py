@@ -42,7 +42,7 @@ ADAM = kernels.custom_rule(plain_adam, ["m", "v"], ["beta1", "beta2", "eps"])
 def test_tasks_do_what_the_public_kernels_do(name, dtype):
     record = next(one for one in kernels.ACTIVATIONS.values() if one.name == name)
     for count in (0, 1, 37):
-        Z, d = (np.random.default_rng(count).standard_normal((2, count)) * 3).astype(dtype)
+        Z, d = (np.random.default_rng(count).standard_normal((2, 1, count)) * 3).astype(dtype)
         out, expected, gradient = np.empty_like(Z), np.empty_like(Z), np.empty_like(Z)
         record.forward(Z, expected)
         run_task(record.forward_task, dtype, record.values, Z, out, count)
@@ -188,10 +188,10 @@ def test_no_public_name_hides_a_private_module():
 
 
 def test_the_scalar_functions_are_those_of_arrays():
-    Z, out = np.array([0.3]), np.empty(1)
+    Z, out = np.array([[0.3]]), np.empty((1, 1))
     for name in ("exp", "expm1", "log", "log1p", "tanh", "erf"):
         getattr(kernels, name)(Z, out)
-        assert getattr(scalar, name)(0.3) == out[0]
+        assert getattr(scalar, name)(0.3) == out[0, 0]
     assert scalar.absolute(-2.0) == 2.0
 
 

@@ -56,6 +56,11 @@ def test_linear_forward_matches_reference(shape, dtype, activation):
     assert_same_bits(other, actual)
 
 
+def apart(A):
+    """Return the same numbers in rows that lie apart, the type of which is that of `field`: what takes both is compiled once."""
+    return np.tile(A, 2)[:, : A.shape[1]]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(3, 17, 33), (19, 40, 31)])
 def test_linear_forward_takes_any_layout(shape, dtype):
@@ -68,7 +73,7 @@ def test_linear_forward_takes_any_layout(shape, dtype):
     assert_same_bits(wide[:, ::2].copy(), expected)
     assert (wide[:, 1::2] == 7).all()  # nothing is written beside out
     part = np.full((shape[0] + 2, shape[2] + 2), 7, dtype)
-    kernels.linear_forward(X, np.ascontiguousarray(np.tile(W, 2))[:, : shape[2]], b, kernels.TANH, part[1:-1, 1:-1])
+    kernels.linear_forward(apart(X), apart(W), b, kernels.TANH, part[1:-1, 1:-1])
     assert_same_bits(part[1:-1, 1:-1].copy(), expected)
     assert (part[0] == 7).all() and (part[-1] == 7).all() and (part[:, 0] == 7).all() and (part[:, -1] == 7).all()
 
@@ -211,7 +216,7 @@ def test_pack_refuses_another_shape():
 
 
 # What X, W and out are made of; int32 is as wide as float32. Few of the combinations: each is compiled.
-@pytest.mark.parametrize(("x", "w", "dtype"), [("i4", "f4", "f4"), ("f4", "i4", "f4"), ("f8", "f4", "f4"), ("f4", "f8", "f8"), ("u1", "f4", "f4")])
+@pytest.mark.parametrize(("x", "w", "dtype"), [("i4", "i4", "f4"), ("u1", "f8", "f4"), ("f4", "f8", "f8")])
 def test_linear_forward_converts_what_it_reads(x, w, dtype):
     for rows in (3, 16, 17, 40):
         rng = np.random.default_rng(rows)
@@ -229,11 +234,10 @@ def test_matmul_converts_what_it_reads():
         np.testing.assert_array_equal(out, A @ B)
 
 
-@pytest.mark.parametrize(("x", "w"), [("f4", "f8"), ("i4", "i4")])
-def test_linear_backward_converts_what_it_reads(x, w):
+def test_linear_backward_converts_what_it_reads():
     for rows in (5, 21):
         rng = np.random.default_rng(rows)
-        X, W = rng.integers(-3, 4, (rows, 35)).astype(x), rng.integers(-3, 4, (35, 34)).astype(w)
+        X, W = rng.integers(-3, 4, (rows, 35)).astype("f8"), rng.integers(-3, 4, (35, 34)).astype("i4")
         dA = rng.integers(-3, 4, (rows, 34)).astype("f4")
         dX, dW, db = np.empty((rows, 35), "f4"), np.empty((35, 34), "f4"), np.empty(34, "f4")
         kernels.linear_backward(dA, dA, X, W, kernels.IDENTITY, dX, dW, db)
@@ -255,15 +259,16 @@ def test_rows_may_lie_no_whole_number_of_items_apart(rows, padding):
     X, W, b = layer(rows, 22, 33, np.float32)
     expected = np.empty((rows, 33), np.float32)
     kernels.linear_forward(X, W, b, kernels.RELU, expected)
-    for x, w in ((field(X, padding), W), (X, field(W, padding))):
-        out = np.empty_like(expected)
+    for x, w, out in (
+        (field(X, padding), apart(W), apart(expected)),
+        (apart(X), field(W, padding), apart(expected)),
+        (apart(X), apart(W), field(expected, padding)),
+    ):
+        out[:] = 0
         kernels.linear_forward(x, w, b, kernels.RELU, out)
-        assert_same_bits(out, expected)
-    out = field(np.zeros_like(expected), padding)
-    kernels.linear_forward(X, W, b, kernels.RELU, out)
-    assert_same_bits(np.ascontiguousarray(out), expected)
+        assert_same_bits(np.ascontiguousarray(out), expected)
     results = []
-    for x, w in ((X, W), (X, field(W, padding)), (field(X, padding), W)):
+    for x, w in ((apart(X), apart(W)), (apart(X), field(W, padding)), (field(X, padding), apart(W))):
         dX, dW, db = np.empty_like(X), np.empty_like(W), np.empty_like(b)
         kernels.linear_backward(expected, expected, x, w, kernels.RELU, dX, dW, db)
         results.append(np.concatenate([dX.ravel(), dW.ravel(), db]))

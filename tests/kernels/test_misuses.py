@@ -8,11 +8,13 @@ import pytest
 
 from tests.kernels.misuses import GROUPS, RIGHT
 
+TOGETHER = [[group for group in GROUPS if (group in RIGHT) == right] for right in (False, True)]  # a process each
+
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="guard pages are made with Linux' mprotect")
-@pytest.mark.parametrize("group", GROUPS)
-def test_misuses_give_one_sentence_and_touch_nothing_else(group):
-    command = [sys.executable, "-W", "error", "-m", "tests.kernels.misuses", group]
+@pytest.mark.parametrize("groups", TOGETHER, ids=" ".join)
+def test_misuses_give_one_sentence_and_touch_nothing_else(groups):
+    command = [sys.executable, "-W", "error", "-m", "tests.kernels.misuses", *groups]
     run = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=500)
     lines = run.stdout.splitlines()
     assert run.returncode == 0, f"{lines[-1:]} ended the process with {run.returncode}: {run.stderr}"
