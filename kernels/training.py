@@ -64,15 +64,15 @@ class Minibatches:
     """
 
     def __init__(self, program: Program, plan: Plan, count: int, takes_labels: bool = True, layout: Program | None = None) -> None:
-        self.layout = layout or program
-        self.program, self.dtype, self.count, self.n_outputs = program, plan.dtype, count, plan.widths[-1]
-        self.takes_labels = takes_labels
-        jump, batch, now = self.layout.jump, self.layout.rows, program.now[0]
-        stride = program.panels(plan.widths[0]) * jump
+        layout = layout or program
+        # What is read of a program, not the program, which keeps these arrays: a cycle frees nothing before Python looks for cycles.
+        self.now, self.rows, self.batch, self.jump = program.now[0], program.rows, layout.rows, layout.jump
+        self.dtype, self.count, self.n_outputs, self.takes_labels = plan.dtype, count, plan.widths[-1], takes_labels
+        stride, self.target_stride = (program.panels(n) * self.jump for n in (plan.widths[0], self.n_outputs))
         self.inputs = aligned_zeros(count * stride, plan.dtype)
-        self.gather_inputs = Gather(plan.dtype, batch, jump, plan.widths[0], self.inputs)
-        now["inputs"] = now["all_inputs"] = address(self.inputs)
-        now["input_bytes"] = stride * self.inputs.itemsize
+        self.gather_inputs = Gather(plan.dtype, self.batch, self.jump, plan.widths[0], self.inputs)
+        self.now["inputs"] = self.now["all_inputs"] = address(self.inputs)
+        self.now["input_bytes"] = stride * self.inputs.itemsize
         self.targets: Array = self.inputs[:0]
         self.labels = NO_LABELS
         self.no_rates, self.no_losses = np.zeros(count), np.zeros(count)
@@ -80,7 +80,7 @@ class Minibatches:
 
     def sample(self) -> None:
         """Fill in random rows, labels and targets, and a learning rate of 0: for measurements."""
-        rng, rows, now = np.random.default_rng(0), self.program.rows, self.program.now[0]
+        rng, rows, now = np.random.default_rng(0), self.rows, self.now
         X, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (self.gather_inputs.n, self.n_outputs))
         objective = Objective(CROSS_ENTROPY)
         self.fill(X, rng.integers(0, self.n_outputs, rows), NO_ORDER, objective, 0)
@@ -102,12 +102,10 @@ class Minibatches:
         return bad_row
 
     def _make_targets(self) -> None:
-        program, now = self.program, self.program.now[0]
-        stride = program.panels(self.n_outputs) * self.layout.jump
-        self.targets = aligned_zeros(self.count * stride, self.dtype)
-        self.gather_targets = Gather(self.dtype, self.layout.rows, self.layout.jump, self.n_outputs, self.targets)
-        now["targets"] = now["all_targets"] = address(self.targets)
-        now["target_bytes"] = stride * self.targets.itemsize
+        self.targets = aligned_zeros(self.count * self.target_stride, self.dtype)
+        self.gather_targets = Gather(self.dtype, self.batch, self.jump, self.n_outputs, self.targets)
+        self.now["targets"] = self.now["all_targets"] = address(self.targets)
+        self.now["target_bytes"] = self.target_stride * self.targets.itemsize
 
 
 class Trainer:

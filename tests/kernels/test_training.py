@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,20 @@ def test_repeated_full_batch_is_step_after_step(case):
         losses = [trainer.train(X, y, order, t, rates[t:], weights, repeats) for t in range(0, 6, repeats)]
         results.append(np.append(np.concatenate(losses), parameters))
     assert_same_bits(*results)
+
+
+def test_what_a_training_owns_goes_with_it():
+    """It waits for no search for cycles, which Python makes once in some thousand fits."""
+    for batch_size, full_batch in ((16, False), (300, True)):
+        plan, parameters = network([5, 7, 3], [kernels.RELU, kernels.SOFTMAX], "float32")
+        X, y = data(300, plan)
+        trainer = kernels.Trainer(plan, parameters, batch_size, CLASSES, kernels.ADAM, ADAM, full_batch=full_batch)
+        function = kernels.FullBatch(plan, X, y, CLASSES)
+        trainer.train(X, y, np.arange(batch_size), 0, np.full(1, 1e-2))
+        function(parameters)
+        owned = [weakref.ref(thing) for one in (trainer, function) for thing in (one.program, one.minibatches.inputs, one.gradient)]
+        del trainer, function
+        assert [one() for one in owned] == [None] * 6
 
 
 def test_training_stops_before_a_loss_that_is_not_finite():
