@@ -1,8 +1,8 @@
-"""Fit and predict in threads and processes of every kind: the right bits each time, no abort, no deadlock.
+"""Fit, predict and multiply in threads and processes of every kind: the right bits each time, no abort, no deadlock.
 
     python -m tests.stress --times 50 --fits 500
 
-`threads` runs 8 Python threads, each of which fits and predicts as often as `--fits` says, once on each of Numba's threading layers that
+`threads` runs 8 Python threads, each of which fits, predicts and multiplies as often as `--fits` says, once on each of Numba's threading layers that
 can be loaded; the other scenarios start processes as often as `--times` says, while the parent's helpers are there.
 """
 
@@ -45,12 +45,27 @@ def network(seed: int) -> Any:
 
 
 def work(seed: int, n_threads: int = 2) -> str:
-    """Return a hash of what a small network learns and predicts."""
+    """Return a hash of what a small network learns and predicts, and of two products."""
     rng = np.random.default_rng(seed)
     X, y = rng.standard_normal((120, 5)).astype("f4"), rng.integers(0, 3, 120)
     net = network(seed)
     net.fit(X, y, epochs=2, batch_size=50, n_threads=n_threads, verbose=0)
-    return hashlib.sha256(net.parameters.tobytes() + net.predict(X, n_threads=n_threads).tobytes()).hexdigest()
+    found = net.parameters.tobytes() + net.predict(X, n_threads=n_threads).tobytes() + products(rng, n_threads).tobytes()
+    return hashlib.sha256(found).hexdigest()
+
+
+def products(rng: np.random.Generator, n_threads: int) -> np.ndarray:
+    """Return products that Python asks for: large enough for the team, or for one thread a few rows at a time, which it leaves alone."""
+    import kernels
+
+    A, B, b = (rng.standard_normal(shape).astype("f4") for shape in ((400, 64), (64, 90), (90,)))
+    out = np.empty((2, 400, 90), "f4")
+    few = 400 if n_threads > 1 else 50
+    assert few * B.size > kernels.sharing.LARGE_WORK or n_threads == 1
+    for i in range(0, 400, few):
+        kernels.matmul(A[i : i + few], B, out[0, i : i + few])
+        kernels.linear_forward(A[i : i + few], B, b, kernels.RELU, out[1, i : i + few])
+    return out
 
 
 def shared(seed: int) -> str:
