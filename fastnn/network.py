@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import os
 import pickle
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 import kernels
+from kernels._lazy import cached_property
 from kernels.gather import RowError
 from kernels.records import aligned_zeros
 
@@ -629,7 +629,7 @@ class Sequential(Exchange):
 
     # What the training loop needs.
 
-    @functools.cached_property
+    @cached_property
     def _predictor(self) -> kernels.Predictor:
         return kernels.Predictor(self.plan, self._parameters)
 

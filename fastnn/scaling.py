@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from kernels._lazy import cached_property
 
 from . import validation
 from .sparse import SparseRows
@@ -37,7 +38,7 @@ class Scale:
     def __post_init__(self) -> None:
         validation.normalize(self, validation.one_or_each, "scale", "shift")
 
-    @functools.cached_property
+    @cached_property
     def affine(self) -> tuple[float | Array, float | Array]:
         """Return factor and shift as the kernels take them: both numbers, or both float64 arrays."""
         if isinstance(self.scale, float) and isinstance(self.shift, float):
@@ -121,7 +122,7 @@ class Standardize:
         mean, std = mean_and_deviation(columns if columns.ndim == 2 else columns[:, None])
         return cls(tuple(mean.tolist()), tuple(std.tolist()), targets=targets)
 
-    @functools.cached_property
+    @cached_property
     def statistics(self) -> tuple[Array, Array]:
         """Return mean and deviation as float64 arrays."""
         if self.mean is None or self.std is None:
@@ -129,7 +130,7 @@ class Standardize:
             raise ValueError(f"Standardize of {what} must have mean and std before it is used; got neither. Call fit first, or take Standardize.of({of}).")
         return _alike(self.mean, self.std)
 
-    @functools.cached_property
+    @cached_property
     def affine(self) -> tuple[Array, Array]:
         """Return factor and shift as float64 arrays: A * factor + shift is standardized, and 0 where std is 0."""
         mean, std = self.statistics

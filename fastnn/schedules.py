@@ -8,7 +8,6 @@ bit from machine to machine, and the weights of a fit would too.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import numbers
 from collections.abc import Callable
@@ -17,6 +16,8 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kernels._lazy import cached_property
 
 from . import validation
 
@@ -416,7 +417,7 @@ class Warmup:
             return float(schedule(step - self.steps))
         return float(schedule(0)) * (step + 1) / self.steps
 
-    @functools.cached_property
+    @cached_property
     def _after(self) -> Callable[[int], float]:
         """The schedule that follows."""
         schedule = self.schedule if callable(self.schedule) else Constant(self.schedule)

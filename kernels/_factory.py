@@ -30,6 +30,7 @@ from ._arrays import door
 from ._bits import absolute, all_like, choose, like
 from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
+from ._lazy import cached_property
 from ._tile import (
     BUFFER_LINES,
     PANEL_BYTES,
@@ -181,28 +182,28 @@ class Activation:
     parameters: tuple[float, ...] = ()
     own: tuple[Any, ...] = field(default=(), repr=False)  # a user's functions and settings, from which it is made again
 
-    @functools.cached_property
+    @cached_property
     def forward(self) -> Kernel:
         """The public kernel out = f(Z)."""
         return elementwise("kernels.activations", f"{self.name}_forward", self.formula, self.reference)
 
-    @functools.cached_property
+    @cached_property
     def backward(self) -> Kernel:
         """The public kernel out = dA * f'."""
         what = ("In" if self.saves_input else "Out") + f"put of `{self.name}_forward`"
         return _backward_kernel("kernels.activations", f"{self.name}_backward", self.gradient, what)
 
-    @functools.cached_property
+    @cached_property
     def forward_task(self) -> Task:
         """The way forth as a task."""
         return _forward_task(self.name, self.formula, len(self.parameters), not self.own)
 
-    @functools.cached_property
+    @cached_property
     def backward_task(self) -> Task:
         """The way back as a task."""
         return _backward_task(self.name, self.gradient, len(self.parameters), not self.own)
 
-    @functools.cached_property
+    @cached_property
     def values(self) -> NDArray[np.float64]:
         """The parameters as an array, whose address tasks are given."""
         return _parameter_values(self.parameters)
@@ -285,7 +286,7 @@ class Loss:
     parameters: tuple[float, ...] = ()
     own: tuple[Any, ...] = field(default=(), repr=False)
 
-    @functools.cached_property
+    @cached_property
     def kernel(self) -> Kernel:
         """The public kernel of a loss without parameters, or with one."""
         pair, check = self.pair, door(self.name, "A T dA", "dA")
@@ -314,12 +315,12 @@ class Loss:
         chosen = loss_with_parameter if self.parameters else loss
         return kernel(named(chosen, "kernels.losses", self.name, doc))
 
-    @functools.cached_property
+    @cached_property
     def task(self) -> Task:
         """The loss as a task."""
         return _loss_task(self.name, self.pair, len(self.parameters), not self.own)
 
-    @functools.cached_property
+    @cached_property
     def values(self) -> NDArray[np.float64]:
         """The parameters as an array, whose address the task is given."""
         return _parameter_values(self.parameters)
@@ -562,19 +563,19 @@ class Rule:
             record[name] = value
         return record
 
-    @functools.cached_property
+    @cached_property
     def task(self) -> Task:
         """The rule as a task."""
         if len(self.buffers) == _MOST_BUFFERS:
             return _three_task(self.name, self.dtype, self.numbers, self.element, self.flushes, not self.own)
         return _rule_task(self.name, self.dtype, len(self.buffers), self.numbers, self.element, self.flushes, not self.own)
 
-    @functools.cached_property
+    @cached_property
     def update(self) -> Kernel:
         """The public kernel of a rule that has none of its own."""
         return _update_kernel(self.name, self.buffers, self.hyper, self.numbers, self.element, self.doc)
 
-    @functools.cached_property
+    @cached_property
     def step(self) -> Any:
         """A helper step(arrays, hyper, learning_rate, step): one step with w, its buffers and g, the numbers in their order."""
         return _update_step(self.name, self.buffers, self.hyper, self.numbers, self.element)[1]

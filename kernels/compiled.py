@@ -15,6 +15,7 @@ from numba.extending import typeof_impl
 from . import _door
 from ._jit import DTYPES, max_threads
 from ._jit import address as address_of_function
+from ._lazy import cached_property
 from .compiled_type import CompiledNetworkType, loss_and_gradient, predict
 from .losses import CROSS_ENTROPY
 from .objective import Objective
@@ -185,7 +186,7 @@ class CompiledNetwork:
 
     # For C.
 
-    @functools.cached_property
+    @cached_property
     def address(self) -> int:
         """Where the C function `void predict(void *model, const T *x, T *out, int64_t n_rows)` lies; T is float or double, as `dtype` says.
 
@@ -194,13 +195,13 @@ class CompiledNetwork:
         T = types.CPointer(DTYPES[self.dtype])
         return address_of_function(predict_c, types.void(types.int64, T, T, types.int64))
 
-    @functools.cached_property
+    @cached_property
     def ctypes(self) -> Any:
         """The function at `address`, for ctypes."""
         T = ctypes.POINTER(ctypes.c_float if self.dtype == "float32" else ctypes.c_double)
         return ctypes.CFUNCTYPE(None, ctypes.c_void_p, T, T, ctypes.c_int64)(self.address)
 
-    @functools.cached_property
+    @cached_property
     def integrand(self) -> Any:
         """The C function `double f(int n, double *x, void *model)` of a network with a single output, for ctypes.
 

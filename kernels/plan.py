@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import _door
 from ._factory import Activation
+from ._lazy import cached_property
 from .activations import IDENTITY
 from .batchnorm import BatchNorm
 from .dense import Dense

@@ -22,6 +22,7 @@ from numba import types
 from . import sharing
 from ._jit import DTYPES, jit, max_threads
 from ._jit import address as address_of_function
+from ._lazy import cached_property
 from ._tile import PANEL_BYTES
 from .hardware import fma_peak
 from .records import NOW, OP, PHASE, address, aligned_zeros, new_array
@@ -247,7 +248,7 @@ class Program:
         """Say that two fields of a record, `name` and `n_name`, name a list of operations, which may still grow."""
         self._lists.append((record, name, operations))
 
-    @functools.cached_property
+    @cached_property
     def constants(self) -> int:
         """The address of a line of zeros and a line of ones."""
         lines = aligned_zeros(2 * self.width, self.dtype)

@@ -57,6 +57,15 @@ def test_one_file_decides_how_kernels_are_compiled(path):
         assert not (names | imported) & {"njit", "vectorize", "guvectorize", "generated_jit", "cfunc", "jitclass", "set_num_threads"}
 
 
+@pytest.mark.parametrize("path", KERNELS + FASTNN, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_property_is_computed_under_a_lock(path):
+    """`kernels._lazy` says why."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "functools" for alias in node.names}
+    named = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    assert "cached_property" not in imported and "functools.cached_property" not in named
+
+
 @pytest.mark.parametrize("path", FASTNN, ids=lambda path: path.name)
 def test_fastnn_holds_no_compiled_code(path):
     assert not {package for package, _ in foreign(path)} & {"numba", "llvmlite"}
