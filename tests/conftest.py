@@ -10,7 +10,7 @@ import pytest
 # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that: the tests of Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Compilation, most of what the tests do, makes objects by the million and few cycles: looking for these took a tenth of the time.
+# Compilation, most of what the tests do, makes objects by the million and few cycles: looking for these took a twelfth of the time.
 gc.set_threshold(100_000, 50, 50)
 
 
