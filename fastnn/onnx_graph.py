@@ -6,6 +6,7 @@ elements of the last layer carries that function at some points, and is then loo
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections import Counter
@@ -128,7 +129,12 @@ OF_CONSTANTS: dict[str, Callable[..., Any]] = {
 }
 NOTHING = ("Identity", "Cast", "CastLike")  # to an element of a row
 ROWS = {"Softmax": "softmax", "LogSoftmax": "log_softmax"}
-FUNCTIONS: dict[str, Array] = {name: getattr(functional, name)(POINTS) for name in functional.__all__ if name not in (*LAST_ONLY, "linear")}
+
+
+@functools.cache
+def functions() -> dict[str, Array]:
+    """Return the values of each activation at the points; compiled when somebody asks."""
+    return {name: getattr(functional, name)(POINTS) for name in functional.__all__ if name not in (*LAST_ONLY, "linear")}
 
 
 class _Reader:
@@ -360,7 +366,7 @@ def _affine(op: str, operands: list[Any]) -> _Value | None:
 
 def _known(f: Array) -> str | None:
     """Return the activation that has these values at the points."""
-    for name, expected in FUNCTIONS.items():
+    for name, expected in functions().items():
         if f.shape == expected.shape and np.all(np.abs(f - expected) <= CLOSE * np.maximum(1, np.abs(expected))):
             return name
     return None
