@@ -93,7 +93,8 @@ def draw(seed: int, number: int) -> Training:
     if batch_size in (None, n_rows):
         batch_size, orders = None, [np.arange(n_rows)] * len(orders)
     optimizer = _optimizer(rng, dtype, some, maybe)
-    return Training(net, X, y, loss, optimizer, batch_size, orders, maybe(0.3, np.maximum(rng.normal(1, 1, n_rows), 0), None))
+    row_weights = np.maximum(rng.normal(1, 1, n_rows), [0.1] + [0] * (n_rows - 1))  # not all 0, which is refused
+    return Training(net, X, y, loss, optimizer, batch_size, orders, maybe(0.3, row_weights, None))
 
 
 def _dense(width, activation, rng, maybe):
