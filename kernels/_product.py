@@ -1,73 +1,143 @@
-"""Products of any number of rows with one panel, cut into register tiles.
+"""Products of any number of rows with some panels, cut into register tiles.
 
-The fewest tiles that hold the rows, of nearly equal height: 100 rows are five tiles of 20 on AVX-512, so that none is so
-low that the panel of B, read once a tile, is waited for.
+The fewest tiles that hold the rows, of nearly equal height. The inputs are cut too where they are many: all rows are multiplied with lines of B
+that stay in the cache of the first level, the sums wait in C meanwhile. A number that is stored and loaded is the same number, so this changes no bit.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ._jit import helper, task
-from ._tile import BFLOAT16, NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, make_tiles, width_of, zero_of
+from ._jit import helper, inline, task
+from ._tile import BFLOAT16, NO_FINISH, PANEL_BYTES, TILE_PANELS, TILE_ROWS, VECTOR_BYTES, make_tiles, width_of, zero_of
 
-# Pairs that are taken apart need registers for both halves: 16 of them do not hold the largest tile too.
-PAIRS_ROWS = TILE_ROWS if BFLOAT16 or len(TILE_ROWS) > 4 else TILE_ROWS[1:]
+# Pairs that are taken apart need registers for both halves: there are none left for those beside the largest tiles.
+PAIRS_ROWS = TILE_ROWS if BFLOAT16 else {panels: rows[1:] for panels, rows in TILE_ROWS.items()}
+BLOCK_LINES = 256  # of B that stay in the cache of the first level while all rows pass: 16 KB
+TOGETHER = 8  # panels of B that all rows are multiplied with before the next
+
+
+@inline
+def _block_depth(k, most):
+    """Into parts of which size to cut k: equal ones of whole panels of A."""
+    if k <= most:
+        return k
+    parts = (k + most - 1) // most
+    return ((k + parts - 1) // parts + 15) // 16 * 16
+
+
+@inline
+def _tile_height(rows, most):
+    """Into tiles of which height to cut rows: the fewest, nearly equal."""
+    if rows <= most:
+        return rows
+    tiles, step = (rows + most - 1) // most, 4 if most > 8 else 1
+    return ((rows + tiles - 1) // tiles + step - 1) // step * step
 
 
 def _make_rows_product(pairs: bool) -> Any:
     """Return `rows_product` of numbers, or of words that hold two of bfloat16."""
-    sizes = PAIRS_ROWS if pairs else TILE_ROWS
-    highest, step, depth = sizes[0], 4 if sizes[0] > 8 else 1, 2 if pairs else 1
-    tile = make_tiles([(rows, 1) for rows in sizes], pairs=pairs)
+    sizes, depth = PAIRS_ROWS if pairs else TILE_ROWS, 2 if pairs else 1
+    tallest, alone = sizes[TILE_PANELS][0], sizes[1][0]
+    tile = make_tiles([(rows, panels) for panels in sizes for rows in sizes[panels]], pairs=pairs)
 
     @helper
-    def rows_product(zero, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
-        """C (rows x panel) = finish(init + A @ B): A rows in panels, B one panel. See `make_tiles` for the arguments.
+    def rows_product(zero, a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side, k, rows, count, ahead):
+        """C (rows x count panels) = finish(init + A @ B): A rows in panels, init a line for each panel. See `make_tiles` for the arguments.
 
-        ahead is where the next panel of B lies, of words the numbers that it is made from: its lines are asked for meanwhile.
+        Some lines of all panels of B are multiplied with all rows before the next lines are: these columns of A, and C, stay in the cache of the second level,
+        the lines in that of the first. Those that come next are asked for meanwhile; ahead is what comes behind the last ones, of words the numbers that
+        they are made from.
         """
-        itemsize = PANEL_BYTES // width_of(zero)
-        tiles = (rows + highest - 1) // highest
-        height = ((rows + tiles - 1) // max(tiles, 1) + step - 1) // step * step
-        end, ahead_step = ahead + depth * k * PANEL_BYTES, PANEL_BYTES
-        while rows > 0:
-            if ahead >= end:
-                ahead, ahead_step = b, 0
-            done = tile(zero, min(height, rows), 1, a, a_jump, b, 0, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step)
-            rows -= done
-            ahead += depth * k // 4 * PANEL_BYTES
-            a += PANEL_BYTES * done
-            init += itemsize * done * init_row
-            c += itemsize * done * c_row
-            side += itemsize * done * side_row
+        width = width_of(zero)
+        itemsize = PANEL_BYTES // width
+        block, k0 = k if rows <= tallest else _block_depth(k, BLOCK_LINES // TILE_PANELS), 0
+        while k0 == 0 or k0 < k:
+            deep, p = min(block, k - k0), 0
+            how = mode if k0 + deep == k else NO_FINISH
+            while p < count:
+                beside, left = TILE_PANELS if count - p >= TILE_PANELS else 1, rows
+                height = _tile_height(rows, tallest) if beside == TILE_PANELS else _tile_height(rows, alone)
+                b_at, a_at = b + p * b_jump * itemsize + k0 * PANEL_BYTES, a + k0 // width * a_jump * itemsize
+                c_at, side_at, init_at, init_row, init_jump = c + p * c_jump * itemsize, side + p * c_jump * itemsize, init + p * PANEL_BYTES, 0, width
+                if k0 > 0:
+                    init_at, init_row, init_jump = c_at, c_row, c_jump
+                lines, line = depth * deep, 0
+                if pairs:
+                    next_b, next_jump = ahead + (p * k + k0) * depth * PANEL_BYTES, depth * k * PANEL_BYTES
+                else:
+                    next_b, next_jump = b_at + beside * b_jump * itemsize, b_jump * itemsize
+                    if p + beside >= count:
+                        next_b = b + (k0 + deep) * PANEL_BYTES if k0 + deep < k else ahead
+                while left > 0:
+                    asked, asked_step = next_b + line * PANEL_BYTES, PANEL_BYTES
+                    if line >= lines:
+                        asked += next_jump - lines * PANEL_BYTES
+                    if line >= beside * lines:
+                        asked, asked_step = b_at, 0
+                    init_at_row = init_at + itemsize * (rows - left) * init_row
+                    done, _ = tile(
+                        zero,
+                        min(height, left),
+                        beside,
+                        a_at,
+                        a_jump,
+                        b_at,
+                        b_jump,
+                        init_at_row,
+                        init_row,
+                        init_jump,
+                        c_at,
+                        c_row,
+                        c_jump,
+                        how,
+                        side_at,
+                        deep,
+                        asked,
+                        asked_step,
+                    )
+                    left -= done
+                    line += lines // 4
+                    a_at += PANEL_BYTES * done
+                    c_at += itemsize * done * c_row
+                    side_at += itemsize * done * c_row
+                p += beside
+            k0 += max(block, 1)
 
     return rows_product
 
 
 def _make_columns_product(pairs: bool) -> Any:
     """Return `columns_product` of numbers, or of words that hold two of bfloat16."""
-    sizes = [rows for rows in (PAIRS_ROWS if pairs else TILE_ROWS) if rows in (16, 8, 6, 4, 3, 2, 1)]
-    highest, tile = sizes[0], make_tiles([(rows, 1) for rows in sizes], transposed=True, pairs=pairs)
+    sizes = PAIRS_ROWS if pairs else TILE_ROWS
+    shapes = [(rows, panels) for panels in sizes for rows in sizes[panels] if rows * panels <= 16]
+    tile, beside = make_tiles(shapes, transposed=True, pairs=pairs), TILE_PANELS
 
     @helper
-    def columns_product(zero, a, b, b_step, none, c, c_step, count, k, rows):
-        """C = A^T @ B for `count` panels of B: A the first `rows` columns of a panel, k rows of both, `none` a line of zeros.
+    def columns_product(zero, a, a_step, b, b_step, none, c, c_step, count, k, rows):
+        """C = A^T @ B for `count` panels of B: A the first `rows` columns of some panels, k rows of both, `none` a line of zeros for each panel of a tile.
 
-        b_step and c_step are the bytes from one panel, and from one block of C, to the next.
+        Some panels of B are multiplied with all of A before the next are. a_step, b_step and c_step are the bytes from one panel of A and B, and from one
+        block of C, to the next.
         """
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
-        if rows == highest:  # no loop over heights in the common case: it would cost 4 % at k = 100
-            for p in range(count):
-                ahead = c + (p + 1) * c_step
-                tile(zero, highest, 1, a, 0, b + p * b_step, 0, none, 0, c + p * c_step, width, NO_FINISH, none, 0, k, ahead, PANEL_BYTES)
-            return
-        for p in range(count):
-            done, place = 0, c + p * c_step
-            while done < rows:
-                c_at = place + PANEL_BYTES * done
-                done += tile(zero, rows - done, 1, a + itemsize * done, 0, b + p * b_step, 0, none, 0, c_at, width, NO_FINISH, none, 0, k, c_at, 0)
+        b_jump, c_jump, block, k0 = b_step // itemsize, c_step // itemsize, _block_depth(k, BLOCK_LINES // 2), 0
+        while k0 == 0 or k0 < k:
+            deep, p = min(block, k - k0), 0
+            init, init_row, init_jump = none, 0, width
+            while p < count:
+                some, done = beside if count - p >= beside else 1, 0
+                b_at, place = b + p * b_step + k0 * PANEL_BYTES, c + p * c_step
+                while done < rows:
+                    c_at, a_at = place + PANEL_BYTES * done, a + done // width * a_step + done % width * itemsize + k0 * PANEL_BYTES
+                    if k0 > 0:
+                        init, init_row, init_jump = c_at, width, c_jump
+                    height = min(width - done % width, rows - done)
+                    tall, _ = tile(zero, height, some, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, c_at, 0)
+                    done += tall
+                p += some
+            k0 += max(block, 1)
 
     return columns_product
 
@@ -90,19 +160,20 @@ def few_rows_product(tag, a, jump, b, b_jump, init, c, mode, k, rows, count):
     itemsize = PANEL_BYTES // width
     while p < count:
         b_at, init_at, c_at = b + p * b_jump * itemsize, init + p * PANEL_BYTES, c + p * jump * itemsize
-        p += _few_tile(zero, rows, count - p, a, jump, b_at, b_jump, init_at, 0, c_at, width, mode, c_at, 0, k, b_at, 0) // rows
+        _, wide = _few_tile(zero, rows, count - p, a, jump, b_at, b_jump, init_at, 0, width, c_at, width, jump, mode, c_at, k, b_at, 0)
+        p += wide
 
 
 # The same for callers that know only addresses; the type of `tag`, a null pointer, says the dtype.
 
 
 @task
-def panel_product(tag, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
+def panel_product(tag, a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side, k, rows, count, ahead):
     """`rows_product`, called by its address."""
-    rows_product(zero_of(tag), a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead)
+    rows_product(zero_of(tag), a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side, k, rows, count, ahead)
 
 
 @task
-def column_product(tag, a, b, b_step, none, c, c_step, count, k, rows):
+def column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, rows):
     """`columns_product`, called by its address."""
-    columns_product(zero_of(tag), a, b, b_step, none, c, c_step, count, k, rows)
+    columns_product(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows)

@@ -80,7 +80,15 @@ BFLOAT16 = _multiplies_bfloat16()
 _WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or llvm.get_default_triple().startswith(("aarch64", "arm64"))
 # Accumulators fill the registers but for a few: 32 of them on AVX-512 and NEON, 16 elsewhere.
 # 16 = 6 + 6 + 4: a tile of 5 rows runs at 88 % of the peak, one of 4 at 99 % (AVX2, measured).
-TILE_ROWS: tuple[int, ...] = {64: (24, 20, 16, 12, 8, 4, 2, 1), 32: (6, 4, 2, 1), 16: (6, 4, 2, 1) if _WIDE_REGISTER_FILE else (3, 2, 1)}[VECTOR_BYTES]
+# A CPU that multiplies two vectors of 64 bytes in a cycle reads no more than two: a number of A must serve two panels (24 x 1 ran at 82 % of the peak of a
+# Cascade Lake, 12 x 2 at 93 %, all in the first cache).
+TILE_PANELS = 2 if VECTOR_BYTES == 64 else 1
+_TILES: dict[int, dict[int, tuple[int, ...]]] = {
+    64: {2: (12, 8, 4, 2, 1), 1: (24, 16, 8, 4, 2, 1)},
+    32: {1: (6, 4, 2, 1)},
+    16: {1: (6, 4, 2, 1) if _WIDE_REGISTER_FILE else (3, 2, 1)},
+}
+TILE_ROWS = _TILES[VECTOR_BYTES]  # heights, by how many panels a tile takes
 
 
 def _float_type(numba_type: Any) -> tuple[Any, int, str]:
@@ -159,7 +167,7 @@ def _multiply_spread_pairs(builder: Any, x: Any, displacement: int, y: Any, tota
 def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], transposed: bool, strided: bool, pairs: bool) -> None:
     """Write the code of one tile of `make_tiles`."""
     rows, panels = shape
-    a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step = args
+    a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead, ahead_step = args
     scalar, itemsize, _ = _float_type(zero)
     width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
     vec, one_panel = ir.VectorType(scalar, lanes), PANEL_BYTES // VECTOR_BYTES
@@ -179,7 +187,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
 
     acc = {place: cgutils.alloca_once(builder, vec) for place in places}
     for i, j in places:
-        builder.store(load(init, init_row, i, j), acc[i, j])
+        builder.store(load(init, init_row, i, j, init_jump), acc[i, j])
 
     def steps(first: Any, count: int) -> None:
         if strided:
@@ -226,21 +234,22 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
             builder.store(_finish(builder, builder.load(acc[place]), FLOOR, None), acc[place])
     with builder.if_then(builder.icmp_signed("==", mode, I64(MASK))):
         for i, j in places:
-            builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, side_row, i, j)), acc[i, j])
+            builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, c_row, i, j, c_jump)), acc[i, j])
     for i, j in places:
-        builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, None if strided else a_jump), align=itemsize)
+        builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, c_jump), align=itemsize)
 
 
 def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided: bool = False, pairs: bool = False) -> Any:
-    """Return an intrinsic done = tile(zero, rows, count, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step).
+    """Return an intrinsic height, wide = tile(zero, rows, count, a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead,
+    ahead_step).
 
     It multiplies the first of some shapes, (rows, panels) in descending order, that `rows` and `count` panels hold, in any case the last one, and returns
-    its rows times its panels.
+    it.
 
     C (rows x panels) = finish(init + A @ B). A is rows x k in panels, `a_jump` from one to the next, or, transposed, k x rows inside
     one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels: strided, with `b_row` from row to row, else
-    one panel or some, `b_row` from one to the next, with panels of C that lie as A's do. init and side have a row stride of 0 (one
-    vector for all rows) or more. mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the
+    one panel or some, `b_row` from one to the next. Of init and C, a row is 0 (one for all) or more numbers from the next, and a panel's
+    part of it `init_jump` and `c_jump`; side lies as C does. mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the
     loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four numbers of a row of A: what comes next,
     which the hardware would not fetch beyond the end of a page.
 
@@ -248,24 +257,25 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
     """
 
     @intrinsic
-    def tile(typingctx, zero, rows, count, a, a_jump, b, b_row, init, init_row, c, c_row, mode, side, side_row, k, ahead, ahead_step):
+    def tile(typingctx, zero, rows, count, a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead, ahead_step):
         def codegen(context, builder, sig, args):
             _, rows, count, *others = args
-            done, end = cgutils.alloca_once(builder, I64), builder.append_basic_block()
+            done, end = [cgutils.alloca_once(builder, I64) for _ in range(2)], builder.append_basic_block()
             for height, panels in shapes:
                 this, next_one = builder.append_basic_block(), builder.append_basic_block()
                 fits = builder.and_(builder.icmp_signed(">=", rows, I64(height)), builder.icmp_signed(">=", count, I64(panels)))
                 builder.cbranch(fits, this, this if (height, panels) == shapes[-1] else next_one)
                 builder.position_at_end(this)
                 _write_tile(builder, zero, others, (height, panels), transposed, strided, pairs)
-                builder.store(I64(height * panels), done)
+                for place, number in zip(done, (height, panels)):
+                    builder.store(I64(number), place)
                 builder.branch(end)
                 builder.position_at_end(next_one)
             builder.unreachable()
             builder.position_at_end(end)
-            return builder.load(done)
+            return context.make_tuple(builder, sig.return_type, [builder.load(place) for place in done])
 
-        return types.int64(zero, *[types.intp] * 16), codegen
+        return types.UniTuple(types.int64, 2)(zero, *[types.intp] * 17), codegen
 
     return tile
 

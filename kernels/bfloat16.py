@@ -18,7 +18,7 @@ from typing import Any
 
 from ._jit import helper, task
 from ._pairs import calculate_as, clear_line, flush_denormals, round_lines
-from ._product import columns_of_pairs, rows_of_pairs
+from ._product import TOGETHER, columns_of_pairs, rows_of_pairs
 from ._tile import PANEL_BYTES, line_buffer, transpose_block, width_of, zero_of
 from .operations import follow
 from .panels import panels
@@ -41,18 +41,18 @@ ROUND = Record(
 
 
 @task
-def pairs_panel_product(tag, a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead):
-    """C (rows x panel) = finish(init + A @ B), A in pairs along its rows, B in pairs of rows; k words deep. See `rows_product`."""
+def pairs_panel_product(tag, a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side, k, rows, count, ahead):
+    """C (rows x count panels) = finish(init + A @ B), A in pairs along its rows, B in pairs of rows; k words deep. See `rows_product`."""
     before = flush_denormals()
-    rows_of_pairs(zero_of(tag), a, a_jump, b, init, init_row, c, c_row, mode, side, side_row, k, rows, ahead)
+    rows_of_pairs(zero_of(tag), a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side, k, rows, count, ahead)
     calculate_as(before)
 
 
 @task
-def pairs_column_product(tag, a, b, b_step, none, c, c_step, count, k, rows):
+def pairs_column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, rows):
     """C = A^T @ B, both in pairs of rows; k words deep. See `columns_product`."""
     before = flush_denormals()
-    columns_of_pairs(zero_of(tag), a, b, b_step, none, c, c_step, count, k, rows)
+    columns_of_pairs(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows)
     calculate_as(before)
 
 
@@ -133,7 +133,7 @@ class Rounded:
         program, depth = self.program, (self.layer.n_in + 1) // 2
         record["X"], record["depth"] = self.inputs["along"], depth
         record["product"], record["pack"] = (task_address(one, program.dtype) for one in (pairs_panel_product, pack_pairs))
-        record["scratch"], record["scratch_bytes"] = program.scratch(depth * program.width)
+        record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * depth * program.width)
 
     def fill_backward(self, record: Any) -> None:
         """Let the way back read what is rounded."""

@@ -21,8 +21,8 @@ from numba import carray
 
 from ._factory import Activation
 from ._jit import helper, task
-from ._product import FEW_ROWS, column_product, few_rows_product, panel_product
-from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
+from ._product import FEW_ROWS, TOGETHER, column_product, few_rows_product, panel_product
+from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, call, pointer, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
 from .bfloat16 import Rounded
 from .panels import panels
@@ -32,7 +32,6 @@ from .records import NOW, OP, I, Record
 __all__ = ["Dense", "apply", "elements", "finishing"]
 
 BOUND_ROWS = 8  # for fewer rows a product takes as long: it waits for the weights
-TOGETHER = 4  # panels of W transposed at once: they lie side by side
 ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
 
 FORWARD = Record(
@@ -77,7 +76,7 @@ BACKWARD = Record(
     output_parts=(I, "tasks side by side in the outputs, where nobody asks for dX and inputs are few"),
     scratch=(I, "address of where a thread transposes weights"),
     scratch_bytes=(I, "bytes of that for one thread"),
-    constants=(I, "address of a line of zeros and a line of ones"),
+    constants=(I, "address of a line of ones and some lines of zeros"),
     pack=(I, "address of the task that transposes weights"),
     rows_product=(I, "address of panel_product"),
     columns_product=(I, "address of column_product"),
@@ -140,20 +139,23 @@ def dense_forward(tag, t, worker, record, now):
     if first == last:
         return
     scratch = L.scratch + worker * L.scratch_bytes
-    first_panel, last_panel = part * P // L.panel_parts, (part + 1) * P // L.panel_parts
+    groups = (P + TILE_PANELS - 1) // TILE_PANELS
+    first_panel, last_panel = part * groups // L.panel_parts * TILE_PANELS, min(P, (part + 1) * groups // L.panel_parts * TILE_PANELS)
     if L.few != 0:
         W, b, out = L.W + first_panel * L.n_in * PANEL_BYTES, L.b + first_panel * PANEL_BYTES, L.Z + first_panel * L.jump * itemsize
         call(L.few, (0, X, L.jump, W, L.n_in * width, b, out, L.mode, L.n_in, rows, last_panel - first_panel))
-    for p in range(first_panel, last_panel):
-        out = L.Z + p * L.jump * itemsize + first * PANEL_BYTES
-        W, b = L.W + p * L.n_in * PANEL_BYTES, L.b + p * PANEL_BYTES
-        ahead = W + L.n_in * PANEL_BYTES
+    for p0 in range(first_panel, last_panel, TOGETHER):
+        count = min(TOGETHER, last_panel - p0)
+        W, b, out = L.W + p0 * L.n_in * PANEL_BYTES, L.b + p0 * PANEL_BYTES, L.Z + p0 * L.jump * itemsize + first * PANEL_BYTES
+        ahead = W + count * L.n_in * PANEL_BYTES
         if L.pack != 0:
-            call(L.pack, (0, W, L.n_in, scratch))
+            for p in range(count):
+                call(L.pack, (0, W + p * L.n_in * PANEL_BYTES, L.n_in, scratch + p * L.depth * PANEL_BYTES))
             W = scratch
         if L.few == 0:
-            call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, b, 0, out, width, L.mode, b, 0, L.depth, last - first, ahead))
-        apply(L.then, L.n_then, first, last, p, now)
+            call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, L.depth * width, b, out, width, L.jump, L.mode, b, L.depth, last - first, count, ahead))
+        for p in range(p0, p0 + count):
+            apply(L.then, L.n_then, first, last, p, now)
 
 
 @helper
@@ -189,29 +191,31 @@ def dense_backward(tag, t, worker, record, now):
     itemsize = PANEL_BYTES // width
     X = L.X if L.X != 0 else NOW(now).inputs
     P, Q = panels(L.n_out, width), panels(L.n_in, width)
-    scratch, no_bias, ones = L.scratch + worker * L.scratch_bytes, L.constants, L.constants + PANEL_BYTES
+    scratch, ones, no_bias = L.scratch + worker * L.scratch_bytes, L.constants, L.constants + PANEL_BYTES
     step, right_step, right_depth = L.jump * itemsize, L.right_jump * itemsize, (rows + L.pair - 1) // L.pair
     Wt_bytes = panels(L.depth, width) * width * PANEL_BYTES
     part, outer = t // L.output_parts, t % L.output_parts
-    first_panel, last_panel = outer * P // L.output_parts, (outer + 1) * P // L.output_parts
-    start, end = part * Q // L.input_parts, (part + 1) * Q // L.input_parts
+    outputs, inputs = (P + TILE_PANELS - 1) // TILE_PANELS, (Q + TILE_PANELS - 1) // TILE_PANELS
+    first_panel, last_panel = outer * outputs // L.output_parts * TILE_PANELS, min(P, (outer + 1) * outputs // L.output_parts * TILE_PANELS)
+    start, end = part * inputs // L.input_parts * TILE_PANELS, min(Q, (part + 1) * inputs // L.input_parts * TILE_PANELS)
     for q0 in range(start, end, TOGETHER):
         q1 = min(end, q0 + TOGETHER)
         if L.dX != 0:
             call(L.pack, (0, L.W, L.n_in, L.n_out, q0, q1, scratch))
-            for q in range(q0, q1):
-                Wt, at = scratch + (q - q0) * Wt_bytes, q * step
-                call(L.rows_product, (0, L.left, L.jump, Wt, no_bias, 0, L.dX + at, width, L.mode, L.mask + at, width, L.depth, rows, Wt + Wt_bytes))
-                apply(L.finish, L.n_finish, 0, rows, q, now)
-        for q in range(q0, q1 if L.dW != 0 else q0):
-            dW = L.dW + (first_panel * L.n_in + q * width) * PANEL_BYTES
-            right, height = L.right + first_panel * right_step, min(width, L.n_in - q * width)
+            dX, mask, count = L.dX + q0 * step, L.mask + q0 * step, q1 - q0
             call(
-                L.columns_product,
-                (0, X + q * right_step, right, right_step, no_bias, dW, L.n_in * PANEL_BYTES, last_panel - first_panel, right_depth, height),
+                L.rows_product,
+                (0, L.left, L.jump, scratch, Wt_bytes // itemsize, no_bias, dX, width, L.jump, L.mode, mask, L.depth, rows, count, scratch),
             )
-            for p in range(first_panel, last_panel if L.W_penalty != 0 else first_panel):
-                call(L.penalize, (0, L.W_penalty, p, q, now))
+            for q in range(q0, q1):
+                apply(L.finish, L.n_finish, 0, rows, q, now)
+        if L.dW != 0:
+            dW, right = L.dW + (first_panel * L.n_in + q0 * width) * PANEL_BYTES, L.right + first_panel * right_step
+            height, count = min(q1 * width, L.n_in) - q0 * width, last_panel - first_panel
+            call(L.columns_product, (0, X + q0 * right_step, right_step, right, right_step, no_bias, dW, L.n_in * PANEL_BYTES, count, right_depth, height))
+            for q in range(q0, q1 if L.W_penalty != 0 else q0):
+                for p in range(first_panel, last_panel):
+                    call(L.penalize, (0, L.W_penalty, p, q, now))
     if L.update != 0 and L.dW != 0:  # nobody else reads the weights of these inputs any more
         low, high = start * width, min(L.n_in, end * width)
         if low == 0 and high == L.n_in:
@@ -222,7 +226,7 @@ def dense_backward(tag, t, worker, record, now):
                 call(L.update, (0, L.optimizer, L.dW + (p * L.n_in + low) * PANEL_BYTES, (high - low) * width, now))
     for p in range(t, P if L.db != 0 else 0, L.input_parts * L.output_parts):  # a row of ones times dZ
         db = L.db + p * PANEL_BYTES
-        call(L.sum_product, (0, ones, 0, L.dZ + p * step, no_bias, 0, db, width, NO_FINISH, ones, 0, rows, 1, ones))
+        call(L.sum_product, (0, ones, 0, L.dZ + p * step, 0, no_bias, db, width, 0, NO_FINISH, ones, rows, 1, 1, ones))
         if L.b_penalty != 0:
             call(L.penalize, (0, L.b_penalty, p, 0, now))
         if L.update != 0:
@@ -266,8 +270,8 @@ class Dense:
         """Add the way forward; return the outputs, and what adds the way back."""
         rows, (W, b), activation = program.rows, at.parameters, self.element or ACTIVATIONS[IDENTITY]
         work = float(rows * self.n_in * self.n_out)
-        P, shares = program.panels(self.n_out), program.shares(max(work, 1.0 * BOUND_ROWS * self.n_in * self.n_out))
-        panel_parts = shares if P % shares == 0 or P >= 8 * shares else 1
+        groups, shares = -(-program.panels(self.n_out) // TILE_PANELS), program.shares(max(work, 1.0 * BOUND_ROWS * self.n_in * self.n_out))
+        panel_parts = min(groups, shares) if groups % shares == 0 or groups >= 4 * program.n_threads else 1
         row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
         Z = program.matrix(self.n_out)
         relu, plain = activation is ACTIVATIONS[RELU], activation is ACTIVATIONS[IDENTITY]
@@ -308,9 +312,10 @@ class Dense:
         rows, width, (dW, db) = program.rows, program.width, at.gradient
         work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
+        groups = -(-Q // TILE_PANELS)
         dX = program.matrix(self.n_in) if X.wanted else 0
-        output_parts = shares if not dX and Q < 4 * shares else 1
-        input_parts = 1 if output_parts > 1 else min(Q, shares)
+        output_parts = shares if not dX and groups < 4 * program.n_threads else 1
+        input_parts = 1 if output_parts > 1 else min(groups, shares)
         record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=at.parameters[0], dZ=dZ, dX=dX, dW=dW, db=db, jump=program.jump)
         record["mode"], record["mask"] = (MASK, X.mask) if X.mask else (NO_FINISH, 0)
         record["input_parts"], record["output_parts"] = input_parts, output_parts

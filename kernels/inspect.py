@@ -28,7 +28,7 @@ from numba import types
 
 from ._jit import Kernel, address
 from ._product import column_product, panel_product
-from ._tile import PANEL_BYTES, VECTOR_BYTES, cpu_name
+from ._tile import PANEL_BYTES, TILE_PANELS, VECTOR_BYTES, cpu_name
 from .bfloat16 import pairs_column_product, pairs_panel_product
 from .dropout import DROPOUT, drop
 from .records import NOW
@@ -47,7 +47,12 @@ PAIRS = {"pairs_rows_product": pairs_panel_product, "pairs_columns_product": pai
 TASKS |= PAIRS | {"activate": GELU.forward_task.dispatcher, "derive": GELU.backward_task.dispatcher, "element_loss": HUBER.task.dispatcher}
 TASKS |= {"dropout_task": drop, "loss_task": cross_entropy_rows, "update_task": ADAM.task.dispatcher}
 NAMES = sorted([*PUBLIC, *TASKS])
-FLOPS = {"rows_product": 2, "columns_product": 2} | dict.fromkeys(PAIRS, 4)  # for a row, input and output
+FLOPS = {
+    "rows_product": 2 * TILE_PANELS,
+    "columns_product": 2,
+    "pairs_rows_product": 4 * TILE_PANELS,
+    "pairs_columns_product": 4,
+}  # for a row, input and output
 
 # Machine code. Mnemonics are those of x86-64 and AArch64, with which the same letters never mean two things here.
 FMA = re.compile(r"vfn?m(add|sub)|vdpbf16ps|fn?m(l[as]|add|sub|ad|sb)$")
@@ -123,7 +128,7 @@ def _read_loop(function: str, lines: list[str], stack: str) -> Loop:
         n["loads"] += not stores or not (arm or STORES_ONLY.match(mnemonic))
         if re.search(stack, operands[place]):
             n["spills"] += 1
-            accumulators.add(operands[place])
+            accumulators |= {operands[place]} if vector else set()
     if scalar and not packed:  # logical instructions on vectors also give the absolute value of one number
         n["bytes"] = scalar
     return Loop(function, lines, n, accumulators)
@@ -209,8 +214,8 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
     now = NOW.new(rows=rows, batch=rows, labels=labels.ctypes.data)
     dropout = DROPOUT.new(source=X, out=out, jump=ROWS * width, threshold=1 << 31)
     arguments = {
-        "rows_product": [X, ROWS * width, w, zero, 0, out, width, 0, zero, 0, COLUMNS, rows, w],
-        "columns_product": [X, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width],
+        "rows_product": [X, ROWS * width, w, COLUMNS * width, zero, out, width, ROWS * width, 0, zero, COLUMNS, rows, TILE_PANELS, w],
+        "columns_product": [X, 0, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width],
         "activate": [0, X, out, count],
         "derive": [0, saved, out, count],  # there the derivative is 1: out keeps its size
         "element_loss": [HUBER.values.ctypes.data, out, X, m, count, numbers.ctypes.data + 16],

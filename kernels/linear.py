@@ -17,7 +17,7 @@ from ._checks import check_read, check_whole, check_written
 from ._jit import default_threads, helper, inline, jit, kernel, task
 from ._link import linked_task
 from ._pairs import round_lines
-from ._product import column_product, panel_product
+from ._product import TOGETHER, column_product, panel_product
 from ._tile import (
     FLOOR,
     NO_FINISH,
@@ -52,7 +52,6 @@ _BESIDE = {
 FEW_ROWS = 16
 CACHED = 1 << 19  # bytes of X that are multiplied with all of a packed W before the next
 BLOCK = 32  # inputs that few rows are multiplied with before the next ones
-TOGETHER = 4  # panels that are packed at once: they lie side by side
 PLAIN, PACKED, PAIRS = range(3)
 
 LINEAR = Record(
@@ -87,12 +86,14 @@ _few_tile = make_tiles([(rows, beside) for rows in _BESIDE for beside in _BESIDE
 def plain_product(tag, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth, count, rows):
     """C = finish(init + X @ W) for `count` whole panels of a plain W, `depth` inputs deep; a row of X is `x_row` numbers from the next."""
     zero = zero_of(tag)
-    itemsize = PANEL_BYTES // width_of(zero)
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
     while rows > 0:
         height, p = 6 if rows >= 6 else min(4, rows), 0
         while p < count:
             at = p * PANEL_BYTES
-            p += _few_tile(zero, height, count - p, x, x_row, w + at, w_row, init + at, init_row, c + at, c_row, mode, c, 0, depth, c, 0) // height
+            _, wide = _few_tile(zero, height, count - p, x, x_row, w + at, w_row, init + at, init_row, width, c + at, c_row, width, mode, c, depth, c, 0)
+            p += wide
         rows -= height
         x += height * x_row * itemsize
         init += height * init_row * itemsize
@@ -184,7 +185,8 @@ def _product_part(zero, L, part, parts, first, last, A):
     itemsize, P, n_in, jump = PANEL_BYTES // width, panels(L.n_out, width), L.n_in, L.jump
     fused = L.activation == RELU or L.activation == IDENTITY
     depth, direct = (n_in + 1) // 2 if L.kind == PAIRS else n_in, fused and L.out_column == 1
-    scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty((last - first) * width, type(zero))
+    height = last - first
+    scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty(TOGETHER * height * width, type(zero))
     mode, end = FLOOR if L.activation == RELU else NO_FINISH, (part + 1) * P // parts
     for p0 in range(part * P // parts, end, TOGETHER):
         p1 = min(end, p0 + TOGETHER)
@@ -192,21 +194,20 @@ def _product_part(zero, L, part, parts, first, last, A):
         if L.kind == PLAIN:
             _pack_panels(L.W + p0 * width * L.w_column * itemsize, L.w_row, L.w_column, n_in, min(L.n_out, p1 * width) - p0 * width, scratch)
             B = address_of(scratch)
-        for p in range(p0, p1):
-            b, C = L.bias + p * PANEL_BYTES, L.out + (first * L.out_row + p * width * L.out_column) * itemsize
-            whole = direct and (p + 1) * width <= L.n_out
-            c, c_row = (C, L.out_row) if whole else (address_of(rows), width)
-            if L.kind == PAIRS:
-                _pairs_product(zero, 0, (A, jump, B, b, 0, c, c_row, mode, b, 0, depth, last - first, B + depth * PANEL_BYTES))
-            else:
-                _rows_product(zero, 0, (A, jump, B, b, 0, c, c_row, mode, b, 0, depth, last - first, B + depth * PANEL_BYTES))
-            B += depth * PANEL_BYTES
-            if not whole:
-                if not fused:
-                    forth(zero, L.activation, (0, c, c, rows.size))
-                for i in range(last - first):
-                    for j in range(min(width, L.n_out - p * width)):
-                        _put(zero, C + (i * L.out_row + j * L.out_column) * itemsize, rows[i * width + j])
+        count, b, ahead = p1 - p0, L.bias + p0 * PANEL_BYTES, B + (p1 - p0) * depth * PANEL_BYTES
+        C = L.out + (first * L.out_row + p0 * width * L.out_column) * itemsize
+        whole = direct and p1 * width <= L.n_out
+        c, c_row, c_jump = (C, L.out_row, width) if whole else (address_of(rows), width, height * width)
+        if L.kind == PAIRS:
+            _pairs_product(zero, 0, (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
+        else:
+            _rows_product(zero, 0, (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
+        if not whole:
+            if not fused:
+                forth(zero, L.activation, (0, c, c, count * height * width))
+            for i in range(height):
+                for j in range(min(count * width, L.n_out - p0 * width)):
+                    _put(zero, C + (i * L.out_row + j * L.out_column) * itemsize, rows[(j // width * height + i) * width + j % width])
     keep(scratch)
 
 
@@ -357,25 +358,25 @@ def linear_backward_task(tag, dZ, X, x_row, x_column, W, w_row, w_column, kind, 
         if kind == PAIRS:
             _widen(W, (n_in + 1) // 2, q, P, address_of(wide))
             _transpose_pairs(zero, 0, (address_of(wide), width, n_out, 0, 1, Wt))
-            _pairs_product(zero, 0, (left, jump, Wt, none, 0, address_of(rows), width, NO_FINISH, none, 0, depth, n, Wt))
+            _pairs_product(zero, 0, (left, jump, Wt, 0, none, address_of(rows), width, 0, NO_FINISH, none, depth, n, 1, Wt))
         else:
             _pack_transposed(W + q * width * w_row * itemsize, w_row, w_column, height, n_out, transposed)
-            _rows_product(zero, 0, (left, jump, Wt, none, 0, address_of(rows), width, NO_FINISH, none, 0, depth, n, Wt))
+            _rows_product(zero, 0, (left, jump, Wt, 0, none, address_of(rows), width, 0, NO_FINISH, none, depth, n, 1, Wt))
         for i in range(n):
             for j in range(height):
                 _put(zero, dX + (i * dx_row + (q * width + j) * dx_column) * itemsize, rows[i * width + j])
         for p in range(P):
             a, d = inputs + q * jump * itemsize, right + p * jump * itemsize
             if kind == PAIRS:
-                _pairs_columns(zero, 0, (a, d, 0, none, address_of(block), 0, 1, right_depth, height))
+                _pairs_columns(zero, 0, (a, 0, d, 0, none, address_of(block), 0, 1, right_depth, height))
             else:
-                _columns_product(zero, 0, (a, d, 0, none, address_of(block), 0, 1, right_depth, height))
+                _columns_product(zero, 0, (a, 0, d, 0, none, address_of(block), 0, 1, right_depth, height))
             for i in range(height):
                 for j in range(min(width, n_out - p * width)):
                     _put(zero, dW + ((q * width + i) * dw_row + (p * width + j) * dw_column) * itemsize, block[i * width + j])
     for p in range(P):
         one, none, d = address_of(ones), address_of(nothing), address_of(D) + p * jump * itemsize
-        _rows_product(zero, 0, (one, 0, d, none, 0, address_of(block), width, NO_FINISH, none, 0, n, 1, one))
+        _rows_product(zero, 0, (one, 0, d, 0, none, address_of(block), width, 0, NO_FINISH, none, n, 1, 1, one))
         for j in range(min(width, n_out - p * width)):
             _put(zero, db + (p * width + j) * itemsize, block[j])
     keep(D)

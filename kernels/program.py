@@ -23,6 +23,7 @@ from . import sharing
 from ._jit import DTYPES, jit, max_threads
 from ._jit import address as address_of_function
 from ._lazy import cached_property
+from ._product import TOGETHER
 from ._tile import PANEL_BYTES
 from .hardware import fma_peak
 from .records import NOW, OP, PHASE, address, aligned_zeros, new_array
@@ -250,9 +251,9 @@ class Program:
 
     @cached_property
     def constants(self) -> int:
-        """The address of a line of zeros and a line of ones."""
-        lines = aligned_zeros(2 * self.width, self.dtype)
-        lines[self.width :] = 1
+        """The address of a line of ones and some of zeros, for the panels of a product."""
+        lines = aligned_zeros((1 + TOGETHER) * self.width, self.dtype)
+        lines[: self.width] = 1
         return self.keep(lines)
 
     def scratch(self, size: int) -> tuple[int, int]:
