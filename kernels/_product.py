@@ -131,10 +131,14 @@ def _make_columns_product(pairs: bool) -> Any:
                 b_at, place = b + p * b_step + k0 * PANEL_BYTES, c + p * c_step
                 while done < rows:
                     c_at, a_at = place + PANEL_BYTES * done, a + done // width * a_step + done % width * itemsize + k0 * PANEL_BYTES
-                    if k0 > 0:
+                    asked, asked_step = c_at, 0
+                    if k0 > 0:  # the sums of the next rows are asked for, of one panel and the other in turn
                         init, init_row, init_jump = c_at, width, c_jump
+                        asked, asked_step = c_at + PANEL_BYTES * width + done % width // (width // 2) * c_step, PANEL_BYTES
                     height = min(width - done % width, rows - done)
-                    tall, _ = tile(zero, height, some, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, c_at, 0)
+                    tall, _ = tile(
+                        zero, height, some, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, asked, asked_step
+                    )
                     done += tall
                 p += some
             k0 += max(block, 1)
