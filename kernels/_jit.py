@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba import types
@@ -225,13 +226,14 @@ _forking = threading.local()
 
 
 def _before_fork() -> None:
-    """Wait until nobody compiles: a lock that another thread holds would stay locked in the child for ever, in the middle of LLVM's work."""
-    _forking.held = global_compiler_lock._lock.acquire(timeout=60)
+    """Wait until nobody compiles or asks LLVM anything: a lock that another thread holds would stay locked in the child for ever."""
+    locks = [global_compiler_lock._lock, llvm.ffi.lib._lock._lock]
+    _forking.held = [lock for lock in locks if lock.acquire(timeout=60)]
 
 
 def _after_fork() -> None:
-    if _forking.held:
-        global_compiler_lock._lock.release()
+    for lock in reversed(_forking.held):
+        lock.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,10 +1,10 @@
 """The dense layer: its record, its tasks, its `emit`.
 
-    forward    Z = X W + b     A = rows of X,                  B = a panel of W
-    backward   dX = dZ W^T     A = rows of dZ,                 B = 16 rows of W, transposed into scratch
-               dW = X^T dZ     A = a panel of X, transposed,   B = a panel of dZ
+    forward    Z = X W + b     A = rows of X,                  B = panels of W
+    backward   dX = dZ W^T     A = rows of dZ,                 B = 16 rows of W for each panel, transposed into scratch
+               dW = X^T dZ     A = panels of X, transposed,    B = panels of dZ
 
-In a network of bfloat16 the operands are rounded, in pairs: see `bfloat16`. X and dZ by the phases that write them, W here, a panel
+At most TOGETHER panels are multiplied at once. In a network of bfloat16 the operands are rounded, in pairs: see `bfloat16`. X and dZ by the phases that write them, W here, a panel
 or some at a time, into a thread's scratch.
 
 The work of each line is cut in equal tasks; an output element is written by one task, in one order, so its bits do not depend on

@@ -98,6 +98,30 @@ assert (out == expected).all()
     )
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is one of Unix")
+@pytest.mark.parametrize("lock", ["numba.core.compiler_lock.global_compiler_lock", "llvmlite.binding.ffi.lib._lock"])
+def test_a_fork_waits_for_who_compiles(lock):
+    """Numba holds the first lock while it compiles, llvmlite the second while LLVM answers, with the GIL free."""
+    run(
+        f"""
+        import signal, time, llvmlite.binding, numba.core.compiler_lock
+        held, lock = threading.Event(), {lock}
+        def hold():
+            with lock:
+                held.set()
+                time.sleep(0.5)
+        threading.Thread(target=hold).start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            with lock:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        """
+    )
+
+
 def test_without_a_writable_cache_folder_kernels_still_run(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
