@@ -4,8 +4,8 @@
     backward   dX = dZ W^T     A = rows of dZ,                 B = 16 rows of W for each panel, transposed into scratch
                dW = X^T dZ     A = panels of X, transposed,    B = panels of dZ
 
-At most TOGETHER panels are multiplied at once. In a network of bfloat16 the operands are rounded, in pairs: see `bfloat16`. X and dZ by the phases that write them, W here, a panel
-or some at a time, into a thread's scratch.
+At most TOGETHER panels are multiplied at once. In a network of bfloat16 the operands are rounded, in pairs: see `bfloat16`. X and
+dZ by the phases that write them, W here, some panels at a time, into a thread's scratch.
 
 The work of each line is cut in equal tasks; an output element is written by one task, in one order, so its bits do not depend on
 the number of threads. A backward task takes some inputs of the layer: their panels of dX, then their rows of dW.
@@ -271,7 +271,8 @@ class Dense:
         rows, (W, b), activation = program.rows, at.parameters, self.element or ACTIVATIONS[IDENTITY]
         work = float(rows * self.n_in * self.n_out)
         groups, shares = -(-program.panels(self.n_out) // TILE_PANELS), program.shares(max(work, 1.0 * BOUND_ROWS * self.n_in * self.n_out))
-        panel_parts = min(groups, shares) if groups % shares == 0 or groups >= 4 * program.n_threads else 1
+        whole = -(-groups // program.n_threads) * program.n_threads  # what the threads would do if all did as much as the busiest one
+        panel_parts = min(groups, shares) if whole < 1.07 * groups else 1
         row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
         Z = program.matrix(self.n_out)
         relu, plain = activation is ACTIVATIONS[RELU], activation is ACTIVATIONS[IDENTITY]
