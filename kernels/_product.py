@@ -75,30 +75,14 @@ def _make_rows_product(pairs: bool) -> Any:
                         asked += next_jump - lines * PANEL_BYTES
                     if line >= beside * lines:
                         asked, asked_step = b_at, 0
-                    init_at_row = init_at + itemsize * (rows - left) * init_row
+                    tall = min(height, left)
                     done, _ = tile(
-                        zero,
-                        min(height, left),
-                        beside,
-                        a_at,
-                        a_jump,
-                        b_at,
-                        b_jump,
-                        init_at_row,
-                        init_row,
-                        init_jump,
-                        c_at,
-                        c_row,
-                        c_jump,
-                        how,
-                        side_at,
-                        deep,
-                        asked,
-                        asked_step,
+                        zero, tall, beside, a_at, a_jump, b_at, b_jump, init_at, init_row, init_jump, c_at, c_row, c_jump, how, side_at, deep, asked, asked_step
                     )
                     left -= done
                     line += lines // 4
                     a_at += PANEL_BYTES * done
+                    init_at += itemsize * done * init_row
                     c_at += itemsize * done * c_row
                     side_at += itemsize * done * c_row
                 p += beside
