@@ -172,7 +172,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
     width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
     vec, one_panel = ir.VectorType(scalar, lanes), PANEL_BYTES // VECTOR_BYTES
     vectors = one_panel * panels
-    unroll = min(4 if strided else 8 if rows * vectors > 12 else 16, width)
+    unroll = min(4 if strided else 8 if VECTOR_BYTES == 64 or rows * vectors > 12 else 16, width)
     a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
     places = [(i, j) for i in range(rows) for j in range(vectors)]
 
