@@ -95,7 +95,7 @@ def _make_columns_product(pairs: bool) -> Any:
     """Return `columns_product` of numbers, or of words that hold two of bfloat16."""
     sizes = PAIRS_ROWS if pairs else TILE_ROWS
     shapes = [(rows, panels) for panels in sizes for rows in sizes[panels] if rows * panels <= 16]
-    tile, beside = make_tiles(shapes, transposed=True, pairs=pairs), TILE_PANELS
+    tile = make_tiles(shapes, transposed=True, pairs=pairs)
 
     @helper
     def columns_product(zero, a, a_step, b, b_step, none, c, c_step, count, k, rows):
@@ -111,7 +111,7 @@ def _make_columns_product(pairs: bool) -> Any:
             deep, p = min(block, k - k0), 0
             init, init_row, init_jump = none, 0, width
             while p < count:
-                some, done = beside if count - p >= beside else 1, 0
+                beside, done = TILE_PANELS if count - p >= TILE_PANELS else 1, 0
                 b_at, place = b + p * b_step + k0 * PANEL_BYTES, c + p * c_step
                 while done < rows:
                     c_at, a_at = place + PANEL_BYTES * done, a + done // width * a_step + done % width * itemsize + k0 * PANEL_BYTES
@@ -121,10 +121,10 @@ def _make_columns_product(pairs: bool) -> Any:
                         asked, asked_step = c_at + PANEL_BYTES * width + done % width // (width // 2) * c_step, PANEL_BYTES
                     height = min(width - done % width, rows - done)
                     tall, _ = tile(
-                        zero, height, some, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, asked, asked_step
+                        zero, height, beside, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, asked, asked_step
                     )
                     done += tall
-                p += some
+                p += beside
             k0 += max(block, 1)
 
     return columns_product

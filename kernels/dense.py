@@ -125,6 +125,13 @@ def apply(operations, count, first, last, panel, now):
 OP_BYTES = OP.dtype.itemsize
 
 
+@helper
+def _span(part, parts, count):
+    """Return the first of the panels of a part, and the one behind its last: as many as a tile takes stay together."""
+    groups = panels(count, TILE_PANELS)
+    return part * groups // parts * TILE_PANELS, min(count, (part + 1) * groups // parts * TILE_PANELS)
+
+
 @task
 def dense_forward(tag, t, worker, record, now):
     """Z = X W + b for some rows and panels, and what follows."""
@@ -139,8 +146,7 @@ def dense_forward(tag, t, worker, record, now):
     if first == last:
         return
     scratch = L.scratch + worker * L.scratch_bytes
-    groups = (P + TILE_PANELS - 1) // TILE_PANELS
-    first_panel, last_panel = part * groups // L.panel_parts * TILE_PANELS, min(P, (part + 1) * groups // L.panel_parts * TILE_PANELS)
+    first_panel, last_panel = _span(part, L.panel_parts, P)
     if L.few != 0:
         W, b, out = L.W + first_panel * L.n_in * PANEL_BYTES, L.b + first_panel * PANEL_BYTES, L.Z + first_panel * L.jump * itemsize
         call(L.few, (0, X, L.jump, W, L.n_in * width, b, out, L.mode, L.n_in, rows, last_panel - first_panel))
@@ -195,9 +201,8 @@ def dense_backward(tag, t, worker, record, now):
     step, right_step, right_depth = L.jump * itemsize, L.right_jump * itemsize, (rows + L.pair - 1) // L.pair
     Wt_bytes = panels(L.depth, width) * width * PANEL_BYTES
     part, outer = t // L.output_parts, t % L.output_parts
-    outputs, inputs = (P + TILE_PANELS - 1) // TILE_PANELS, (Q + TILE_PANELS - 1) // TILE_PANELS
-    first_panel, last_panel = outer * outputs // L.output_parts * TILE_PANELS, min(P, (outer + 1) * outputs // L.output_parts * TILE_PANELS)
-    start, end = part * inputs // L.input_parts * TILE_PANELS, min(Q, (part + 1) * inputs // L.input_parts * TILE_PANELS)
+    first_panel, last_panel = _span(outer, L.output_parts, P)
+    start, end = _span(part, L.input_parts, Q)
     for q0 in range(start, end, TOGETHER):
         q1 = min(end, q0 + TOGETHER)
         if L.dX != 0:

@@ -188,8 +188,11 @@ def _product_part(zero, L, part, parts, first, last, A):
     height = last - first
     scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty(TOGETHER * height * width, type(zero))
     mode, end = FLOOR if L.activation == RELU else NO_FINISH, (part + 1) * P // parts
-    for p0 in range(part * P // parts, end, TOGETHER):
-        p1 = min(end, p0 + TOGETHER)
+    p1 = part * P // parts
+    while p1 < end:
+        p0, p1 = p1, min(end, p1 + TOGETHER)
+        if direct and p1 - p0 > 1 and p1 * width > L.n_out:  # a last panel that is not whole goes through `rows`, alone
+            p1 -= 1
         B = L.W + p0 * depth * PANEL_BYTES
         if L.kind == PLAIN:
             _pack_panels(L.W + p0 * width * L.w_column * itemsize, L.w_row, L.w_column, n_in, min(L.n_out, p1 * width) - p0 * width, scratch)
