@@ -282,29 +282,45 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
 
 @intrinsic
 def transpose_block(typingctx, zero, a, a_row, c, c_row):
-    """Transpose a block of one panel's width: c[j * c_row + i] = a[i * a_row + j] for i, j < width."""
+    """Transpose a block of one panel's width: c[j * c_row + i] = a[i * a_row + j] for i, j < width; c may be a.
+
+    It is cut into squares of vectors, which stay in the registers. A vector is put together from 16 bytes of some rows, as it is loaded; then rows are
+    transposed inside each 16 bytes.
+    """
     scalar, itemsize, _ = _float_type(zero)
-    n = PANEL_BYTES // itemsize
-    vec = ir.VectorType(scalar, n)
+    lanes, some = VECTOR_BYTES // itemsize, 16 // itemsize
+    piece, squares = ir.VectorType(scalar, some), PANEL_BYTES // VECTOR_BYTES
 
     def codegen(context, builder, sig, args):
         _, a, a_row, c, c_row = args
         a, c = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, c))
 
-        def row(base: Any, stride: Any, i: int) -> Any:
-            return builder.bitcast(builder.gep(base, [builder.mul(stride, I64(i))]), vec.as_pointer())
+        def address(base: Any, stride: Any, i: int, j: int) -> Any:
+            return builder.gep(base, [builder.add(builder.mul(stride, I64(i)), I64(j))])
 
-        r = [builder.load(row(a, a_row, i), align=itemsize) for i in range(n)]
-        step = 1
-        while step < n:  # swap the off-diagonal blocks of size `step` in every pair of rows that lie `step` apart
-            low = [x if not x & step else n + x - step for x in range(n)]
-            high = [x + step if not x & step else n + x for x in range(n)]
-            for i in range(n):
-                if not i & step:
-                    r[i], r[i + step] = _shuffle(builder, r[i], r[i + step], low), _shuffle(builder, r[i], r[i + step], high)
-            step *= 2
-        for i in range(n):
-            builder.store(r[i], row(c, c_row, i), align=itemsize)
+        def load(i: int, j: int) -> Any:
+            """`some` columns, from j on, of the rows i, i + some, ... of a square."""
+            parts = [builder.load(builder.bitcast(address(a, a_row, row, j), piece.as_pointer()), align=itemsize) for row in range(i, i + lanes, some)]
+            while len(parts) > 1:
+                both = list(range(2 * parts[0].type.count))
+                parts = [_shuffle(builder, x, y, both) for x, y in zip(parts[::2], parts[1::2])]
+            return parts[0]
+
+        def interleave(x: Any, y: Any, half: int) -> Any:
+            """The lower or upper halves of each 16 bytes of two vectors, in turn."""
+            return _shuffle(builder, x, y, [at // some * some + half * some // 2 + at % some // 2 + at % 2 * lanes for at in range(lanes)])
+
+        for i in range(squares):
+            for j in range(i, squares):
+                places = [(i, j), (j, i)][: 1 if i == j else 2]
+                loaded = [[load(p * lanes + row, q * lanes + column) for row in range(some)] for p, q in places for column in range(0, lanes, some)]
+                for k, rows in enumerate(loaded):
+                    for _ in range(some.bit_length() - 1):
+                        rows = [interleave(x, y, half) for x, y in zip(rows[: some // 2], rows[some // 2 :]) for half in (0, 1)]
+                    p, q = places[k // (lanes // some)]
+                    for column, value in enumerate(rows, k % (lanes // some) * some):
+                        target = address(c, c_row, q * lanes + column, p * lanes)
+                        builder.store(value, builder.bitcast(target, value.type.as_pointer()), align=itemsize)
         return context.get_dummy_value()
 
     return types.void(zero, *[types.intp] * 4), codegen
@@ -342,18 +358,32 @@ def _store_panel(builder: Any, value: Any, out: Any, itemsize: int) -> Any:
     return builder.zext(builder.bitcast(wrong, ir.IntType(value.type.count)), I64)
 
 
-@intrinsic
-def add_line(typingctx, zero, source, out):
-    """Add the numbers of one line of a panel to those at another address."""
-    scalar, itemsize, _ = _float_type(zero)
-    line = ir.VectorType(scalar, PANEL_BYTES // itemsize).as_pointer()
+def _line_operation(combine: Any, doc: str) -> Any:
+    """Return an intrinsic operation(zero, source, out) on the numbers of one line of a panel at two addresses: out = combine(builder, out, source).
 
-    def codegen(context, builder, sig, args):
-        source, out = (builder.inttoptr(address, line) for address in args[1:])
-        builder.store(builder.fadd(builder.load(out, align=itemsize), builder.load(source, align=itemsize)), out, align=itemsize)
-        return context.get_dummy_value()
+    LLVM would unroll a loop over a line, so short and of known length, to single numbers.
+    """
 
-    return types.void(zero, types.intp, types.intp), codegen
+    def operation(typingctx, zero, source, out):
+        scalar, itemsize, _ = _float_type(zero)
+        line = ir.VectorType(scalar, PANEL_BYTES // itemsize).as_pointer()
+
+        def codegen(context, builder, sig, args):
+            source, out = (builder.inttoptr(address, line) for address in args[1:])
+            value = combine(builder, builder.load(out, align=itemsize), builder.load(source, align=itemsize))
+            builder.store(value, out, align=itemsize)
+            return context.get_dummy_value()
+
+        return types.void(zero, types.intp, types.intp), codegen
+
+    operation.__doc__ = doc
+    return intrinsic(operation)
+
+
+add_line = _line_operation(lambda builder, x, y: builder.fadd(x, y), "out += source.")
+subtract_line = _line_operation(lambda builder, x, y: builder.fsub(x, y), "out -= source.")
+multiply_line = _line_operation(lambda builder, x, y: builder.fmul(x, y), "out *= source.")
+raise_line = _line_operation(lambda builder, x, y: builder.select(builder.fcmp_ordered(">", y, x), y, x), "out = source where it is greater.")
 
 
 BUFFER_LINES = 16

@@ -13,8 +13,7 @@ from . import _door
 from ._bits import like
 from ._jit import task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
-from .dense import elements
-from .operations import follow
+from .operations import follow, four_lines
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_DROPOUT, philox
 from .records import NOW, I, Record
@@ -46,17 +45,17 @@ def drop(tag, record, first, last, panel, now):
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     stream, time, limit = np.uint32(PURPOSE_DROPOUT | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(threshold)
     scale = like(zero, (1 << 32) / ((1 << 32) - threshold))
-    step, column, at = 4 * width, panel * width, panel * D.jump * (PANEL_BYTES // width)
-    source = D.source if D.source != 0 else NOW(now).inputs
-    out = D.out if D.out != 0 else NOW(now).inputs
+    column, at = panel * width, panel * D.jump * (PANEL_BYTES // width)
+    source = (D.source if D.source != 0 else NOW(now).inputs) + at
+    out = (D.out if D.out != 0 else NOW(now).inputs) + at
     for i in range(first, last, 4):
-        s, o = elements(zero, source + at + i * PANEL_BYTES, step), elements(zero, out + at + i * PANEL_BYTES, step)
+        x = four_lines(zero, source + i * PANEL_BYTES, out + i * PANEL_BYTES)
         for j in range(width):
             a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
-            o[j] = s[j] * scale if a >= limit else zero
-            o[width + j] = s[width + j] * scale if b >= limit else zero
-            o[2 * width + j] = s[2 * width + j] * scale if c >= limit else zero
-            o[3 * width + j] = s[3 * width + j] * scale if d >= limit else zero
+            x[j] = x[j] * scale if a >= limit else zero
+            x[width + j] = x[width + j] * scale if b >= limit else zero
+            x[2 * width + j] = x[2 * width + j] * scale if c >= limit else zero
+            x[3 * width + j] = x[3 * width + j] * scale if d >= limit else zero
 
 
 @dataclass(frozen=True)

@@ -212,7 +212,7 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
     X, out, w, m, _ = (array.ctypes.data for array in arrays)
     zero, saved = zeros.ctypes.data, large.ctypes.data
     now = NOW.new(rows=rows, batch=rows, labels=labels.ctypes.data)
-    dropout = DROPOUT.new(source=X, out=out, jump=ROWS * width, threshold=1 << 31)
+    dropout = DROPOUT.new(source=out, out=out, jump=ROWS * width, threshold=1 << 31)  # in place, as networks do
     arguments = {
         "rows_product": [X, ROWS * width, w, COLUMNS * width, zero, out, width, ROWS * width, 0, zero, COLUMNS, rows, TILE_PANELS, w],
         "columns_product": [X, 0, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width],

@@ -12,8 +12,7 @@ from . import _door
 from ._bits import like
 from ._jit import inline, task
 from ._tile import PANEL_BYTES, width_of, zero_of
-from .dense import elements
-from .operations import follow
+from .operations import follow, four_lines
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_NOISE, normal_quantile, philox
 from .records import NOW, F, I, Record
@@ -44,18 +43,18 @@ def add_noise(tag, record, first, last, panel, now):
     width, seed, std, n = width_of(zero), D.seed, D.std, D.n
     low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
     stream, time = np.uint32(PURPOSE_NOISE | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF)
-    step, column, at = 4 * width, panel * width, panel * D.jump * (PANEL_BYTES // width)
-    source = D.source if D.source != 0 else NOW(now).inputs
-    out = D.out if D.out != 0 else NOW(now).inputs
+    column, at = panel * width, panel * D.jump * (PANEL_BYTES // width)
+    source = (D.source if D.source != 0 else NOW(now).inputs) + at
+    out = (D.out if D.out != 0 else NOW(now).inputs) + at
     for i in range(first, last, 4):
-        s, o = elements(zero, source + at + i * PANEL_BYTES, step), elements(zero, out + at + i * PANEL_BYTES, step)
+        x = four_lines(zero, source + i * PANEL_BYTES, out + i * PANEL_BYTES)
         for j in range(width):
             a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
             factor = std if column + j < n else 0.0
-            o[j] = s[j] + like(zero, factor * normal(a))
-            o[width + j] = s[width + j] + like(zero, factor * normal(b))
-            o[2 * width + j] = s[2 * width + j] + like(zero, factor * normal(c))
-            o[3 * width + j] = s[3 * width + j] + like(zero, factor * normal(d))
+            x[j] += like(zero, factor * normal(a))
+            x[width + j] += like(zero, factor * normal(b))
+            x[2 * width + j] += like(zero, factor * normal(c))
+            x[3 * width + j] += like(zero, factor * normal(d))
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ from . import _door
 from ._bits import like
 from ._factory import Activation, Loss
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, call, pointer, transpose_block, width_of, zero_of
+from ._tile import PANEL_BYTES, call, multiply_line, pointer, transpose_block, width_of, zero_of
 from .dense import apply, elements, finishing
 from .losses import FUSED, HUBER, LOSSES, parameters_of
 from .panels import panels
 from .plan import Array
 from .program import Program, Value
 from .records import NOW, F, I, Record
-from .row_losses import LINES, ROW_TASKS, output_lanes
+from .row_losses import LINES, ROW_TASKS, output_lanes, output_line
 
 __all__ = ["Objective", "fuses"]
 
@@ -196,6 +196,4 @@ def _weigh(zero, d, jump, n, first, last, weights, lanes, losses):
         factors[l] = like(zero, weights[first + l])
         losses[first + l] *= weights[first + l]
     for j in range(n):
-        z = output_lanes(zero, d, jump, j)
-        for l in range(width):
-            z[l] *= factors[l]
+        multiply_line(zero, lanes, output_line(zero, d, jump, j))

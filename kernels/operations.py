@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ._jit import task
-from ._tile import call
+from numba import carray
+
+from ._jit import helper, task
+from ._tile import PANEL_BYTES, call, copy_line, pointer, width_of
 from .program import Operation, Program, Value, task_address
 from .records import NOW, I, Record
 
-__all__ = ["follow"]
+__all__ = ["follow", "four_lines"]
 
 OPERATION = Record(
     task=(I, "address of what is done to rows of a panel"),
@@ -20,6 +22,15 @@ def operate(tag, t, worker, record, now):
     """Apply an operation to all rows of a panel."""
     R = OPERATION(record)
     call(R.task, (0, R.record, 0, NOW(now).rows, t, now))
+
+
+@helper
+def four_lines(zero, source, out):
+    """Return the four lines at `out`, which are copied from another address, as one array: then a loop over it need not know whether both are the same."""
+    if source != out:
+        for k in range(4):
+            copy_line(zero, source + k * PANEL_BYTES, out + k * PANEL_BYTES)
+    return carray(pointer(zero, out), 4 * width_of(zero))
 
 
 def follow(program: Program, X: Value, operation: Operation, work: float) -> None:

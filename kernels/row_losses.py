@@ -12,23 +12,29 @@ import numpy as np
 from numba import carray
 
 from ._bits import like
-from ._jit import Task, helper, task
+from ._jit import Task, helper, inline, task
 from ._math import exp, expm1, log
-from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, add_line, line_buffer, multiply_line, pointer, raise_line, subtract_line, width_of, zero_of
 from .dense import elements
 from .losses import CROSS_ENTROPY, FOCAL, GAUSSIAN_NLL
 from .panels import panels
 
-__all__ = ["LINES", "ROW_TASKS", "output_lanes"]
+__all__ = ["LINES", "ROW_TASKS", "output_lanes", "output_line"]
 
 LINES = 4  # that a task may write to; in the last one stands the scale
 
 
 @helper
+def output_line(zero, base, jump, j):
+    """The address of one output of a panel's width of rows, in transposed blocks."""
+    width = width_of(zero)
+    return base + j // width * jump + j % width * PANEL_BYTES
+
+
+@helper
 def output_lanes(zero, base, jump, j):
     """One output of a panel's width of rows, in transposed blocks."""
-    width = width_of(zero)
-    return elements(zero, base + j // width * jump + j % width * PANEL_BYTES, width)
+    return elements(zero, output_line(zero, base, jump, j), width_of(zero))
 
 
 @helper
@@ -37,19 +43,20 @@ def _scale_of(lanes):
 
 
 @helper
+def _fill(zero, line, value):
+    lanes = elements(zero, line, width_of(zero))
+    for l in range(lanes.size):
+        lanes[l] = like(zero, value)
+
+
+@helper
 def _subtract_top(zero, d, jump, n, top):
-    """z -= the largest z of its row, which is left in `top`."""
-    width = width_of(zero)
-    for l in range(width):
-        top[l] = like(zero, -np.inf)
+    """z -= the largest z of its row, which is left in the line `top`."""
+    _fill(zero, top, -np.inf)
     for j in range(n):
-        z = output_lanes(zero, d, jump, j)
-        for l in range(width):
-            top[l] = z[l] if z[l] > top[l] else top[l]
+        raise_line(zero, output_line(zero, d, jump, j), top)
     for j in range(n):
-        z = output_lanes(zero, d, jump, j)
-        for l in range(width):
-            z[l] -= top[l]
+        subtract_line(zero, top, output_line(zero, d, jump, j))
 
 
 @task
@@ -64,17 +71,14 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
     smoothing = carray(pointer(0.0, parameters), 1)[0]
     keep, share = 1.0 - smoothing, smoothing / n
     top, total = elements(zero, lanes, width), elements(zero, lanes + PANEL_BYTES, width)
-    _subtract_top(zero, d, jump, n, top)
-    for l in range(width):
-        total[l] = zero
+    _subtract_top(zero, d, jump, n, lanes)
+    _fill(zero, lanes + PANEL_BYTES, 0.0)
     for p in range(panels(n, width)):  # one array, and a loop of unknown length: so it becomes a loop over vectors
         z = elements(zero, d + p * jump, min(width, n - p * width) * width)
         for i in range(z.size):
             z[i] = exp(z[i])
     for j in range(n):
-        z = output_lanes(zero, d, jump, j)
-        for l in range(width):
-            total[l] += z[l]
+        add_line(zero, output_line(zero, d, jump, j), lanes + PANEL_BYTES)
     log_total = elements(zero, lanes + 2 * PANEL_BYTES, last - first)
     for l in range(log_total.size):
         log_total[l] = total[l]
@@ -91,12 +95,12 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
                     at = j // width * jump + j % width * itemsize + l * PANEL_BYTES
                     loss += (shift - np.float64(elements(zero, a + at, 1)[0])) * share
             row_losses[first + l] = loss * scale
-        for l in range(width):
+        for l in range(last - first):
             total[l] = like(zero, scale) / total[l]
+        _fill(zero, lanes, share * scale)
         for j in range(n):
-            e = output_lanes(zero, d, jump, j)
-            for l in range(width):
-                e[l] = e[l] * total[l] - like(zero, share * scale)
+            multiply_line(zero, lanes + PANEL_BYTES, output_line(zero, d, jump, j))
+            subtract_line(zero, lanes, output_line(zero, d, jump, j))
         for l in range(last - first):
             output_lanes(zero, d, jump, label[l])[l] -= like(zero, keep * scale)
     else:
@@ -111,11 +115,11 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
             total[l] = weight / total[l]
         for j in range(n):
             e, p = output_lanes(zero, d, jump, j), output_lanes(zero, targets, jump, j)
-            for l in range(width):
+            for l in range(last - first):
                 e[l] = (e[l] * total[l] - (p[l] * like(zero, keep) + like(zero, share))) * like(zero, scale)
 
 
-@helper
+@inline
 def _focal(zero, log_p, gamma):
     """Return p and -(1 - p)**gamma * log(p), and p times the derivative of the latter with respect to p."""
     one = like(zero, 1.0)
@@ -132,31 +136,35 @@ def focal_rows(tag, parameters, a, d, targets, labels, jump, n, first, last, lan
     zero, scale = zero_of(tag), _scale_of(lanes)
     width, row_losses = width_of(zero), carray(pointer(0.0, losses), last)
     gamma = like(zero, carray(pointer(0.0, parameters), 1)[0])
-    top, total, t = (elements(zero, lanes, width), elements(zero, lanes + PANEL_BYTES, width), elements(zero, lanes + 2 * PANEL_BYTES, width))
-    _subtract_top(zero, d, jump, n, top)
-    for l in range(width):
-        total[l] = zero
+    t, room, count = elements(zero, lanes + 2 * PANEL_BYTES, width), line_buffer(zero), last - first
+    top, total = elements(zero, lanes, count), elements(zero, lanes + PANEL_BYTES, count)
+    p, value, slope = elements(zero, room, count), elements(zero, room + PANEL_BYTES, count), elements(zero, room + 2 * PANEL_BYTES, count)
+    _subtract_top(zero, d, jump, n, lanes)
+    _fill(zero, lanes + PANEL_BYTES, 0.0)
     for j in range(n):
         z = output_lanes(zero, d, jump, j)
-        for l in range(width):
-            total[l] += exp(z[l])
-    for l in range(width):
+        for l in range(count):
+            p[l] = exp(z[l])
+        add_line(zero, room, lanes + PANEL_BYTES)
+    for l in range(count):
         total[l] = log(total[l])
-        top[l] = zero  # from here on the sum of g
-    for l in range(last - first):
+    _fill(zero, lanes, 0.0)  # from here on the sum of g
+    for l in range(count):
         row_losses[first + l] = 0.0
     for turn in range(2):  # the sums, then the derivatives
         for j in range(n):
             z = output_lanes(zero, d, jump, j)
             _target_lanes(zero, targets, labels, jump, j, first, last, t)
-            for l in range(last - first):
-                p, value, slope = _focal(zero, z[l] - total[l], gamma)
-                slope *= t[l]
-                if turn == 0:
-                    top[l] += slope
-                    row_losses[first + l] += np.float64(t[l] * value) * scale if t[l] != zero else 0.0
-                else:
-                    z[l] = (slope - p * top[l]) * like(zero, scale)
+            for l in range(count):
+                p[l], value[l], slope[l] = _focal(zero, z[l] - total[l], gamma)
+            multiply_line(zero, lanes + 2 * PANEL_BYTES, room + 2 * PANEL_BYTES)
+            if turn == 0:
+                add_line(zero, room + 2 * PANEL_BYTES, lanes)
+                for l in range(count):
+                    row_losses[first + l] += np.float64(t[l] * value[l]) * scale if t[l] != zero else 0.0
+            else:
+                for l in range(count):
+                    z[l] = (slope[l] - p[l] * top[l]) * like(zero, scale)
 
 
 @helper

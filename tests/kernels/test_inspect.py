@@ -117,6 +117,14 @@ def test_the_tile_of_a_network_keeps_its_sums_in_registers(dtype):
     assert hot.counts["stores"] == hot.counts["calls"] == 0
 
 
+@pytest.mark.parametrize("name", ["dropout_task", "loss_task"])
+def test_no_loop_of_a_task_does_arithmetic_on_single_numbers_only(name):
+    loops = inspect.find_loops(inspect._assembly(inspect._prepare(name, "float32", inspect.ROWS)[1]))
+    assert any(loop.counts["other vector"] > 10 for loop in loops)
+    single = [loop for loop in loops if 0 < loop.counts["bytes"] < 16 and loop.counts["FMA"] == 0 and loop.counts["instructions"] > 60]
+    assert not single, [loop.lines for loop in single]
+
+
 def test_the_code_that_numba_shows_is_the_code_read():
     dispatcher = inspect.PUBLIC["relu_forward"].compiled
     fresh = type(dispatcher)(dispatcher.py_func, targetoptions=dispatcher.targetoptions)
