@@ -31,6 +31,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _ROOT_HALF, _ROOT_2_OVER_PI, _GELU_CUBE = 0.7071067811865476, 0.7978845608028654, 0.044715
 _ONE_OVER_ROOT_2PI = 0.3989422804014327
 _SIXTH, _LARGE = 1.0 / 6.0, 1e30
+_MISH_FLAT = 24.0  # from there on mish is z, and what its derivative lacks of 1 is lost even times 1000
 _FAR = 1000.0  # beyond it a gate is 0 or 1 to the last bit: stops infinity * 0 from being nan
 
 
@@ -267,18 +268,27 @@ SILU, silu_forward, silu_backward = 7, _silu.forward, _silu.backward
 
 
 @inline
+def _mish_parts(z):
+    """Return e, n and 1 / (n + 2) with e = e**z and n = e * (e + 2): tanh(log(1 + e)) = n / (n + 2), 1 from z = 20 on."""
+    e = exp(like(z, _MISH_FLAT) if z > _MISH_FLAT else z)
+    n = e * (e + like(z, 2.0))
+    return e, n, like(z, 1.0) / (n + like(z, 2.0))
+
+
+@inline
 def mish(z):
     """Return z * tanh(log(1 + e**z))."""
     z = like(z, -_FAR) if z < -_FAR else z
-    return z * tanh(softplus(z))
+    _, n, r = _mish_parts(z)
+    return z * (n * r)
 
 
 @inline
 def mish_gradient(z, d):
     """Return d * (t + z * (1 - t**2) * sigmoid(z)) with t = tanh(log(1 + e**z))."""
     z = _within(z)
-    t = tanh(softplus(z))
-    return d * (t + z * ((like(z, 1.0) - t) * (like(z, 1.0) + t)) * sigmoid(z))
+    e, n, r = _mish_parts(z)
+    return d * (n * r + like(z, 4.0) * z * (e * r) * ((e + like(z, 1.0)) * r))
 
 
 _mish = Activation(
