@@ -13,16 +13,16 @@ from ._tile import BFLOAT16, NO_FINISH, PANEL_BYTES, TILE_PANELS, TILE_ROWS, VEC
 
 # Pairs that are taken apart need registers for both halves: there are none left for those beside the largest tiles.
 PAIRS_ROWS = TILE_ROWS if BFLOAT16 else {panels: rows[1:] for panels, rows in TILE_ROWS.items()}
-BLOCK_LINES = 256  # of B that stay in the cache of the first level while all rows pass: 16 KB
+BLOCK_DEPTH = 128  # lines of each panel of B that stay in the cache of the first level while all rows pass: 8 KB, 16 with two panels
 TOGETHER = 8  # panels of B that all rows are multiplied with before the next
 
 
 @inline
-def _block_depth(k, most):
+def _block_depth(k):
     """Into parts of which size to cut k: equal ones of whole panels of A."""
-    if k <= most:
+    if k <= BLOCK_DEPTH:
         return k
-    parts = (k + most - 1) // most
+    parts = (k + BLOCK_DEPTH - 1) // BLOCK_DEPTH
     return ((k + parts - 1) // parts + 15) // 16 * 16
 
 
@@ -51,7 +51,7 @@ def _make_rows_product(pairs: bool) -> Any:
         """
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
-        block, k0 = k if rows <= tallest else _block_depth(k, BLOCK_LINES // TILE_PANELS), 0
+        block, k0 = k if rows <= tallest else _block_depth(k), 0
         while k0 == 0 or k0 < k:
             deep, p = min(block, k - k0), 0
             how = mode if k0 + deep == k else NO_FINISH
@@ -106,7 +106,7 @@ def _make_columns_product(pairs: bool) -> Any:
         """
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
-        b_jump, c_jump, block, k0 = b_step // itemsize, c_step // itemsize, _block_depth(k, BLOCK_LINES // 2), 0
+        b_jump, c_jump, block, k0 = b_step // itemsize, c_step // itemsize, _block_depth(k), 0
         while k0 == 0 or k0 < k:
             deep, p = min(block, k - k0), 0
             init, init_row, init_jump = none, 0, width
