@@ -17,7 +17,7 @@ from ._checks import check_read, check_whole, check_written
 from ._jit import default_threads, helper, inline, jit, kernel, task
 from ._link import linked_task
 from ._pairs import round_lines
-from ._product import TOGETHER, column_product, panel_product
+from ._product import BLOCK_DEPTH, TOGETHER, column_product, panel_product
 from ._tile import (
     FLOOR,
     NO_FINISH,
@@ -50,7 +50,7 @@ _BESIDE = {
     16: {6: (1,), 4: (1,), 3: (1,), 2: (1,), 1: (2, 1)},
 }[VECTOR_BYTES]
 FEW_ROWS = 16
-CACHED = 1 << 19  # bytes of X that are multiplied with all of a packed W before the next
+CACHED = 1 << 19  # bytes that stay in a cache of the second level: of X, multiplied with all of a packed W before the next, or of sums that wait
 BLOCK = 32  # inputs that few rows are multiplied with before the next ones
 PLAIN, PACKED, PAIRS = range(3)
 
@@ -76,7 +76,34 @@ LINEAR = Record(
     parts=(I, "tasks side by side in the outputs"),
     blocks=(I, "tasks one above the other in the rows"),
 )
-RECORD_WORDS = LINEAR.dtype.itemsize // 8
+
+GRADIENT = Record(
+    dA=(I, "address of the gradient with regard to the outputs"),
+    da_row=(I, "numbers from one of its rows to the next"),
+    da_column=(I, "numbers from one of its columns to the next"),
+    saved=(I, "address of what the activation saved"),
+    saved_row=(I, "numbers from one of its rows to the next"),
+    saved_column=(I, "numbers from one of its columns to the next"),
+    X=(I, "address of X"),
+    x_row=(I, "numbers from one of its rows to the next"),
+    x_column=(I, "numbers from one of its columns to the next"),
+    W=(I, "address of W"),
+    w_row=(I, "numbers from one of its rows to the next"),
+    w_column=(I, "numbers from one of its columns to the next"),
+    kind=(I, "how it lies: PLAIN, or packed in PAIRS of bfloat16"),
+    dX=(I, "address of dX"),
+    dx_row=(I, "numbers from one of its rows to the next"),
+    dx_column=(I, "numbers from one of its columns to the next"),
+    dW=(I, "address of dW"),
+    dw_row=(I, "numbers from one of its rows to the next"),
+    dw_column=(I, "numbers from one of its columns to the next"),
+    db=(I, "address of db"),
+    n=(I, "rows"),
+    n_in=(I, "inputs"),
+    n_out=(I, "outputs"),
+    activation=(I, "its code"),
+)
+LINEAR_WORDS, GRADIENT_WORDS = LINEAR.dtype.itemsize // 8, GRADIENT.dtype.itemsize // 8
 
 
 _few_tile = make_tiles([(rows, beside) for rows in _BESIDE for beside in _BESIDE[rows]], strided=True)
@@ -116,7 +143,7 @@ def _put(zero, where, value):
 
 @helper
 def _pack_rows(zero, X, x_row, x_column, n, n_in, out, jump):
-    """n rows of X into panels: element (i, k) to k // width * jump + i * width + k % width behind an address."""
+    """n rows of X into panels: element (i, k) to k // width * jump + i * width + k % width behind an address; zeros beyond the last column."""
     width = width_of(zero)
     itemsize = PANEL_BYTES // width
     whole = n_in // width if x_column == 1 else 0
@@ -124,8 +151,23 @@ def _pack_rows(zero, X, x_row, x_column, n, n_in, out, jump):
         source, target = X + i * x_row * itemsize, out + i * PANEL_BYTES
         for p in range(whole):
             copy_line(zero, source + p * PANEL_BYTES, target + p * jump * itemsize)
-        for k in range(whole * width, n_in):
-            _put(zero, target + (k // width * jump + k % width) * itemsize, _number(zero, source + k * x_column * itemsize))
+        for k in range(whole * width, panels(n_in, width) * width):
+            value = _number(zero, source + k * x_column * itemsize) if k < n_in else zero
+            _put(zero, target + (k // width * jump + k % width) * itemsize, value)
+
+
+@helper
+def _take_panels(zero, source, step, n, columns, out, out_row, out_column):
+    """The inverse of `_pack_rows`: n rows of panels, `step` bytes from one to the next, into some columns of a plain matrix."""
+    width = width_of(zero)
+    itemsize = PANEL_BYTES // width
+    whole = columns // width if out_column == 1 else 0
+    for i in range(n):
+        line, target = source + i * PANEL_BYTES, out + i * out_row * itemsize
+        for p in range(whole):
+            copy_line(zero, line + p * step, target + p * PANEL_BYTES)
+        for j in range(whole * width, columns):
+            _put(zero, target + j * out_column * itemsize, _number(zero, line + j // width * step + j % width * itemsize))
 
 
 @helper
@@ -178,14 +220,21 @@ def _pack(zero, L, first, last, out):
             round_lines(lines, count, rows - 1, place + i * PANEL_BYTES, 0)
 
 
+@inline
+def _can_wait(depth, n_bytes):
+    """Whether sums of so many inputs are written where they belong, in so many bytes: those that wait for more inputs are to stay in a cache."""
+    return depth <= BLOCK_DEPTH or n_bytes <= CACHED
+
+
 @helper
 def _product_part(zero, L, part, parts, first, last, A):
     """Some panels of rows first ... last - 1 of out = activation(X @ W + b); these rows lie packed at A."""
     width = width_of(zero)
     itemsize, P, n_in, jump = PANEL_BYTES // width, panels(L.n_out, width), L.n_in, L.jump
     fused = L.activation == RELU or L.activation == IDENTITY
-    depth, direct = (n_in + 1) // 2 if L.kind == PAIRS else n_in, fused and L.out_column == 1
+    depth = (n_in + 1) // 2 if L.kind == PAIRS else n_in
     height = last - first
+    direct = fused and L.out_column == 1 and _can_wait(depth, height * L.out_row * itemsize)
     scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty(TOGETHER * height * width, type(zero))
     mode, end = FLOOR if L.activation == RELU else NO_FINISH, (part + 1) * P // parts
     p1 = part * P // parts
@@ -208,9 +257,7 @@ def _product_part(zero, L, part, parts, first, last, A):
         if not whole:
             if not fused:
                 forth(zero, L.activation, (0, c, c, count * height * width))
-            for i in range(height):
-                for j in range(min(count * width, L.n_out - p0 * width)):
-                    _put(zero, C + (i * L.out_row + j * L.out_column) * itemsize, rows[(j // width * height + i) * width + j % width])
+            _take_panels(zero, c, height * PANEL_BYTES, height, min(count * width, L.n_out - p0 * width), C, L.out_row, L.out_column)
     keep(scratch)
 
 
@@ -334,57 +381,74 @@ def _widen(W, depth, q, P, out):
 
 
 @task
-def linear_backward_task(tag, dZ, X, x_row, x_column, W, w_row, w_column, kind, dX, dx_row, dx_column, dW, dw_row, dw_column, db, n, n_in, n_out):
-    """dX = dZ @ W.T, dW = X.T @ dZ, db = dZ.sum(0); dZ and db lie side by side."""
-    zero = zero_of(tag)
-    width = width_of(zero)
+def linear_backward_task(tag, record):
+    """dZ = dA * activation'(saved), dX = dZ @ W.T, dW = X.T @ dZ, db = dZ.sum(0); some panels of X and W at a time."""
+    zero, L = zero_of(tag), GRADIENT(record)
+    width, n, n_in, n_out, paired = width_of(zero), L.n, L.n_in, L.n_out, L.kind == PAIRS
     itemsize = PANEL_BYTES // width
     P, Q, jump = panels(n_out, width), panels(n_in, width), (n | 1) * width
-    D, A = np.zeros(P * jump, type(zero)), np.zeros(Q * jump, type(zero))
-    _pack_rows(zero, dZ, n_out, 1, n, n_out, address_of(D), jump)
-    _pack_rows(zero, X, x_row, x_column, n, n_in, address_of(A), jump)
+    step = jump * itemsize
+    D, S = np.empty(P * jump, type(zero)), np.empty(P * jump if L.activation != IDENTITY else 0, type(zero))
+    _pack_rows(zero, L.dA, L.da_row, L.da_column, n, n_out, address_of(D), jump)
+    if L.activation != IDENTITY:
+        _pack_rows(zero, L.saved, L.saved_row, L.saved_column, n, n_out, address_of(S), jump)
+        for p in range(P):
+            back(zero, L.activation, (0, address_of(S) + p * step, address_of(D) + p * step, n * width))
+    A = np.empty(Q * jump, type(zero))
+    _pack_rows(zero, L.X, L.x_row, L.x_column, n, n_in, address_of(A), jump)
     left, right, inputs, depth, right_depth = address_of(D), address_of(D), address_of(A), n_out, n
-    pairs, wide = np.zeros((P + 1) // 2 * jump + (P + Q) * jump if kind == PAIRS else 0, type(zero)), np.empty(P * width * width, type(zero))
-    if kind == PAIRS:
+    pairs, wide = np.zeros((P + 1) // 2 * jump + (P + Q) * jump if paired else 0, type(zero)), np.empty(P * width * width if paired else 0, type(zero))
+    if paired:
         left = address_of(pairs)
-        right = left + (P + 1) // 2 * jump * itemsize
-        inputs, depth, right_depth = right + P * jump * itemsize, (n_out + 1) // 2, (n + 1) // 2
+        right = left + (P + 1) // 2 * step
+        inputs, depth, right_depth = right + P * step, (n_out + 1) // 2, (n + 1) // 2
         for p in range(P):
-            along = left + p // 2 * jump * itemsize + p % 2 * (PANEL_BYTES // 2)
-            round_panel(address_of(D) + p * jump * itemsize, n, min(width, n_out - p * width), along, right + p * jump * itemsize)
+            round_panel(address_of(D) + p * step, n, min(width, n_out - p * width), left + p // 2 * step + p % 2 * (PANEL_BYTES // 2), right + p * step)
         for q in range(Q):
-            round_panel(address_of(A) + q * jump * itemsize, n, min(width, n_in - q * width), 0, inputs + q * jump * itemsize)
-    nothing, ones, block = np.zeros(width, type(zero)), np.ones(width, type(zero)), np.empty(width * width, type(zero))
-    rows, transposed = np.empty(n * width, type(zero)), np.empty(panels(n_out, width) * width * width, type(zero))
-    for q in range(Q):
-        height, none, Wt = min(width, n_in - q * width), address_of(nothing), address_of(transposed)
-        if kind == PAIRS:
-            _widen(W, (n_in + 1) // 2, q, P, address_of(wide))
-            _transpose_pairs(zero, 0, (address_of(wide), width, n_out, 0, 1, Wt))
-            _pairs_product(zero, 0, (left, jump, Wt, 0, none, address_of(rows), width, 0, NO_FINISH, none, depth, n, 1, Wt))
-        else:
-            _pack_transposed(W + q * width * w_row * itemsize, w_row, w_column, height, n_out, transposed)
-            _rows_product(zero, 0, (left, jump, Wt, 0, none, address_of(rows), width, 0, NO_FINISH, none, depth, n, 1, Wt))
-        for i in range(n):
-            for j in range(height):
-                _put(zero, dX + (i * dx_row + (q * width + j) * dx_column) * itemsize, rows[i * width + j])
-        for p in range(P):
-            a, d = inputs + q * jump * itemsize, right + p * jump * itemsize
-            if kind == PAIRS:
-                _pairs_columns(zero, 0, (a, 0, d, 0, none, address_of(block), 0, 1, right_depth, height))
+            round_panel(address_of(A) + q * step, n, min(width, n_in - q * width), 0, inputs + q * step)
+    direct = L.dx_column == 1 and _can_wait(depth, n * L.dx_row * itemsize)
+    zeros, ones, size = np.zeros(TOGETHER * width, type(zero)), np.ones(width, type(zero)), P * width * width
+    Wt, rows = np.empty(min(Q, TOGETHER) * size, type(zero)), np.empty(min(Q, TOGETHER) * n * width, type(zero))
+    block, none, q1 = np.empty(TOGETHER * TOGETHER * width * width, type(zero)), address_of(zeros), 0
+    while q1 < Q:
+        q0, q1 = q1, min(Q, q1 + TOGETHER)
+        if direct and q1 - q0 > 1 and q1 * width > n_in:  # a last panel that is not whole goes through `rows`, alone
+            q1 -= 1
+        count, height = q1 - q0, min(n_in, q1 * width) - q0 * width
+        for q in range(q0, q1):
+            if paired:
+                _widen(L.W, (n_in + 1) // 2, q, P, address_of(wide))
+                _transpose_pairs(zero, 0, (address_of(wide), width, n_out, 0, 1, address_of(Wt) + (q - q0) * size * itemsize))
             else:
-                _columns_product(zero, 0, (a, 0, d, 0, none, address_of(block), 0, 1, right_depth, height))
-            for i in range(height):
-                for j in range(min(width, n_out - p * width)):
-                    _put(zero, dW + ((q * width + i) * dw_row + (p * width + j) * dw_column) * itemsize, block[i * width + j])
+                source = L.W + q * width * L.w_row * itemsize
+                _pack_transposed(source, L.w_row, L.w_column, min(width, n_in - q * width), n_out, Wt[(q - q0) * size :])
+        dX, whole = L.dX + q0 * width * L.dx_column * itemsize, direct and q1 * width <= n_in
+        c, c_row, c_jump = (dX, L.dx_row, width) if whole else (address_of(rows), width, n * width)
+        product = (left, jump, address_of(Wt), size, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, address_of(Wt))
+        if paired:
+            _pairs_product(zero, 0, product)
+        else:
+            _rows_product(zero, 0, product)
+        if not whole:
+            _take_panels(zero, c, n * PANEL_BYTES, n, height, dX, L.dx_row, L.dx_column)
+        for p0 in range(0, P, TOGETHER):
+            p1, c, c_step = min(P, p0 + TOGETHER), address_of(block), count * width * PANEL_BYTES
+            columns = (inputs + q0 * step, step, right + p0 * step, step, none, c, c_step, p1 - p0, right_depth, height)
+            if paired:
+                _pairs_columns(zero, 0, columns)
+            else:
+                _columns_product(zero, 0, columns)
+            dW = L.dW + (q0 * width * L.dw_row + p0 * width * L.dw_column) * itemsize
+            _take_panels(zero, c, c_step, height, min(n_out, p1 * width) - p0 * width, dW, L.dw_row, L.dw_column)
     for p in range(P):
-        one, none, d = address_of(ones), address_of(nothing), address_of(D) + p * jump * itemsize
-        _rows_product(zero, 0, (one, 0, d, 0, none, address_of(block), width, 0, NO_FINISH, none, n, 1, 1, one))
-        for j in range(min(width, n_out - p * width)):
-            _put(zero, db + (p * width + j) * itemsize, block[j])
+        one, c = address_of(ones), address_of(block)
+        _rows_product(zero, 0, (one, 0, address_of(D) + p * step, 0, none, c, width, 0, NO_FINISH, none, n, 1, 1, one))
+        _take_panels(zero, c, 0, 1, min(width, n_out - p * width), L.db + p * PANEL_BYTES, 0, 1)
     keep(D)
+    keep(S)
     keep(A)
     keep(pairs)
+    keep(zeros)
 
 
 _linear, _backward = linked_task(linear_task), linked_task(linear_backward_task)
@@ -446,7 +510,7 @@ def _run_linear(X, W, b, activation, out, team, n_threads, pack, part):
     at_x = panels(n_out, width) * width
     at_w = at_x + _room_for(X, out)
     at_out = at_w + _room_for(W, out)
-    room, record = np.empty(at_out + _room_for(out, out), out.dtype), np.zeros(RECORD_WORDS, np.int64)
+    room, record = np.empty(at_out + _room_for(out, out), out.dtype), np.zeros(LINEAR_WORDS, np.int64)
     for j in range(at_x):
         room[j] = b[j] if j < b.shape[0] else zero
     L = LINEAR(address_of(record))
@@ -672,21 +736,25 @@ def _overlaps_any(out, dA, saved, X, W):
 
 @helper
 def _run_backward(dA, saved, X, W, activation, dX, dW, db):
-    zero, (n, n_in), n_out = dW.dtype.type(0), X.shape, dA.shape[1]
-    at_d, at_db = n * n_out, 2 * n * n_out
-    at_x = at_db + n_out
+    zero, n_out = dW.dtype.type(0), dA.shape[1]
+    at_saved = n_out + _room_for(dA, dW)
+    at_x = at_saved + _room_for(saved, dW)
     at_w = at_x + _room_for(X, dW)
     at_dx = at_w + _room_for(W, dW)
     at_dw = at_dx + _room_for(dX, dW)
-    room = np.empty(at_dw + _room_for(dW, dW), dW.dtype)
-    _copy_matrix(saved, room, 0)
-    _copy_matrix(dA, room, at_d)
-    saved_at = address_of(room)
-    dZ, db_at = saved_at + at_d * room.itemsize, saved_at + at_db * room.itemsize
-    back(zero, np.int64(activation), (0, saved_at, dZ, n * n_out))
-    x, w, dx, dw = _place(X, room, at_x), _place(W, room, at_w), _place(dX, room, at_dx), _place(dW, room, at_dw)
-    _backward(zero, 0, (dZ, *x, *w, _kind(W), *dx, *dw, db_at, n, n_in, n_out))
+    room, record = np.empty(at_dw + _room_for(dW, dW), dW.dtype), np.zeros(GRADIENT_WORDS, np.int64)
+    L = GRADIENT(address_of(record))
+    L.dA, L.da_row, L.da_column = _place(dA, room, n_out)
+    L.saved, L.saved_row, L.saved_column = _place(saved, room, at_saved)
+    L.X, L.x_row, L.x_column = _place(X, room, at_x)
+    L.W, L.w_row, L.w_column = _place(W, room, at_w)
+    L.dX, L.dx_row, L.dx_column = _place(dX, room, at_dx)
+    L.dW, L.dw_row, L.dw_column = _place(dW, room, at_dw)
+    L.kind, L.db, L.activation = _kind(W), address_of(room), activation
+    L.n, L.n_in, L.n_out = X.shape[0], X.shape[1], n_out
+    _backward(zero, 0, (address_of(record),))
+    keep(record)
     for j in range(n_out):
-        db[j] = room[at_db + j]
+        db[j] = room[j]
     _take_back(dX, room, at_dx)
     _take_back(dW, room, at_dw)
