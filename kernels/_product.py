@@ -95,6 +95,7 @@ def _make_columns_product(pairs: bool) -> Any:
     """Return `columns_product` of numbers, or of words that hold two of bfloat16."""
     sizes = PAIRS_ROWS if pairs else TILE_ROWS
     shapes = [(rows, panels) for panels in sizes for rows in sizes[panels] if rows * panels <= 16]
+    tallest = shapes[0][0]
     tile = make_tiles(shapes, transposed=True, pairs=pairs)
 
     @helper
@@ -107,6 +108,7 @@ def _make_columns_product(pairs: bool) -> Any:
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
         b_jump, c_jump, block, k0 = b_step // itemsize, c_step // itemsize, _block_depth(k), 0
+        at_once = _tile_height(width, tallest) if tallest < 8 else width  # 8 rows are 4 and 4: after 6 there would be 2, which take as long as 4
         while k0 == 0 or k0 < k:
             deep, p = min(block, k - k0), 0
             init, init_row, init_jump = none, 0, width
@@ -119,7 +121,7 @@ def _make_columns_product(pairs: bool) -> Any:
                     if k0 > 0:  # the sums of the next rows are asked for, of one panel and the other in turn
                         init, init_row, init_jump = c_at, width, c_jump
                         asked, asked_step = c_at + PANEL_BYTES * width + done % width // (width // 2) * c_step, PANEL_BYTES
-                    height = min(width - done % width, rows - done)
+                    height = min(at_once, width - done % width, rows - done)
                     tall, _ = tile(
                         zero, height, beside, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, asked, asked_step
                     )
