@@ -108,7 +108,8 @@ def _make_columns_product(pairs: bool) -> Any:
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
         b_jump, c_jump, block, k0 = b_step // itemsize, c_step // itemsize, _block_depth(k), 0
-        at_once = _tile_height(width, tallest) if tallest < 8 else width  # 8 rows are 4 and 4: after 6 there would be 2, which take as long as 4
+        # 8 rows are 4 and 4: after 6 there would be 2, which take as long as 4.
+        at_once = _tile_height(width, tallest) if tallest < 8 else width
         while k0 == 0 or k0 < k:
             deep, p = min(block, k - k0), 0
             init, init_row, init_jump = none, 0, width

@@ -358,7 +358,7 @@ def _store_panel(builder: Any, value: Any, out: Any, itemsize: int) -> Any:
     return builder.zext(builder.bitcast(wrong, ir.IntType(value.type.count)), I64)
 
 
-def _line_operation(combine: Any, doc: str) -> Any:
+def _line_operation(name: str, combine: Any, doc: str) -> Any:
     """Return an intrinsic operation(zero, source, out) on the numbers of one line of a panel at two addresses: out = combine(builder, out, source).
 
     LLVM would unroll a loop over a line, so short and of known length, to single numbers.
@@ -376,14 +376,14 @@ def _line_operation(combine: Any, doc: str) -> Any:
 
         return types.void(zero, types.intp, types.intp), codegen
 
-    operation.__doc__ = doc
+    operation.__name__, operation.__doc__ = name, doc
     return intrinsic(operation)
 
 
-add_line = _line_operation(lambda builder, x, y: builder.fadd(x, y), "out += source.")
-subtract_line = _line_operation(lambda builder, x, y: builder.fsub(x, y), "out -= source.")
-multiply_line = _line_operation(lambda builder, x, y: builder.fmul(x, y), "out *= source.")
-raise_line = _line_operation(lambda builder, x, y: builder.select(builder.fcmp_ordered(">", y, x), y, x), "out = source where it is greater.")
+add_line = _line_operation("add_line", lambda builder, x, y: builder.fadd(x, y), "out += source.")
+subtract_line = _line_operation("subtract_line", lambda builder, x, y: builder.fsub(x, y), "out -= source.")
+multiply_line = _line_operation("multiply_line", lambda builder, x, y: builder.fmul(x, y), "out *= source.")
+raise_line = _line_operation("raise_line", lambda builder, x, y: builder.select(builder.fcmp_ordered(">", y, x), y, x), "out = source where it is greater.")
 
 
 BUFFER_LINES = 16

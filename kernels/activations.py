@@ -31,7 +31,7 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 _ROOT_HALF, _ROOT_2_OVER_PI, _GELU_CUBE = 0.7071067811865476, 0.7978845608028654, 0.044715
 _ONE_OVER_ROOT_2PI = 0.3989422804014327
 _SIXTH, _LARGE = 1.0 / 6.0, 1e30
-_MISH_FLAT = 24.0  # from there on mish is z, and what its derivative lacks of 1 is lost even times 1000
+_MISH_FLAT = 25.0  # from there on mish is z to the last bit, and what its derivative lacks of 1 is lost even times 1000
 _FAR = 1000.0  # beyond it a gate is 0 or 1 to the last bit: stops infinity * 0 from being nan
 
 
@@ -269,7 +269,7 @@ SILU, silu_forward, silu_backward = 7, _silu.forward, _silu.backward
 
 @inline
 def _mish_parts(z):
-    """Return e, n and 1 / (n + 2) with e = e**z and n = e * (e + 2): tanh(log(1 + e)) = n / (n + 2), 1 from z = 20 on."""
+    """Return e, n and 1 / (n + 2) with e = e**z and n = e * (e + 2): tanh(log(1 + e)) = n / (n + 2), but for rounding 1 from z = 20 on."""
     e = exp(like(z, _MISH_FLAT) if z > _MISH_FLAT else z)
     n = e * (e + like(z, 2.0))
     return e, n, like(z, 1.0) / (n + like(z, 2.0))

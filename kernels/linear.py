@@ -1,7 +1,7 @@
 """A dense layer: X @ W + b with the activation fused, and its gradients. Plain arrays, or weights packed once by the caller.
 
 X is copied into panels, a few percent of the work of a product, since rows that lie a power of two apart would fall into one
-set of the cache. A plain W is packed a panel at a time by whoever multiplies with it, unless X has so few rows that reading W is the
+set of the cache. A plain W is packed some panels at a time by whoever multiplies with it, unless X has so few rows that reading W is the
 work: then it is read where it lies.
 """
 
@@ -221,9 +221,27 @@ def _pack(zero, L, first, last, out):
 
 
 @inline
-def _can_wait(depth, n_bytes):
-    """Whether sums of so many inputs are written where they belong, in so many bytes: those that wait for more inputs are to stay in a cache."""
-    return depth <= BLOCK_DEPTH or n_bytes <= CACHED
+def _stays_in_place(depth, n_bytes):
+    """Whether sums of so many inputs are written at once to rows that span so many bytes: sums that wait for more inputs are to stay in a cache."""
+    return depth <= BLOCK_DEPTH or abs(n_bytes) <= CACHED
+
+
+@helper
+def _multiply(zero, paired, arguments):
+    """`rows_product`, of numbers or of pairs."""
+    if paired:
+        _pairs_product(zero, 0, arguments)
+    else:
+        _rows_product(zero, 0, arguments)
+
+
+@helper
+def _multiply_columns(zero, paired, arguments):
+    """`columns_product`, of numbers or of pairs."""
+    if paired:
+        _pairs_columns(zero, 0, arguments)
+    else:
+        _columns_product(zero, 0, arguments)
 
 
 @helper
@@ -234,7 +252,7 @@ def _product_part(zero, L, part, parts, first, last, A):
     fused = L.activation == RELU or L.activation == IDENTITY
     depth = (n_in + 1) // 2 if L.kind == PAIRS else n_in
     height = last - first
-    direct = fused and L.out_column == 1 and _can_wait(depth, height * L.out_row * itemsize)
+    direct = fused and L.out_column == 1 and _stays_in_place(depth, height * L.out_row * itemsize)
     scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty(TOGETHER * height * width, type(zero))
     mode, end = FLOOR if L.activation == RELU else NO_FINISH, (part + 1) * P // parts
     p1 = part * P // parts
@@ -250,10 +268,7 @@ def _product_part(zero, L, part, parts, first, last, A):
         C = L.out + (first * L.out_row + p0 * width * L.out_column) * itemsize
         whole = direct and p1 * width <= L.n_out
         c, c_row, c_jump = (C, L.out_row, width) if whole else (address_of(rows), width, height * width)
-        if L.kind == PAIRS:
-            _pairs_product(zero, 0, (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
-        else:
-            _rows_product(zero, 0, (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
+        _multiply(zero, L.kind == PAIRS, (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
         if not whole:
             if not fused:
                 forth(zero, L.activation, (0, c, c, count * height * width))
@@ -380,6 +395,32 @@ def _widen(W, depth, q, P, out):
                     low[j], high[j] = words[j] << 16, words[j] & -65536
 
 
+@helper
+def _transpose_some(zero, L, q0, q1, P, wide, out):
+    """Some panels of rows of W, transposed, one after the other; `wide` is room for one of pairs as float32."""
+    width = width_of(zero)
+    size = P * width * width
+    for q in range(q0, q1):
+        Wt = out[(q - q0) * size :]
+        if L.kind == PAIRS:
+            _widen(L.W, (L.n_in + 1) // 2, q, P, address_of(wide))
+            _transpose_pairs(zero, 0, (address_of(wide), width, L.n_out, 0, 1, address_of(Wt)))
+        else:
+            source = L.W + q * width * L.w_row * (PANEL_BYTES // width)
+            _pack_transposed(source, L.w_row, L.w_column, min(width, L.n_in - q * width), L.n_out, Wt)
+
+
+@helper
+def _sum_rows(zero, D, step, n, n_out, out):
+    """The sums of the columns of n rows in panels, `step` bytes from one to the next: a row of ones times each."""
+    width = width_of(zero)
+    ones, zeros, sums = np.ones(width, type(zero)), np.zeros(width, type(zero)), np.empty(width, type(zero))
+    for p in range(panels(n_out, width)):
+        one, none, place = address_of(ones), address_of(zeros), address_of(sums)
+        _rows_product(zero, 0, (one, 0, D + p * step, 0, none, place, width, 0, NO_FINISH, none, n, 1, 1, one))
+        _take_panels(zero, place, 0, 1, min(width, n_out - p * width), out + p * PANEL_BYTES, 0, 1)
+
+
 @task
 def linear_backward_task(tag, record):
     """dZ = dA * activation'(saved), dX = dZ @ W.T, dW = X.T @ dZ, db = dZ.sum(0); some panels of X and W at a time."""
@@ -406,44 +447,27 @@ def linear_backward_task(tag, record):
             round_panel(address_of(D) + p * step, n, min(width, n_out - p * width), left + p // 2 * step + p % 2 * (PANEL_BYTES // 2), right + p * step)
         for q in range(Q):
             round_panel(address_of(A) + q * step, n, min(width, n_in - q * width), 0, inputs + q * step)
-    direct = L.dx_column == 1 and _can_wait(depth, n * L.dx_row * itemsize)
-    zeros, ones, size = np.zeros(TOGETHER * width, type(zero)), np.ones(width, type(zero)), P * width * width
-    Wt, rows = np.empty(min(Q, TOGETHER) * size, type(zero)), np.empty(min(Q, TOGETHER) * n * width, type(zero))
-    block, none, q1 = np.empty(TOGETHER * TOGETHER * width * width, type(zero)), address_of(zeros), 0
+    direct = L.dx_column == 1 and _stays_in_place(depth, n * L.dx_row * itemsize)
+    zeros, Wt = np.zeros(TOGETHER * width, type(zero)), np.empty(min(Q, TOGETHER) * P * width * width, type(zero))
+    rows, block = np.empty(min(Q, TOGETHER) * n * width, type(zero)), np.empty(TOGETHER * TOGETHER * width * width, type(zero))
+    none, q1 = address_of(zeros), 0
     while q1 < Q:
         q0, q1 = q1, min(Q, q1 + TOGETHER)
         if direct and q1 - q0 > 1 and q1 * width > n_in:  # a last panel that is not whole goes through `rows`, alone
             q1 -= 1
         count, height = q1 - q0, min(n_in, q1 * width) - q0 * width
-        for q in range(q0, q1):
-            if paired:
-                _widen(L.W, (n_in + 1) // 2, q, P, address_of(wide))
-                _transpose_pairs(zero, 0, (address_of(wide), width, n_out, 0, 1, address_of(Wt) + (q - q0) * size * itemsize))
-            else:
-                source = L.W + q * width * L.w_row * itemsize
-                _pack_transposed(source, L.w_row, L.w_column, min(width, n_in - q * width), n_out, Wt[(q - q0) * size :])
-        dX, whole = L.dX + q0 * width * L.dx_column * itemsize, direct and q1 * width <= n_in
+        _transpose_some(zero, L, q0, q1, P, wide, Wt)
+        dX, whole, B = L.dX + q0 * width * L.dx_column * itemsize, direct and q1 * width <= n_in, address_of(Wt)
         c, c_row, c_jump = (dX, L.dx_row, width) if whole else (address_of(rows), width, n * width)
-        product = (left, jump, address_of(Wt), size, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, address_of(Wt))
-        if paired:
-            _pairs_product(zero, 0, product)
-        else:
-            _rows_product(zero, 0, product)
+        _multiply(zero, paired, (left, jump, B, P * width * width, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, B))
         if not whole:
             _take_panels(zero, c, n * PANEL_BYTES, n, height, dX, L.dx_row, L.dx_column)
         for p0 in range(0, P, TOGETHER):
-            p1, c, c_step = min(P, p0 + TOGETHER), address_of(block), count * width * PANEL_BYTES
-            columns = (inputs + q0 * step, step, right + p0 * step, step, none, c, c_step, p1 - p0, right_depth, height)
-            if paired:
-                _pairs_columns(zero, 0, columns)
-            else:
-                _columns_product(zero, 0, columns)
+            p1, product, block_step = min(P, p0 + TOGETHER), address_of(block), count * width * PANEL_BYTES
+            _multiply_columns(zero, paired, (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, right_depth, height))
             dW = L.dW + (q0 * width * L.dw_row + p0 * width * L.dw_column) * itemsize
-            _take_panels(zero, c, c_step, height, min(n_out, p1 * width) - p0 * width, dW, L.dw_row, L.dw_column)
-    for p in range(P):
-        one, c = address_of(ones), address_of(block)
-        _rows_product(zero, 0, (one, 0, address_of(D) + p * step, 0, none, c, width, 0, NO_FINISH, none, n, 1, 1, one))
-        _take_panels(zero, c, 0, 1, min(width, n_out - p * width), L.db + p * PANEL_BYTES, 0, 1)
+            _take_panels(zero, product, block_step, height, min(n_out, p1 * width) - p0 * width, dW, L.dw_row, L.dw_column)
+    _sum_rows(zero, address_of(D), step, n, n_out, L.db)
     keep(D)
     keep(S)
     keep(A)
@@ -481,7 +505,7 @@ def _copy_matrix(A, room, at):
 
 @helper
 def _take_back(A, room, at):
-    if not _is_readable(A, A):
+    if not _is_readable(A, room):
         for i in range(A.shape[0]):
             for j in range(A.shape[1]):
                 A[i, j] = room[at + i * A.shape[1] + j]

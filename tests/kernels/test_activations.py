@@ -155,6 +155,13 @@ def test_extremes(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_mish_of_large_numbers_is_those_numbers(dtype):
+    Z = np.append(np.linspace(25, 200, 1001), [1e5, 1e30]).astype(dtype)
+    assert_same_bits(forward("mish", Z), Z)
+    assert_same_bits(backward("mish", Z, np.ones_like(Z)), np.ones_like(Z))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_softmax_extremes(dtype):
     Z = np.array([[1e4, -1e4, 0], [-1e4, -1e4, -1e4], [np.inf, 0, 0], [0, np.nan, 0], [-np.inf, 0, 0]], dtype)
     third, half, nan = 1 / 3, 0.5, np.nan

@@ -112,6 +112,44 @@ def test_linear_backward_matches_reference(shape, dtype, activation):
     assert_close(db, dZ.sum(0), looser=20)
 
 
+@pytest.mark.parametrize("dtype", [*DTYPES, "pairs"])
+@pytest.mark.parametrize("shape", [(5, 145, 137), (600, 250, 300)])
+def test_linear_backward_of_many_panels_writes_any_layout(shape, dtype):
+    """More panels than are multiplied at once, and sums that wait for more inputs than are multiplied at once."""
+    pairs, dtype = dtype == "pairs", np.float32 if dtype == "pairs" else dtype
+    X, W, b = layer(*shape, dtype)
+    A = np.maximum(X @ W + b, 0)
+    dA = np.random.default_rng(0).standard_normal(A.shape).astype(dtype)
+    weights = W
+    if pairs:
+        weights = np.empty(kernels.packed_shape(*W.shape, "bfloat16"), np.uint16)
+        kernels.pack(W, weights)
+    dX, dW, db = np.full_like(X, np.nan), np.full_like(W, np.nan), np.full_like(b, np.nan)
+    kernels.linear_backward(dA, A, X, weights, kernels.RELU, dX, dW, db)
+    dZ = dA.astype("f8") * (A > 0)
+    for actual, expected in ((dX, dZ @ W.astype("f8").T), (dW, X.astype("f8").T @ dZ), (db, dZ.sum(0))):
+        error = np.abs(actual - expected).max() / np.abs(expected).max()
+        assert error < (1e-2 if pairs else 2e-6 if dtype == np.float32 else 1e-14)
+    for view in (lambda M: M[::-1], lambda M: M[:, ::-1]):
+        dx, dw, db2 = view(np.full_like(X, np.nan)), view(np.full_like(W, np.nan)), np.full_like(b, np.nan)
+        kernels.linear_backward(dA, A, X, weights, kernels.RELU, dx, dw, db2)
+        for actual, expected in ((dx, dX), (dw, dW), (db2, db)):
+            assert_same_bits(actual, expected)
+
+
+@pytest.mark.parametrize(("dx", "dw"), [("f4", "f8"), ("f8", "f4")])
+def test_linear_backward_writes_other_dtypes(dx, dw):
+    X, W, b = layer(9, 20, 30, np.dtype(dw).type)
+    A = np.maximum(X @ W + b, 0)
+    dX, dW, db = np.empty_like(X), np.empty_like(W), np.empty_like(b)
+    kernels.linear_backward(A, A, X, W, kernels.RELU, dX, dW, db)
+    other, dW2, db2 = np.full(X.shape, np.nan, dx), np.full_like(W, np.nan), np.full(b.shape, np.nan, dx)
+    kernels.linear_backward(A, A, X, W, kernels.RELU, other, dW2, db2)
+    assert_same_bits(dW2, dW)
+    assert_same_bits(other, dX.astype(dx))
+    assert_same_bits(db2, db.astype(dx))
+
+
 @pytest.mark.parametrize("activation", [kernels.SIGMOID, kernels.GELU, kernels.SILU, kernels.SOFTPLUS, kernels.ELU])
 def test_linear_backward_is_the_gradient(activation):
     X, W, b = layer(9, 11, 13, np.float64)
