@@ -193,7 +193,8 @@ def test_a_file_of_format_2_loads():
     net = Sequential.load(path)
     assert [type(layer).__name__ for layer in net.layers] == ["Standardize", "Dense", "Dropout", "Dense", "LayerNorm", "Dense", "Standardize"]
     assert (net.loss, net.feature_names) == (Huber(0.5), tuple("abcdé"))
-    assert_same_bits(net.predict(np.array(net.metadata["X"], np.uint8)), np.array(net.metadata["outputs"]))
+    actual, expected = net.predict(np.array(net.metadata["X"], np.uint8)), np.array(net.metadata["outputs"])
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)  # of float32: mish was calculated from another formula when the file was written
 
 
 def test_weights_of_a_file_for_a_network_of_another_shape_are_refused_by_name(saved):
