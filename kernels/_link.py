@@ -69,9 +69,10 @@ def linked(name: str, n_arguments: int, tasks: Mapping[int, Callable[[], Task]])
     return call
 
 
-def linked_task(task: Any) -> Any:
-    """Return the intrinsic of a table with one task, whose code is 0."""
-    return linked(task.__name__, task.py_func.__code__.co_argcount - 1, {0: functools.partial(Task, task)})
+def linked_task(*tasks: Any) -> Any:
+    """Return the intrinsic of a table of tasks with the same arguments, under the name of the first; their codes are 0, 1 ..."""
+    count = tasks[0].py_func.__code__.co_argcount - 1
+    return linked(tasks[0].__name__, count, {code: functools.partial(Task, task) for code, task in enumerate(tasks)})
 
 
 def _table(size: int, n_arguments: int, tasks: Mapping[int, Callable[[], Task]], dtype: str) -> Any:

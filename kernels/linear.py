@@ -127,8 +127,9 @@ def plain_product(tag, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth
         c += height * c_row * itemsize
 
 
-_rows_product, _columns_product, _plain_product = (linked_task(one) for one in (panel_product, column_product, plain_product))
-_pairs_product, _pairs_columns, _transpose_pairs = (linked_task(one) for one in (pairs_panel_product, pairs_column_product, transpose_pairs))
+# Code 0: of numbers, 1: of pairs.
+_rows_product, _columns_product = linked_task(panel_product, pairs_panel_product), linked_task(column_product, pairs_column_product)
+_plain_product, _transpose_pairs = linked_task(plain_product), linked_task(transpose_pairs)
 
 
 @inline
@@ -227,24 +228,6 @@ def _stays_in_place(depth, n_bytes):
 
 
 @helper
-def _multiply(zero, paired, arguments):
-    """`rows_product`, of numbers or of pairs."""
-    if paired:
-        _pairs_product(zero, 0, arguments)
-    else:
-        _rows_product(zero, 0, arguments)
-
-
-@helper
-def _multiply_columns(zero, paired, arguments):
-    """`columns_product`, of numbers or of pairs."""
-    if paired:
-        _pairs_columns(zero, 0, arguments)
-    else:
-        _columns_product(zero, 0, arguments)
-
-
-@helper
 def _product_part(zero, L, part, parts, first, last, A):
     """Some panels of rows first ... last - 1 of out = activation(X @ W + b); these rows lie packed at A."""
     width = width_of(zero)
@@ -268,7 +251,7 @@ def _product_part(zero, L, part, parts, first, last, A):
         C = L.out + (first * L.out_row + p0 * width * L.out_column) * itemsize
         whole = direct and p1 * width <= L.n_out
         c, c_row, c_jump = (C, L.out_row, width) if whole else (address_of(rows), width, height * width)
-        _multiply(zero, L.kind == PAIRS, (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
+        _rows_product(zero, np.int64(L.kind == PAIRS), (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
         if not whole:
             if not fused:
                 forth(zero, L.activation, (0, c, c, count * height * width))
@@ -459,12 +442,13 @@ def linear_backward_task(tag, record):
         _transpose_some(zero, L, q0, q1, P, wide, Wt)
         dX, whole, B = L.dX + q0 * width * L.dx_column * itemsize, direct and q1 * width <= n_in, address_of(Wt)
         c, c_row, c_jump = (dX, L.dx_row, width) if whole else (address_of(rows), width, n * width)
-        _multiply(zero, paired, (left, jump, B, P * width * width, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, B))
+        _rows_product(zero, np.int64(paired), (left, jump, B, P * width * width, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, B))
         if not whole:
             _take_panels(zero, c, n * PANEL_BYTES, n, height, dX, L.dx_row, L.dx_column)
         for p0 in range(0, P, TOGETHER):
             p1, product, block_step = min(P, p0 + TOGETHER), address_of(block), count * width * PANEL_BYTES
-            _multiply_columns(zero, paired, (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, right_depth, height))
+            arguments = (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, right_depth, height)
+            _columns_product(zero, np.int64(paired), arguments)
             dW = L.dW + (q0 * width * L.dw_row + p0 * width * L.dw_column) * itemsize
             _take_panels(zero, product, block_step, height, min(n_out, p1 * width) - p0 * width, dW, L.dw_row, L.dw_column)
     _sum_rows(zero, address_of(D), step, n, n_out, L.db)
