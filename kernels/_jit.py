@@ -165,6 +165,10 @@ class Kernel:
         except (errors.TypingError, errors.UnsupportedError, NotImplementedError) as error:
             raise TypeError(f"{self.__name__} cannot take these arguments: {_describe(args, kwargs)}.") from error  # type: ignore[attr-defined]
 
+    def __get__(self, instance: object, owner: type | None = None) -> Kernel:
+        """Return the kernel, which no class binds; what can be asked so is a function to `help` and to makers of references."""
+        return self
+
     def __reduce__(self) -> str:
         return self.__qualname__  # type: ignore[attr-defined, no-any-return]
 

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import os
+import pydoc
 import re
 import subprocess
 import sys
@@ -116,6 +117,10 @@ def test_every_public_name_exists_and_is_described(package):
     for name in package.__all__:
         value = getattr(package, name)
         assert not callable(value) or (value.__doc__ or "").strip(), name
+
+
+def test_help_shows_the_arguments_of_a_kernel():
+    assert "adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step)\n" in pydoc.render_doc(kernels.adam_update, renderer=pydoc.plaintext)
 
 
 @pytest.mark.parametrize("package", ["kernels", "fastnn"])
