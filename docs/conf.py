@@ -20,7 +20,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 napoleon_google_docstring = False
 napoleon_use_param = False
-napoleon_use_ivar = True
+napoleon_custom_sections = [("Attributes", "params_style")]  # several names on a line, as parameters may have
 suppress_warnings = ["ref.python"]  # types such as Loss are classes of both packages
 
 
