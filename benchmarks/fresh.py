@@ -92,6 +92,7 @@ def _run(code: str, *arguments: str, **environment: str) -> Any:
     spec = importlib.util.find_spec("fastnn")
     assert spec and spec.origin
     environment = {**os.environ, "PYTHONPATH": str(Path(spec.origin).parent.parent), **environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ._factory import Activation, Loss, Rule
 from ._jit import max_threads
 from .activations import ACTIVATIONS, CODES, IDENTITY, LOG_SOFTMAX, ROW_ACTIVATIONS, SOFTMAX
-from .losses import FUSED, GAUSSIAN_NLL, LOSSES, OF_LABELS, ROW_LOSSES, parameters_of
+from .losses import FUSED, GAUSSIAN_NLL, HUBER, LOSSES, OF_LABELS, ROW_LOSSES, parameters_of
 from .optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -218,15 +218,15 @@ def _of_layers(name: str, value: Any, n_layers: int, default: tuple[Any, ...]) -
 
 def objective_fields(objective: Objective) -> dict[str, Any]:
     """Return the fields of an objective as Python's numbers; see `kernels.Objective`."""
-    fields: dict[str, Any] = {name: number(name, getattr(objective, name)) for name in ("outputs_scale", "delta")}
+    fields: dict[str, Any] = {"outputs_scale": number("outputs_scale", objective.outputs_scale)}
     fields["scale"], fields["shift"] = affine(objective.scale, objective.shift)
-    if fields["delta"] <= 0:
-        raise ValueError(f"delta must be above 0; got {fields['delta']}.")
     fields["loss"] = _code("loss", objective.loss, (*ROW_LOSSES, *LOSSES), Loss)
     fields["parameters"] = tuple(number("parameters", value) for value in _entries("parameters", objective.parameters))
     defaults = parameters_of(fields["loss"])
     if len(fields["parameters"]) not in (0, len(defaults)):
         raise ValueError(f"parameters must be {len(defaults)} numbers for this loss, or none; got {fields['parameters']}.")
+    if fields["loss"] == HUBER and not all(delta > 0 for delta in fields["parameters"]):
+        raise ValueError(f"parameters must be a delta above 0 for the Huber loss; got {fields['parameters']}.")
     for name in ("mean_rows", "weighted_mean"):
         fields[name] = yes_or_no(name, getattr(objective, name))
     return fields

@@ -458,10 +458,13 @@ def _update_step(name: str, buffers: tuple[str, ...], fields: Any, numbers_of: A
     """Return a helper step(arrays, hyper, learning_rate, step): one step with w, its buffers and g, numbers by name or in their order."""
     check = door(f"{name}_update", " ".join(["w", *buffers, "g"]), " ".join(["w", *buffers]))
     loop, named_numbers = _update_loop(element, len(buffers), False), namedtuple(name, fields)
+    a_step = f"{name}_update: step must be at least 1"
 
     @helper
     def update(arrays, hyper, learning_rate, step):
         check(arrays)
+        if step < 1:
+            raise ValueError(a_step)
         loop(arrays[0], arrays[-1], arrays[1:-1], numbers_of(hyper, learning_rate, step))
 
     @helper

@@ -189,7 +189,7 @@ def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
     def one(value: Any) -> str:
         if isinstance(value, np.ndarray):
-            return f"{value.dtype}{list(value.shape)}"
+            return f"{'' if value.flags.writeable else 'read-only '}{value.dtype}{list(value.shape)}"
         return repr(value) if isinstance(value, (int, float, np.number)) else type(value).__name__
 
     return ", ".join([one(value) for value in args] + [f"{name}={one(value)}" for name, value in kwargs.items()])

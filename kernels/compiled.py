@@ -17,7 +17,7 @@ from ._jit import DTYPES, max_threads
 from ._jit import address as address_of_function
 from ._lazy import cached_property
 from .compiled_type import CompiledNetworkType, loss_and_gradient, predict
-from .losses import CROSS_ENTROPY
+from .losses import OF_LABELS
 from .objective import Objective
 from .plan import Array, Plan
 from .program import PHASE_BYTES, Program, task_address
@@ -88,8 +88,10 @@ class CompiledNetwork:
             record["scales"], record["shifts"] = self._keep(scale.copy()), self._keep(np.asarray(shift).copy())
         else:
             record["scale"], record["shift"] = scale, shift
+        if (mean is None) != (std is None):
+            raise ValueError("mean and std must be given both or not at all.")
         if mean is not None and std is not None:
-            mean, std = (_of_outputs(plan, name, A) for name, A in (("mean", mean), ("std", std)))
+            mean, std = _of_outputs(plan, "mean", mean, -np.inf), _of_outputs(plan, "std", std, 0.0)
             factor = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)
             record["mean"], record["std"], record["factor"] = (self._keep(A) for A in (mean, std, factor))
         record["run"] = task_address(run_bound, plan.dtype)
@@ -133,7 +135,7 @@ class CompiledNetwork:
         """Bind a program for a loss and its gradient in each workspace; its records get a new address of the gradient in each call."""
         plan, record = self.plan, self.record
         gaps = _gaps(plan)
-        record["batch"], record["takes_labels"] = batch_size, objective.loss == CROSS_ENTROPY
+        record["batch"], record["takes_labels"] = batch_size, objective.loss in OF_LABELS
         record["gaps"], record["n_gaps"] = self._keep(gaps), len(gaps) // 2
         nowhere = aligned_zeros(plan.parameters_size, self.dtype)
         start, end = address(nowhere), address(nowhere) + nowhere.nbytes
@@ -154,7 +156,7 @@ class CompiledNetwork:
         x : array of shape (n_features,) or (n_rows, n_features), any real dtype and layout
             What is not finite gives what it gives.
         out : float array of shape (n_outputs,) or (n_rows, n_outputs), any layout, overwritten
-            Of the network's dtype, or float64. Shares no memory with x.
+            Of the network's dtype, or float64. Shares no memory with x and the parameters.
 
         Raises
         ------
@@ -224,11 +226,13 @@ def _typeof(value: CompiledNetwork, context: Any) -> CompiledNetworkType:
     return CompiledNetworkType(DTYPES[value.dtype])
 
 
-def _of_outputs(plan: Plan, name: str, values: Array) -> Array:
-    """Return a copy of one number for each output."""
+def _of_outputs(plan: Plan, name: str, values: Array, least: float) -> Array:
+    """Return a copy of one number for each output, finite and at least so large."""
     array = np.array(values, np.float64)
     if array.shape != (plan.widths[-1],):
         raise ValueError(f"{name} must have the shape ({plan.widths[-1]},); got {array.shape}.")
+    if not (np.isfinite(array).all() and (array >= least).all()):
+        raise ValueError(f"{name} must be finite{'' if least < 0 else ' and at least 0'}; got {array}.")
     return array
 
 

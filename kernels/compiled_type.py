@@ -14,6 +14,7 @@ from numba.core import cgutils, errors, imputils
 from numba.extending import NativeValue, box, intrinsic, models, overload_attribute, overload_method, register_model, unbox
 from numba.np import arrayobj
 
+from ._arrays import overlap
 from ._cache import FINGERPRINT
 from ._jit import kernel
 from ._tile import address_of, array_pointer
@@ -135,6 +136,8 @@ def _predict(model, x, out):
             raise ValueError("predict: x must have a number for each feature")
         if out.shape[0] != M.n_out:
             raise ValueError("predict: out must have room for each output")
+        if overlap(x, out) or overlap(model.parameters, out):
+            raise ValueError("predict: out must share no memory with x and the parameters")
         place, to = address_of(x), address_of(out)
         predict_rows(_tag(model), where_of(model), array_pointer(x, 0), place, 0, x.strides[0], array_pointer(out, 0), to, 0, out.strides[0], 1)
 
@@ -144,6 +147,8 @@ def _predict(model, x, out):
             raise ValueError("predict: x must have a column for each feature")
         if out.shape[0] != x.shape[0] or out.shape[1] != M.n_out:
             raise ValueError("predict: out must have a row for each row of x and a column for each output")
+        if overlap(x, out) or overlap(model.parameters, out):
+            raise ValueError("predict: out must share no memory with x and the parameters")
         (x_row, x_column), (out_row, out_column), place, to = x.strides, out.strides, address_of(x), address_of(out)
         source, target, n_rows = array_pointer(x, 0), array_pointer(out, 0), x.shape[0]
         predict_rows(_tag(model), where_of(model), source, place, x_row, x_column, target, to, out_row, out_column, n_rows)
@@ -186,6 +191,8 @@ def _loss_and_gradient(model, X, y, gradient, weights=None):
             raise ValueError("loss_and_gradient: y must have as many rows as X")
         if gradient.size != M.n_parameters:
             raise ValueError("loss_and_gradient: gradient must have the size of the model's parameters")
+        if overlap(X, gradient) or overlap(y, gradient) or overlap(model.parameters, gradient):
+            raise ValueError("loss_and_gradient: gradient must share no memory with X, y, weights and the parameters")
         if flat and M.takes_labels != 0:
             if not whole:
                 raise ValueError("loss_and_gradient: y must be whole numbers where it holds labels")
@@ -203,6 +210,8 @@ def _loss_and_gradient(model, X, y, gradient, weights=None):
         else:
             if weights.size != rows:
                 raise ValueError("loss_and_gradient: weights must have a number for each row of X")
+            if overlap(weights, gradient):
+                raise ValueError("loss_and_gradient: gradient must share no memory with X, y, weights and the parameters")
             weight_tag, weight_place, step = array_pointer(weights, 0), address_of(weights), weights.strides[0]
         return gradient_rows(
             _tag(model),

@@ -632,11 +632,10 @@ def linear_forward(X, W, b, activation, out):
 
 def _in_threads(function: Any, X: Any, W: Any, *others: Any) -> bool:
     """Do a product with a team of threads if it is worth that and there is one; return whether it was done. What is no matrix is not worth it."""
-    try:
-        out, n_threads = others[-1], default_threads()
-        if not X.shape[0] * W.size > LARGE_WORK or n_threads == 1 or out.dtype.char not in "fd":
-            return False
-    except (AttributeError, IndexError):
+    out, n_threads = others[-1], default_threads()
+    if n_threads == 1 or not all(isinstance(A, np.ndarray) for A in (X, W, out)) or X.ndim != 2 or out.dtype.char not in "fd":
+        return False
+    if X.shape[0] * W.size <= LARGE_WORK:
         return False
     addresses = (task_address(one, out.dtype.name) for one in (pack_part, linear_part))
     with share(n_threads) as team:

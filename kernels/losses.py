@@ -110,6 +110,8 @@ def huber(A, T, delta, scale, dA):
     Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35 (1964).
     """
     _check_huber((A, T, dA))
+    if not delta > 0.0:
+        raise ValueError("huber: delta must be above 0")
     return sum_and_gradient(huber_pair, A, T, (delta,), scale, dA)
 
 

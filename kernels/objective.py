@@ -19,7 +19,7 @@ from ._factory import Activation, Loss
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, multiply_line, pointer, transpose_block, width_of, zero_of
 from .dense import apply, elements, finishing
-from .losses import FUSED, HUBER, LOSSES, parameters_of
+from .losses import FUSED, LOSSES, parameters_of
 from .panels import panels
 from .plan import Array
 from .program import Program, Value
@@ -64,8 +64,6 @@ class Objective:
         What the loss summed over the outputs of a row is multiplied by: 1 / n_outputs for the mean.
     mean_rows : bool
         Whether the loss is a mean over the rows of a minibatch, or a sum.
-    delta : float
-        Of the Huber loss.
     scale, shift : float, or float64 arrays of shape (n_features,)
         X * scale + shift is what the first layer sees: with numbers calculated in the plan's dtype, with arrays in float64
         and rounded once.
@@ -78,7 +76,6 @@ class Objective:
     loss: int | Loss
     outputs_scale: float = 1.0
     mean_rows: bool = True
-    delta: float = 1.0
     scale: float | Array = 1.0
     shift: float | Array = 0.0
     parameters: tuple[float, ...] = ()
@@ -112,9 +109,8 @@ class Objective:
         record["row_losses"], record["lanes"] = row_losses, program.zeros(tasks * LINES * program.width)
         found = self.loss if isinstance(self.loss, Loss) else LOSSES.get(self.loss)
         loss = ROW_TASKS[self.loss] if found is None else found.task  # type: ignore[index]
-        defaults = (self.delta,) if self.loss == HUBER else parameters_of(self.loss)
         record["loss"], record["by_rows"] = loss.address(program.dtype), found is None
-        record["values"] = program.keep(np.array(self.parameters or defaults))
+        record["values"] = program.keep(np.array(self.parameters or parameters_of(self.loss)))
         program.operations(record, "finish", finishing(program, X, dA))
         program.phase(loss_rows, tasks, record, 32.0 * program.rows * X.n, f"loss of {X.name}, d{X.name}")
         program.phase(loss_sum, 1, SUM.new(row_losses=row_losses, stops=stops), 0.0, "loss, looked at")

@@ -93,9 +93,8 @@ class Minibatches:
         """Gather the rows of an order, or where it is empty all as they lie; return one that is not finite, or -1."""
         rows = order.size or len(X)
         bad_row = self.gather_inputs(X, order, 0, rows, objective.scale, objective.shift, team)
-        if y.ndim == 1:
-            self.labels = y[order] if order.size else y
-        elif bad_row < 0:
+        self.labels = (y[order] if order.size else y.copy()) if y.ndim == 1 else NO_LABELS
+        if y.ndim != 1 and bad_row < 0:
             if not self.targets.size:
                 self._make_targets()
             self.gather_targets(y, order, 0, rows, 1.0, 0.0, team)
@@ -261,6 +260,8 @@ class Trainer:
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:
             raise ValueError(f"order must have at most {self.chunk} minibatches of {self.batch_size}; got {order.size} rows, {repeats} times.")
+        if repeats > 1 and self.program.overwrites_inputs:
+            raise ValueError(f"repeats must be 1 where dropout or noise is done to the inputs, which overwrites them; got {repeats}.")
         if self.in_blocks and order.size not in (0, self.batch_size):
             raise ValueError(f"order must have {self.batch_size} rows, the full batch; got {order.size}.")
         losses = np.empty(steps)
@@ -356,7 +357,7 @@ class FullBatch:
         self.minibatches = Minibatches(self.program, plan, -(-len(X) // layout.rows), layout=layout)
         self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
         with share(n_threads) as team:
-            check_row(self.minibatches.fill(X, np.ascontiguousarray(y) if y.ndim == 1 else y, NO_ORDER, objective, team), plan.dtype)
+            check_row(self.minibatches.fill(X, y, NO_ORDER, objective, team), plan.dtype)
         now = self.program.now[0]
         now["all_labels"] = address(self.minibatches.labels) if y.ndim == 1 else 0
         now["all_weights"] = address(self.weights) if self.weights.size else 0

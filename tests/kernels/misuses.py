@@ -58,6 +58,15 @@ class Guard:
         return all((part == CANARY).all() for part in self.slack)
 
 
+class Sized:
+    """Has the names of an array's attributes, as a PyTorch tensor has."""
+
+    shape, ndim, dtype = (2000, 6), 2, np.dtype("f4")
+
+    def size(self):
+        return self.shape
+
+
 class Case:
     """Arrays and settings that fit each other; a misuse changes one of them."""
 
@@ -104,6 +113,9 @@ class Case:
 
     def floats(self, *shape):
         return self.g(np.random.default_rng(1).standard_normal(shape), self.dtype)
+
+    def vectors(self, count):
+        return (self.floats(9) for _ in range(count))
 
     def forward(self, X=(5, 6), W=(6, 20), b=(20,), out=(5, 20), activation=RELU):
         """Call linear_forward; shapes stand for arrays."""
@@ -183,7 +195,7 @@ PLANS = [
     ("a loss by name", "TypeError: loss must be an integer", lambda c: Objective("cross_entropy")),
     ("a scale of infinity", "ValueError: scale must be finite", lambda c: Objective(0, scale=np.inf)),
     ("a complex shift", "TypeError: shift must be a number", lambda c: Objective(0, shift=1j)),
-    ("delta 0", "ValueError: delta must be above 0", lambda c: Objective(kernels.HUBER, delta=0.0)),
+    ("delta 0", "ValueError: parameters must be a delta above 0 for the Huber loss", lambda c: Objective(kernels.HUBER, parameters=(0.0,))),
     ("weighted_mean as text", "TypeError: weighted_mean must be True or False", lambda c: Objective(0, weighted_mean="mean")),
     ("mean_rows as text", "TypeError: mean_rows must be True or False", lambda c: Objective(0, mean_rows="mean")),
     ("the panel of float16", "ValueError: dtype must be", lambda c: kernels.panel_width("float16")),
@@ -242,6 +254,11 @@ TRAINING = [
     ("weights of two dimensions", "ValueError: weights must have one for each", lambda c: c.train(weights=c.g(np.ones((24, 2))))),
     ("step -1", "ValueError: first_step must be at least 0", lambda c: c.train(step=-1)),
     ("-1 repeats", "ValueError: repeats must be at least 0", lambda c: c.train(repeats=-1)),
+    (
+        "repeats with dropout of the inputs",
+        "ValueError: repeats must be 1 where dropout or noise is done to the inputs",
+        lambda c: c.train(plan=Plan([6, 9, 4], [RELU, SOFTMAX], [0.5, 0.0]), repeats=2, order=c.order[:8], batch=8),
+    ),
     ("more minibatches than fit", "ValueError: order must have at most", lambda c: c.train(repeats=10**9, rates=np.broadcast_to(1e-3, 10**10), batch=24)),
     ("a column of X too few", "ValueError: X must have the shape (n_rows, 6)", lambda c: c.train(X=c.X[:, :5])),
     ("one row of X", "ValueError: X must have the shape (n_rows, 6)", lambda c: c.train(X=c.X[0])),
@@ -314,13 +331,21 @@ MATRICES = [
     ("linear_forward: activation 99", "ValueError: linear_forward: activation must be elementwise", lambda c: c.forward(activation=99)),
     ("linear_forward: activation -1", "ValueError: linear_forward: activation must be elementwise", lambda c: c.forward(activation=-1)),
     ("linear_forward: activation 1.5", "TypeError: linear_forward cannot take these arguments", lambda c: c.forward(activation=1.5)),
-    ("linear_forward: read-only out", "TypeError: linear_forward cannot take", lambda c: c.forward(out=read_only(c.floats(5, 20)))),
+    ("linear_forward: rows with a method for their size", "TypeError: linear_forward cannot take", lambda c: c.forward(X=Sized())),
+    ("linear_forward: read-only out", "TypeError: linear_forward cannot take these arguments: ", lambda c: c.forward(out=read_only(c.floats(5, 20)))),
     ("linear_forward: out of int32", "TypeError: linear_forward cannot take", lambda c: c.forward(out=c.floats(5, 20).view("i4"))),
     ("linear_forward: a packed W of fewer panels", "ValueError: linear_forward: a packed W must", lambda c: c.forward(W=packed(c, 6, 16))),
     ("linear_forward: a packed W of int32", "ValueError: linear_forward: a packed W must", lambda c: c.forward(W=packed(c, 6, 20).view("i4"))),
     ("linear_forward: a strided packed W", "ValueError: linear_forward: a packed W must", lambda c: c.forward(W=c.floats(2, 12, 16)[:, ::2])),
     ("linear_forward: out is X", "ValueError: linear_forward: out must share no memory", lambda c: (lambda A: c.forward(A, (20, 20), out=A))(c.floats(5, 20))),
     ("linear_forward: out in b", "ValueError: linear_forward: out must share no", lambda c: (lambda A: c.forward(b=A[1], out=A))(c.floats(5, 20))),
+    ("adam_update: step 0", "ValueError: adam_update: step must be at least 1", lambda c: update("adam", *c.vectors(2), list(c.vectors(2)), 0.01, 0)),
+    (
+        "adam_update: read-only weights",
+        "TypeError: adam_update cannot take these arguments: read-only float32[9], float32[9]",
+        lambda c: update("adam", read_only(c.floats(9)), c.floats(9), list(c.vectors(2)), 0.01, 1),
+    ),
+    ("huber: delta -1", "ValueError: huber: delta must be above 0", lambda c: kernels.huber(*c.vectors(2), -1.0, 1.0, c.floats(9))),
     ("matmul: inputs", "ValueError: matmul: A must have the shape (n, n_in) to match B", lambda c: c.matmul(A=(5, 7))),
     ("matmul: columns of out", "ValueError: matmul: out must have the shape", lambda c: c.matmul(out=(5, 21))),
     ("matmul: out is B", "ValueError: matmul: out must share no memory", lambda c: (lambda M: c.matmul((6, 6), M, M))(c.floats(6, 6))),

@@ -18,6 +18,11 @@ ACTIVATE = {
 }
 
 
+def objective(loss):
+    """Return the objective that `reference_loss` calculates."""
+    return kernels.Objective(loss, parameters=(0.3,) if loss == kernels.HUBER else ())
+
+
 def network(widths, activations, dtype, dropouts=None, seed=0):
     rng = np.random.default_rng(seed)
     plan = kernels.Plan(widths, activations, dropouts or [0.0] * len(activations), np.dtype(dtype).name, seed)

@@ -198,6 +198,8 @@ X, Y = np.zeros((3, 21), np.float32), np.zeros((3, 5), np.float32)
         (X[:, 1:].copy(), Y, "predict: x must have a column for each feature"),
         (X, Y[:2], "predict: out must have a row for each row of x and a column for each output"),
         (X, Y[:, :1].copy(), "predict: out must have a row for each row of x and a column for each output"),
+        (X[0], X[0, :5], "predict: out must share no memory with x and the parameters"),
+        (X, X[:, 3:8], "predict: out must share no memory with x and the parameters"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(x, out, sentence):
@@ -233,6 +235,12 @@ def test_what_does_not_fit_the_plan_is_refused():
         kernels.CompiledNetwork(plan, parameters, scale=np.ones(2), shift=np.ones(2))
     with pytest.raises(ValueError, match="mean must have the shape"):
         kernels.CompiledNetwork(plan, parameters, mean=np.ones(3), std=np.ones(3))
+    with pytest.raises(ValueError, match="mean and std must be given both or not at all"):
+        kernels.CompiledNetwork(plan, parameters, mean=np.ones(2))
+    with pytest.raises(ValueError, match="mean must be finite; got"):
+        kernels.CompiledNetwork(plan, parameters, mean=np.array([1, np.nan]), std=np.ones(2))
+    with pytest.raises(ValueError, match="std must be finite and at least 0; got"):
+        kernels.CompiledNetwork(plan, parameters, mean=np.ones(2), std=-np.ones(2))
     with pytest.raises(TypeError, match="parameters must be a flat float32 array"):
         kernels.CompiledNetwork(plan, parameters.astype(float))
     with pytest.raises(ValueError, match="Standardize of X must have mean and std"):
@@ -281,6 +289,7 @@ def test_gradients_have_the_bits_of_a_full_batch():
     net = network("float32", "identity", Standardize.of(X), Standardize(tuple(range(5)), (2, 0, 1, 3, 1e3), targets=True))
     check_slope(net, X, np.random.default_rng(2).normal(size=(75, 5)), "huber")
     check_slope(network("float64"), rows(dtype="float64"), y)
+    check_slope(network(), X, y, "focal")
 
 
 def test_gradients_of_probabilities_of_one_output_and_of_parts():
@@ -334,6 +343,9 @@ LABELS, G = np.zeros(3, int), np.zeros(PLAN.parameters_size, np.float32)
         ((X, LABELS + 0.5, G), "y must be whole numbers where it holds labels"),
         ((X, X, G), "y must have a column for each output"),
         ((X, LABELS, G, np.ones(2)), "weights must have a number for each row of X"),
+        ((G[:63].reshape(3, 21), LABELS, G), "gradient must share no memory with X, y, weights and the parameters"),
+        ((X, G[:15].reshape(3, 5), G), "gradient must share no memory with X, y, weights and the parameters"),
+        ((X, LABELS, G, G[:3]), "gradient must share no memory with X, y, weights and the parameters"),
     ],
 )
 def test_what_does_not_fit_a_gradient_is_refused(arrays, sentence):
@@ -344,6 +356,8 @@ def test_what_does_not_fit_a_gradient_is_refused(arrays, sentence):
 
 def test_kinds_that_do_not_fit_a_gradient_are_refused():
     model = network().compiled(4)
+    with pytest.raises(ValueError, match="gradient must share no memory with"):
+        model.loss_and_gradient(X, LABELS, model.parameters)
     with pytest.raises(ValueError, match="the model must be made with a batch_size"):
         network().compiled().loss_and_gradient(X, LABELS, G)
     for arrays in ((X[0], LABELS, G), (X, "3", G), (X, LABELS, G.astype(float)), (X, LABELS, G, 1.0)):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kernels
-from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, reference_loss, share_all
+from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, objective, reference_loss, share_all
 from tests.kernels.widths import depends
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
@@ -27,10 +27,10 @@ def test_loss_matches_reference_and_predict_the_outputs(case, rows, dtype):
         y /= y.sum(1, keepdims=True)
     outputs = forward(plan, parameters, X)[-1]
     assert_close(kernels.predict(plan, parameters, X), outputs, looser=10)
-    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
+    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, objective(loss))
     expected = reference_loss(plan, parameters, X, y, loss)
     np.testing.assert_allclose(value, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
-    evaluated, out = kernels.evaluate(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
+    evaluated, out = kernels.evaluate(plan, parameters, X, y, objective(loss))
     np.testing.assert_allclose(evaluated, value, rtol=1e-6 if dtype == np.float32 else 1e-14)
     assert_close(out, outputs, looser=10)
     assert (gradient[~plan.mask()] == 0).all()  # so sums over the flat vector need no mask
@@ -41,10 +41,10 @@ def test_gradient_is_the_slope_of_the_loss(case):
     widths, activations, loss, labels = case
     plan, parameters = network(widths, activations, np.float64)
     X, y = data(14, plan, labels)
-    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, kernels.Objective(loss, delta=0.3))
+    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, objective(loss))
     direction = np.random.default_rng(3).standard_normal(gradient.size) * plan.mask()
     step = 1e-6
-    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, kernels.Objective(loss, delta=0.3))[0] for sign in (1, -1))
+    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, objective(loss))[0] for sign in (1, -1))
     np.testing.assert_allclose((above - below) / (2 * step), gradient @ direction, rtol=1e-7)
 
 
@@ -257,6 +257,27 @@ def test_what_a_training_owns_goes_with_it():
         owned = [weakref.ref(thing) for one in (trainer, function) for thing in (one.program, one.minibatches.inputs, one.gradient)]
         del trainer, function
         assert [one() for one in owned] == [None] * 6
+
+
+def test_labels_and_targets_may_take_turns():
+    """Labels of a call before are neither used for targets nor read beyond their end."""
+    plan, parameters = network([5, 3], [kernels.SOFTMAX], np.float64)
+    X, labels = data(40, plan)
+    targets = np.random.default_rng(2).dirichlet(np.ones(3), 40)
+    expected = {len(y): reference_loss(plan, parameters, X[: len(y)], y, kernels.CROSS_ENTROPY) for y in (labels, labels[:1], targets[:39], targets[:2])}
+    trainer = kernels.Trainer(plan, parameters, 40, CLASSES, kernels.SGD, {"weight_decay": 0.0})
+    for y in (labels, targets[:39], labels[:1], targets[:39], targets[:2], labels):
+        (loss,) = trainer.train(X[: len(y)], y, np.arange(len(y)), 0, np.zeros(1))
+        np.testing.assert_allclose(loss, expected[len(y)], rtol=1e-12)
+
+
+def test_a_full_batch_keeps_its_labels():
+    plan, parameters = network([5, 3], [kernels.SOFTMAX], np.float64)
+    X, y = data(40, plan)
+    full = kernels.FullBatch(plan, X, y, CLASSES)
+    before = full(parameters)[0]
+    y[:] = 10**9
+    assert full(parameters)[0] == before
 
 
 def test_training_stops_before_a_loss_that_is_not_finite():
