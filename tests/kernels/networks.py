@@ -18,7 +18,7 @@ ACTIVATE = {
 }
 
 
-def objective(loss):
+def objective_of(loss):
     """Return the objective that `reference_loss` calculates."""
     return kernels.Objective(loss, parameters=(0.3,) if loss == kernels.HUBER else ())
 

@@ -13,7 +13,7 @@ import kernels
 from kernels import bfloat16
 from kernels._jit import Task
 from tests import reference
-from tests.kernels.networks import CASES, data, network, share_all
+from tests.kernels.networks import CASES, data, network, objective_of, share_all
 from tests.kernels.tasks import run_task
 from tests.kernels.test_layer_kinds import everything, filled, scheduled
 from tests.numerics import assert_close
@@ -165,13 +165,13 @@ def test_losses_and_outputs_beside_float32(case):
     plan, parameters = network(widths, codes, np.float32)
     X, y = data(40, plan, labels)
     half = dataclasses.replace(plan, bfloat16=True)
-    (a, g), (b, h) = (kernels.loss_and_gradient(one, parameters, X, y, objective(loss)) for one in (plan, half))
+    (a, g), (b, h) = (kernels.loss_and_gradient(one, parameters, X, y, objective_of(loss)) for one in (plan, half))
     assert a != b  # it was rounded
     np.testing.assert_allclose(b, a, rtol=1e-2)
     assert np.linalg.norm(g - h) < 0.05 * np.linalg.norm(g)
     for n in (1, 2, 3, 5):  # few rows: other tiles, the same chains
         assert kernels.predict(half, parameters, X[:n]).tobytes() == kernels.predict(half, parameters, X)[:n].tobytes()
-    assert_close(kernels.predict(half, parameters, X), kernels.evaluate(half, parameters, X, y, objective(loss))[1])
+    assert_close(kernels.predict(half, parameters, X), kernels.evaluate(half, parameters, X, y, objective_of(loss))[1])
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import kernels
-from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, objective, reference_loss, share_all
+from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, objective_of, reference_loss, share_all
 from tests.kernels.widths import depends
 from tests.numerics import DTYPES, assert_close, assert_same_bits
 
@@ -27,10 +27,10 @@ def test_loss_matches_reference_and_predict_the_outputs(case, rows, dtype):
         y /= y.sum(1, keepdims=True)
     outputs = forward(plan, parameters, X)[-1]
     assert_close(kernels.predict(plan, parameters, X), outputs, looser=10)
-    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, objective(loss))
+    value, gradient = kernels.loss_and_gradient(plan, parameters, X, y, objective_of(loss))
     expected = reference_loss(plan, parameters, X, y, loss)
     np.testing.assert_allclose(value, expected, rtol=1e-5 if dtype == np.float32 else 1e-12)
-    evaluated, out = kernels.evaluate(plan, parameters, X, y, objective(loss))
+    evaluated, out = kernels.evaluate(plan, parameters, X, y, objective_of(loss))
     np.testing.assert_allclose(evaluated, value, rtol=1e-6 if dtype == np.float32 else 1e-14)
     assert_close(out, outputs, looser=10)
     assert (gradient[~plan.mask()] == 0).all()  # so sums over the flat vector need no mask
@@ -41,10 +41,10 @@ def test_gradient_is_the_slope_of_the_loss(case):
     widths, activations, loss, labels = case
     plan, parameters = network(widths, activations, np.float64)
     X, y = data(14, plan, labels)
-    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, objective(loss))
+    _, gradient = kernels.loss_and_gradient(plan, parameters, X, y, objective_of(loss))
     direction = np.random.default_rng(3).standard_normal(gradient.size) * plan.mask()
     step = 1e-6
-    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, objective(loss))[0] for sign in (1, -1))
+    above, below = (kernels.loss_and_gradient(plan, parameters + sign * step * direction, X, y, objective_of(loss))[0] for sign in (1, -1))
     np.testing.assert_allclose((above - below) / (2 * step), gradient @ direction, rtol=1e-7)
 
 
