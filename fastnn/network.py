@@ -536,8 +536,9 @@ class Sequential(Exchange):
             of a small network are then one compiled call. L-BFGS and conjugate gradient always take all rows, whatever it is.
             Gradients are not accumulated over minibatches: k times the rows are the same step, with BatchNorm's statistics and
             dropout those of all of them, and cost the memory of their activations only.
-        validation_data : (X, y) or dict of str to (X, y), optional
-            Judged after every epoch; the names of a dict are put before those of the metrics, otherwise "val".
+        validation_data : (X, y), (X, y, sample_weight) or dict of str to such, optional
+            Judged after every epoch; the names of a dict are put before those of the metrics, otherwise "val". Weights of
+            rows and `class_weight` count as they do for `evaluate`.
         shuffle : bool, array or function
             The order of the rows: another one every epoch, as they lie, the given row numbers (two dimensions: a row
             for each epoch), or what the function returns for an epoch counted from 0. L-BFGS and conjugate gradient take a
@@ -556,7 +557,7 @@ class Sequential(Exchange):
             The same by class; "balanced" gives every class the same share: n_rows / (n_classes * rows of the class).
         validation_split : float, optional
             Hold out this share of the rows, above 0 and below 1, in place of `validation_data`: always the same ones for the
-            same targets, of all classes, or of small and large targets, alike. The rows are copied.
+            same targets, of all classes, or of small and large targets, alike. The rows are copied, with their weights.
         time_limit : float, optional
             Seconds after which the fit ends, within 0.2 s or one minibatch, also in the middle of an epoch.
         continue_fit : bool

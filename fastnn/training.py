@@ -50,13 +50,27 @@ class DivergedError(ValueError):
 
 
 @dataclass
+class Judged:
+    """Checked data that is judged after every epoch."""
+
+    X: Array
+    y: Array
+    row_weights: NDArray[np.float64] | None  # for the metrics that take them
+    weights: NDArray[np.float64] | None  # of rows and classes, for the loss
+
+    def arrays(self) -> list[Array]:
+        """Return what there is of it."""
+        return [A for A in (self.X, self.y, self.weights) if A is not None]
+
+
+@dataclass
 class Run:
     """A fit under way: what it works with, and the state that it changes."""
 
     network: Network
     loss: Loss
     epochs: int
-    held_out: dict[str, tuple[Array, Array]]
+    held_out: dict[str, Judged]
     metrics: dict[str, Metric]
     watchers: list[Any]
     progress: Progress
@@ -84,9 +98,9 @@ class Run:
         with self.interrupts.held():
             watching.end_epoch(self.watchers, "on_epoch_trained", epoch, epoch == self.epochs)
         for name, data in self.held_out.items():
-            value, outputs = self.network.loss_and_outputs(self.loss, *data, self.threads)
-            logs[f"{name}_loss"] = value
-            logs |= {f"{name}_{key}": value for key, value in values(self.metrics, self.loss, data[1], outputs).items()}
+            value, outputs = self.network.loss_and_outputs(self.loss, data.X, data.y, self.threads, data.weights)
+            found = values(self.metrics, self.loss, data.y, outputs, data.row_weights)
+            logs |= {f"{name}_{key}": value for key, value in {"loss": value, **found}.items()}
         with self.interrupts.held():
             state.end_epoch(losses, logs, seconds)
             logs["seconds"] = seconds
@@ -151,7 +165,7 @@ def fit(
         X, y = network.training_data(loss, X, y, learn=True)
         validation.usable("X", X, *network.scaling, network.dtype)
         weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
-    judged, judges = held_out(network, loss, validation_data), checked_metrics(metrics, loss)
+    judged, judges = held_out(network, loss, validation_data, class_weight), checked_metrics(metrics, loss)
     if validation.flag("resume", resume) and checkpoint is None:
         raise ValueError("resume must be False without checkpoint; got True.")
     progress = Progress(verbose, epochs, network.flops_per_row)
@@ -184,7 +198,7 @@ def fit(
     if files:
         settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
         spanned = n_steps if trainers.spans(network, optimizer) else None
-        facts = facts_of(X, y, judged, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
+        facts = facts_of(X, y, {name: data.arrays() for name, data in judged.items()}, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
         if saved:
             saved.check(network, facts, watchers)
             if isinstance(source, ArraySource):
@@ -218,7 +232,8 @@ def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, 
     rows, others = split(y, validation.number("validation_split", share, 0.0, 1.0), "validation_split")
     if not len(others):
         raise ValueError(f"validation_split must hold out at least one row; got {share:g} of {len(y)} rows.")
-    return take(X, rows), y[rows], None if weights is None else weights[rows], (take(X, others), y[others])
+    held_out = take(X, others), y[others], *([] if weights is None else [weights[others]])
+    return take(X, rows), y[rows], None if weights is None else weights[rows], held_out
 
 
 def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any], checkpoint: Any) -> None:
@@ -238,7 +253,7 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
         warnings.warn(f"{name} takes the running mean and variance of the BatchNorm layers as they are, and leaves them.", stacklevel=4)
 
 
-def held_out(network: Network, loss: Loss, validation_data: Any) -> dict[str, tuple[Array, Array]]:
+def held_out(network: Network, loss: Loss, validation_data: Any, class_weight: Any) -> dict[str, Judged]:
     """Return what is judged after every epoch, checked, by the name that it gets in the logs."""
     if validation_data is None:
         return {}
@@ -246,9 +261,11 @@ def held_out(network: Network, loss: Loss, validation_data: Any) -> dict[str, tu
     checked = {}
     for name, data in (validation_data if named else {"val": validation_data}).items():
         where = f"validation_data[{name!r}]" if named else "validation_data"
-        X, y = network.check_data(loss, *validation.pair(where, data, "(X, y)"), f"{where}[0]", f"{where}[1]")
+        X, y, sample_weight = validation.weighted(where, data)
+        X, y = network.check_data(loss, X, y, f"{where}[0]", f"{where}[1]")
         validation.usable(f"{where}[0]", X, *network.scaling, network.dtype)
-        checked[str(name)] = X, y
+        of_rows = None if sample_weight is None else validation.row_weights(f"{where}[2]", sample_weight, len(y))
+        checked[str(name)] = Judged(X, y, of_rows, row_weights(loss, y, network.n_outputs, of_rows, class_weight))
     return checked
 
 

@@ -414,6 +414,13 @@ def pair(name: str, value: Any, parts: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
+def weighted(name: str, value: Any) -> tuple[Any, Any, Any]:
+    """Return `value` as X, y and the weights of the rows, None where there are none."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise TypeError(f"{name} must be a pair (X, y) or (X, y, sample_weight); got {shown(value)}.")
+    return value[0], value[1], value[2] if len(value) == 3 else None
+
+
 def parts(name: str, value: Any, names: Collection[str]) -> tuple[Any, ...]:
     """Return `value` as a tuple of what `names` says."""
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != len(names):

@@ -153,7 +153,7 @@ def test_validation_split_holds_out_rows_of_all_classes(dtype):
     rows, others = split(LABELS, 0.2, "")
     one, other, weights = network(), network(), np.linspace(0, 2, 50)
     actual = one.fit(inputs, LABELS, epochs=2, validation_split=0.2, sample_weight=weights, verbose=0)
-    held = inputs[others], LABELS[others]
+    held = inputs[others], LABELS[others], weights[others]
     expected = other.fit(inputs[rows], LABELS[rows], epochs=2, validation_data=held, sample_weight=weights[rows], verbose=0)
     assert len(others) == 10 and set(LABELS[others]) == set(LABELS)
     assert actual.history == expected.history

@@ -624,6 +624,18 @@ def test_penalty_is_part_of_every_loss():
     assert net.fit(X, LABELS, batch_size=None, verbose=0)["loss"][0] == pytest.approx(expected, rel=1e-12)
 
 
+def test_what_is_judged_is_weighted_as_what_is_trained():
+    """Validation losses count weights of rows and classes, metrics those of rows: as `evaluate` does."""
+    net, weights, class_weight = network(), np.linspace(0, 2, 20), {0: 3.0}
+    data = X[:20], LABELS[:20], weights
+    history = net.fit(X, LABELS, validation_data=data, class_weight=class_weight, metrics=["accuracy", "f1"], verbose=0).history
+    expected = net.evaluate(*data[:2], sample_weight=weights, class_weight=class_weight, metrics=["accuracy", "f1"])
+    assert {name: history[f"val_{name}"][-1] for name in expected} == expected
+    assert expected["loss"] != net.evaluate(*data[:2])["loss"]
+    with pytest.raises(ValueError, match=r"^validation_data\[2\] must be at least 0; got -1\.0 in row 0"):
+        net.fit(X, LABELS, validation_data=(*data[:2], weights - 1), verbose=0)
+
+
 def test_scale_of_a_loss():
     one, half = (network().evaluate(X, LABELS, CrossEntropy(scale=scale))["loss"] for scale in (1.0, 0.5))
     assert half == one / 2
