@@ -49,7 +49,7 @@ __all__ = ["Activation", "Loss", "Rule", "custom_activation", "custom_loss", "cu
 
 def _makes(function: Any) -> str:
     """Return what a formula gives, from its docstring: "Return max(z, 0)." is max(z, 0)."""
-    first = (function.__doc__ or "").splitlines()[0]
+    first = (function.__doc__ or "the formula").splitlines()[0]  # python -OO leaves no docstrings
     return first.removeprefix("Return ").removesuffix(".")
 
 

@@ -162,7 +162,7 @@ class Kernel:
             if isinstance(error, TypeError) and not str(error).startswith(f"{self.__name__}: "):  # type: ignore[attr-defined]
                 raise
             raise type(error)(f"{error}; got {_describe(args, kwargs)}.") from None
-        except (errors.TypingError, errors.UnsupportedError, NotImplementedError) as error:
+        except (errors.TypingError, errors.UnsupportedError, NotImplementedError, OverflowError) as error:
             raise TypeError(f"{self.__name__} cannot take these arguments: {_describe(args, kwargs)}.") from error  # type: ignore[attr-defined]
 
     def __get__(self, instance: object, owner: type | None = None) -> Kernel:

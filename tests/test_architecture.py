@@ -119,6 +119,10 @@ def test_every_public_name_exists_and_is_described(package):
         assert not callable(value) or (value.__doc__ or "").strip(), name
 
 
+def test_imports_without_docstrings():
+    subprocess.run([sys.executable, "-OO", "-c", "import fastnn"], cwd=ROOT, check=True)
+
+
 def test_help_shows_the_arguments_of_a_kernel():
     assert "adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step)\n" in pydoc.render_doc(kernels.adam_update, renderer=pydoc.plaintext)
 

@@ -330,6 +330,11 @@ MATRICES = [
     ("linear_forward: columns of X", "ValueError: linear_forward: X must have the shape", lambda c: c.forward(X=(5, 7))),
     ("linear_forward: activation 99", "ValueError: linear_forward: activation must be elementwise", lambda c: c.forward(activation=99)),
     ("linear_forward: activation -1", "ValueError: linear_forward: activation must be elementwise", lambda c: c.forward(activation=-1)),
+    (
+        "linear_forward: activation 2**70, second call",
+        "TypeError: linear_forward cannot take these arguments",
+        lambda c: (c.forward(), c.forward(activation=2**70)),
+    ),
     ("linear_forward: activation 1.5", "TypeError: linear_forward cannot take these arguments", lambda c: c.forward(activation=1.5)),
     ("linear_forward: rows with a method for their size", "TypeError: linear_forward cannot take", lambda c: c.forward(X=Sized())),
     ("linear_forward: read-only out", "TypeError: linear_forward cannot take these arguments: ", lambda c: c.forward(out=read_only(c.floats(5, 20)))),
