@@ -177,7 +177,6 @@ KINDS: dict[str, type] = {
 }
 BETWEEN = (LayerNorm, BatchNorm, Dropout, GaussianNoise, PReLU)  # what keeps the width; the plan takes its `record`
 RANDOM = (Dropout, GaussianNoise)  # what is only in a fit
-KIND_NAMES = [kind.__name__ for kind in KINDS.values()]
 
 
 class Mark:

@@ -58,9 +58,9 @@ class Judged:
     row_weights: NDArray[np.float64] | None  # for the metrics that take them
     weights: NDArray[np.float64] | None  # of rows and classes, for the loss
 
-    def arrays(self) -> list[Array]:
+    def arrays(self) -> tuple[Array, ...]:
         """Return what there is of it."""
-        return [A for A in (self.X, self.y, self.weights) if A is not None]
+        return tuple(A for A in (self.X, self.y, self.weights) if A is not None)
 
 
 @dataclass

@@ -80,7 +80,7 @@ def _numbers(zero, address, count):
 
 def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Kernel:
     """Return the public kernel out = formula(Z)."""
-    check = door(name, "Z out", "out", replaces="Z")
+    check, cited = door(name, "Z out", "out", replaces="Z"), f"\n    References\n    ----------\n    {reference}\n    " if reference else ""
     doc = f"""Compute out = {_makes(formula)}, element by element.
 
     Parameters
@@ -88,7 +88,12 @@ def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Ke
     Z : float32 or float64 array of any shape
     out : array of that shape and dtype, overwritten
         May be Z; otherwise it shares no memory with it.
-    {reference}"""
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype or shape is another, or out shares memory.
+    {cited}"""
 
     def forward(Z, out):
         check((Z, out))
@@ -110,6 +115,11 @@ def _backward_kernel(module: str, name: str, gradient: Any, what: str) -> Kernel
         Gradient with respect to the output.
     out : array of that shape and dtype, overwritten
         Gradient with respect to the input. May be dA; otherwise it shares no memory with the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype or shape is another, or out shares memory.
     """
 
     def backward(saved, dA, out):
@@ -302,6 +312,11 @@ class Loss:
     scale : float
     dA : array of that shape and dtype, overwritten
         Shares no memory with A and T.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype or shape is another, or dA shares memory.
     """
 
         def loss(A, T, scale, dA):
@@ -495,6 +510,11 @@ def _update_kernel(name: str, buffers: tuple[str, ...], fields: Any, numbers_of:
     learning_rate : float
     step : int
         Number of this step, from 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a dtype or shape is another, arrays share memory, or step is below 1.
     """
 
     def with_two(w, g, s1, s2, hyper, learning_rate, step):

@@ -139,8 +139,8 @@ rows_of_pairs, columns_of_pairs = _make_rows_product(True), _make_columns_produc
 
 # Few rows: one panel alone would wait for the latency of its chains, so some are multiplied side by side.
 FEW_ROWS = 4
-_BESIDE = {64: (8, 8, 8, 4), 32: (4, 2, 2, 1), 16: (2, 1, 1, 1)}[VECTOR_BYTES]
-_few_tile = make_tiles([shape for rows in (4, 3, 2, 1) for shape in dict.fromkeys([(rows, _BESIDE[rows - 1]), (rows, 1)])])
+_FEW_TILES = {64: {4: 4, 3: 8, 2: 8, 1: 8}, 32: {4: 1, 3: 2, 2: 2, 1: 4}, 16: {4: 1, 3: 1, 2: 1, 1: 2}}[VECTOR_BYTES]
+_few_tile = make_tiles([shape for rows, beside in _FEW_TILES.items() for shape in dict.fromkeys([(rows, beside), (rows, 1)])])
 
 
 @task

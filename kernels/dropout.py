@@ -13,7 +13,7 @@ from . import _door
 from ._bits import like
 from ._jit import task
 from ._tile import PANEL_BYTES, pointer, width_of, zero_of
-from .operations import follow, four_lines
+from .operations import drawing, follow, four_lines
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_DROPOUT, philox
 from .records import NOW, I, Record
@@ -39,19 +39,15 @@ SCHEDULE = Record(
 def drop(tag, record, first, last, panel, now):
     """out = source * keep / (1 - rate) for rows of one panel; whole groups of four rows, as the generator gives them."""
     zero, D = zero_of(tag), DROPOUT(record)
-    width, seed, threshold = width_of(zero), D.seed, D.threshold
+    width, threshold = width_of(zero), D.threshold
     if D.schedule != 0:
         threshold = carray(pointer(np.int64(0), SCHEDULE(D.schedule).thresholds), NOW(now).done + 1)[NOW(now).done]
-    low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
-    stream, time, limit = np.uint32(PURPOSE_DROPOUT | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(threshold)
-    scale = like(zero, (1 << 32) / ((1 << 32) - threshold))
-    column, at = panel * width, panel * D.jump * (PANEL_BYTES // width)
-    source = (D.source if D.source != 0 else NOW(now).inputs) + at
-    out = (D.out if D.out != 0 else NOW(now).inputs) + at
+    limit, scale, column = np.uint32(threshold), like(zero, (1 << 32) / ((1 << 32) - threshold)), panel * width
+    source, out, drawn = drawing(zero, D, PURPOSE_DROPOUT, panel, now)
     for i in range(first, last, 4):
         x = four_lines(zero, source + i * PANEL_BYTES, out + i * PANEL_BYTES)
         for j in range(width):
-            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
+            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), *drawn)
             x[j] = x[j] * scale if a >= limit else zero
             x[width + j] = x[width + j] * scale if b >= limit else zero
             x[2 * width + j] = x[2 * width + j] * scale if c >= limit else zero

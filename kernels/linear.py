@@ -43,29 +43,29 @@ from .team import run_tasks, share
 
 __all__ = ["linear_backward", "linear_forward", "matmul"]
 
-# Few rows: how many panels side by side the registers hold for so many rows.
-_BESIDE = {
+# How many panels side by side the registers hold for so many rows.
+_STRIDED_TILES = {
     64: {6: (4, 1), 4: (4, 1), 3: (8, 4, 1), 2: (8, 4, 1), 1: (8, 4, 1)},
     32: {6: (1,), 4: (1,), 3: (2, 1), 2: (2, 1), 1: (4, 1)},
     16: {6: (1,), 4: (1,), 3: (1,), 2: (1,), 1: (2, 1)},
 }[VECTOR_BYTES]
-FEW_ROWS = 16
+IN_PLACE_ROWS = 16  # at most: a plain W is then read where it lies
 CACHED = 1 << 19  # bytes that stay in a cache of the second level: of X, multiplied with all of a packed W before the next, or of sums that wait
 BLOCK = 32  # inputs that few rows are multiplied with before the next ones
 PLAIN, PACKED, PAIRS = range(3)
 
+MATRIX = Record(
+    at=(I, "address of its first number"),
+    row=(I, "numbers from one row to the next"),
+    column=(I, "numbers from one column to the next"),
+)
+
 LINEAR = Record(
-    X=(I, "address of X"),
-    x_row=(I, "numbers from one of its rows to the next"),
-    x_column=(I, "numbers from one of its columns to the next"),
-    W=(I, "address of W"),
-    w_row=(I, "numbers from one of its rows to the next"),
-    w_column=(I, "numbers from one of its columns to the next"),
+    X=(MATRIX.dtype, "inputs"),
+    W=(MATRIX.dtype, "weights"),
     kind=(I, "how it lies: PLAIN, PACKED in panels, or packed in PAIRS of bfloat16"),
     bias=(I, "address of the bias, in whole panels"),
-    out=(I, "address of out"),
-    out_row=(I, "numbers from one of its rows to the next"),
-    out_column=(I, "numbers from one of its columns to the next"),
+    out=(MATRIX.dtype, "outputs"),
     n=(I, "rows"),
     n_in=(I, "inputs"),
     n_out=(I, "outputs"),
@@ -78,25 +78,13 @@ LINEAR = Record(
 )
 
 GRADIENT = Record(
-    dA=(I, "address of the gradient with regard to the outputs"),
-    da_row=(I, "numbers from one of its rows to the next"),
-    da_column=(I, "numbers from one of its columns to the next"),
-    saved=(I, "address of what the activation saved"),
-    saved_row=(I, "numbers from one of its rows to the next"),
-    saved_column=(I, "numbers from one of its columns to the next"),
-    X=(I, "address of X"),
-    x_row=(I, "numbers from one of its rows to the next"),
-    x_column=(I, "numbers from one of its columns to the next"),
-    W=(I, "address of W"),
-    w_row=(I, "numbers from one of its rows to the next"),
-    w_column=(I, "numbers from one of its columns to the next"),
+    dA=(MATRIX.dtype, "gradient with regard to the outputs"),
+    saved=(MATRIX.dtype, "what the activation saved"),
+    X=(MATRIX.dtype, "inputs"),
+    W=(MATRIX.dtype, "weights"),
     kind=(I, "how it lies: PLAIN, or packed in PAIRS of bfloat16"),
-    dX=(I, "address of dX"),
-    dx_row=(I, "numbers from one of its rows to the next"),
-    dx_column=(I, "numbers from one of its columns to the next"),
-    dW=(I, "address of dW"),
-    dw_row=(I, "numbers from one of its rows to the next"),
-    dw_column=(I, "numbers from one of its columns to the next"),
+    dX=(MATRIX.dtype, "gradient with regard to the inputs"),
+    dW=(MATRIX.dtype, "gradient with regard to the weights"),
     db=(I, "address of db"),
     n=(I, "rows"),
     n_in=(I, "inputs"),
@@ -106,7 +94,7 @@ GRADIENT = Record(
 LINEAR_WORDS, GRADIENT_WORDS = LINEAR.dtype.itemsize // 8, GRADIENT.dtype.itemsize // 8
 
 
-_few_tile = make_tiles([(rows, beside) for rows in _BESIDE for beside in _BESIDE[rows]], strided=True)
+_strided_tile = make_tiles([(rows, beside) for rows in _STRIDED_TILES for beside in _STRIDED_TILES[rows]], strided=True)
 
 
 @task
@@ -119,7 +107,7 @@ def plain_product(tag, x, x_row, w, w_row, init, init_row, c, c_row, mode, depth
         height, p = 6 if rows >= 6 else min(4, rows), 0
         while p < count:
             at = p * PANEL_BYTES
-            _, wide = _few_tile(zero, height, count - p, x, x_row, w + at, w_row, init + at, init_row, width, c + at, c_row, width, mode, c, depth, c, 0)
+            _, wide = _strided_tile(zero, height, count - p, x, x_row, w + at, w_row, init + at, init_row, width, c + at, c_row, width, mode, c, depth, c, 0)
             p += wide
         rows -= height
         x += height * x_row * itemsize
@@ -140,6 +128,12 @@ def _number(zero, where):
 @inline
 def _put(zero, where, value):
     carray(pointer(zero, where), 1)[0] = value
+
+
+@inline
+def _element(zero, M, i, j):
+    """The address of element (i, j) of a MATRIX."""
+    return M.at + (i * M.row + j * M.column) * (PANEL_BYTES // width_of(zero))
 
 
 @helper
@@ -208,16 +202,16 @@ def _pack_transposed(W, w_row, w_column, height, n_out, out):
 def _pack(zero, L, first, last, out):
     """Rows of X in panels, the first at an address; for pairs rounded, along the rows."""
     width = width_of(zero)
-    X = L.X + first * L.x_row * (PANEL_BYTES // width)
+    X = L.X.at + first * L.X.row * (PANEL_BYTES // width)
     if L.kind != PAIRS:
-        _pack_rows(zero, X, L.x_row, L.x_column, last - first, L.n_in, out, L.jump)
+        _pack_rows(zero, X, L.X.row, L.X.column, last - first, L.n_in, out, L.jump)
         return
     lines = line_buffer(zero)
     for p in range(panels(L.n_in, width)):
         count, place = min(width, L.n_in - p * width), out + p // 2 * L.jump * 4 + p % 2 * (PANEL_BYTES // 2)
         for i in range(0, last - first, 2):
             rows = min(2, last - first - i)
-            _pack_rows(zero, X + (i * L.x_row + p * width * L.x_column) * 4, L.x_row, L.x_column, rows, count, lines, 0)
+            _pack_rows(zero, X + (i * L.X.row + p * width * L.X.column) * 4, L.X.row, L.X.column, rows, count, lines, 0)
             round_lines(lines, count, rows - 1, place + i * PANEL_BYTES, 0)
 
 
@@ -235,7 +229,7 @@ def _product_part(zero, L, part, parts, first, last, A):
     fused = L.activation == RELU or L.activation == IDENTITY
     depth = (n_in + 1) // 2 if L.kind == PAIRS else n_in
     height = last - first
-    direct = fused and L.out_column == 1 and _stays_in_place(depth, height * L.out_row * itemsize)
+    direct = fused and L.out.column == 1 and _stays_in_place(depth, height * L.out.row * itemsize)
     scratch, rows = np.empty(TOGETHER * n_in * width if L.kind == PLAIN else 0, type(zero)), np.empty(TOGETHER * height * width, type(zero))
     mode, end = FLOOR if L.activation == RELU else NO_FINISH, (part + 1) * P // parts
     p1 = part * P // parts
@@ -243,19 +237,19 @@ def _product_part(zero, L, part, parts, first, last, A):
         p0, p1 = p1, min(end, p1 + TOGETHER)
         if direct and p1 - p0 > 1 and p1 * width > L.n_out:  # a last panel that is not whole goes through `rows`, alone
             p1 -= 1
-        B = L.W + p0 * depth * PANEL_BYTES
+        B = L.W.at + p0 * depth * PANEL_BYTES
         if L.kind == PLAIN:
-            _pack_panels(L.W + p0 * width * L.w_column * itemsize, L.w_row, L.w_column, n_in, min(L.n_out, p1 * width) - p0 * width, scratch)
+            _pack_panels(L.W.at + p0 * width * L.W.column * itemsize, L.W.row, L.W.column, n_in, min(L.n_out, p1 * width) - p0 * width, scratch)
             B = address_of(scratch)
         count, b, ahead = p1 - p0, L.bias + p0 * PANEL_BYTES, B + (p1 - p0) * depth * PANEL_BYTES
-        C = L.out + (first * L.out_row + p0 * width * L.out_column) * itemsize
+        C = L.out.at + (first * L.out.row + p0 * width * L.out.column) * itemsize
         whole = direct and p1 * width <= L.n_out
-        c, c_row, c_jump = (C, L.out_row, width) if whole else (address_of(rows), width, height * width)
+        c, c_row, c_jump = (C, L.out.row, width) if whole else (address_of(rows), width, height * width)
         _rows_product(zero, np.int64(L.kind == PAIRS), (A, jump, B, depth * width, b, c, c_row, c_jump, mode, b, depth, height, count, ahead))
         if not whole:
             if not fused:
                 forth(zero, L.activation, (0, c, c, count * height * width))
-            _take_panels(zero, c, height * PANEL_BYTES, height, min(count * width, L.n_out - p0 * width), C, L.out_row, L.out_column)
+            _take_panels(zero, c, height * PANEL_BYTES, height, min(count * width, L.n_out - p0 * width), C, L.out.row, L.out.column)
     keep(scratch)
 
 
@@ -266,7 +260,7 @@ def _few_rows_part(zero, L, t, parts):
     A block of inputs is multiplied with all columns before the next: the sums wait in the cache, W streams through. A last panel
     that W does not fill is read into the next rows; the last rows of W, where that would end behind the matrix, are copied.
     """
-    width, n_in, w_row = width_of(zero), L.n_in, L.w_row
+    width, n_in, w_row = width_of(zero), L.n_in, L.W.row
     itemsize, P = PANEL_BYTES // width, panels(L.n_out, width)
     first, last = t * P // parts, (t + 1) * P // parts
     count, columns, start = last - first, min(L.n_out, last * width) - first * width, first * PANEL_BYTES
@@ -280,21 +274,21 @@ def _few_rows_part(zero, L, t, parts):
         depth = min(BLOCK, whole - k) if in_place else min(1, n_in)
         if not in_place:
             for j in range(columns if n_in > 0 else 0):
-                tail[j] = _number(zero, L.W + start + (k * w_row + j) * itemsize)
-        w = L.W + k * w_row * itemsize + start if in_place else address_of(tail)
+                tail[j] = _number(zero, L.W.at + start + (k * w_row + j) * itemsize)
+        w = L.W.at + k * w_row * itemsize + start if in_place else address_of(tail)
         mode = FLOOR if L.activation == RELU and k + depth >= n_in else NO_FINISH
         c, init, init_row = address_of(sums), L.bias + start, 0
         if k > 0:
             init, init_row = c, c_row
-        _plain_product(zero, 0, (L.X + k * itemsize, L.x_row, w, w_row, init, init_row, c, c_row, mode, depth, count, L.n))
+        _plain_product(zero, 0, (L.X.at + k * itemsize, L.X.row, w, w_row, init, init_row, c, c_row, mode, depth, count, L.n))
         k += max(depth, 1)
     keep(tail)
     if L.activation != RELU and L.activation != IDENTITY:
         forth(zero, L.activation, (0, address_of(sums), address_of(sums), L.n * c_row))
-    n, out_row, out_column = L.n, L.out_row * itemsize, L.out_column * itemsize
+    n, out_row, out_column = L.n, L.out.row * itemsize, L.out.column * itemsize
     whole = columns // width if out_column == itemsize else 0
     for i in range(n):
-        out = L.out + i * out_row + first * width * out_column
+        out = L.out.at + i * out_row + first * width * out_column
         for p in range(whole):
             copy_line(zero, address_of(sums) + (i * c_row + p * width) * itemsize, out + p * PANEL_BYTES)
         for j in range(whole * width, columns):
@@ -304,7 +298,7 @@ def _few_rows_part(zero, L, t, parts):
 @helper
 def _reads_in_place(L):
     """Whether a plain W is read where it lies: for few rows, if the numbers of a row lie side by side."""
-    return L.kind == PLAIN and L.n <= FEW_ROWS and L.x_column == 1 and L.w_column == 1 and L.w_row >= L.n_out
+    return L.kind == PLAIN and L.n <= IN_PLACE_ROWS and L.X.column == 1 and L.W.column == 1 and L.W.row >= L.n_out
 
 
 @helper
@@ -364,7 +358,7 @@ def linear_task(tag, record, team, n_threads, pack, part):
 
 
 @helper
-def _widen(W, depth, q, P, out):
+def _widen_panel(W, depth, q, P, out):
     """A panel's width of rows of a W in pairs of rows, as float32: those of each of its panels one after the other; beyond the last, zeros."""
     for p in range(P):
         for line in range(8):
@@ -386,11 +380,11 @@ def _transpose_some(zero, L, q0, q1, P, wide, out):
     for q in range(q0, q1):
         Wt = out[(q - q0) * size :]
         if L.kind == PAIRS:
-            _widen(L.W, (L.n_in + 1) // 2, q, P, address_of(wide))
+            _widen_panel(L.W.at, (L.n_in + 1) // 2, q, P, address_of(wide))
             _transpose_pairs(zero, 0, (address_of(wide), width, L.n_out, 0, 1, address_of(Wt)))
         else:
-            source = L.W + q * width * L.w_row * (PANEL_BYTES // width)
-            _pack_transposed(source, L.w_row, L.w_column, min(width, L.n_in - q * width), L.n_out, Wt)
+            source = L.W.at + q * width * L.W.row * (PANEL_BYTES // width)
+            _pack_transposed(source, L.W.row, L.W.column, min(width, L.n_in - q * width), L.n_out, Wt)
 
 
 @helper
@@ -404,6 +398,46 @@ def _sum_rows(zero, D, step, n, n_out, out):
         _take_panels(zero, place, 0, 1, min(width, n_out - p * width), out + p * PANEL_BYTES, 0, 1)
 
 
+@helper
+def _round_operands(zero, n, n_in, n_out, D, A, step, out):
+    """dZ in pairs along its rows, dZ in pairs of rows and X in pairs of rows, one behind the other at an address; return where each lies."""
+    width = width_of(zero)
+    P, Q = panels(n_out, width), panels(n_in, width)
+    right = out + (P + 1) // 2 * step
+    inputs = right + P * step
+    for p in range(P):
+        along = out + p // 2 * step + p % 2 * (PANEL_BYTES // 2)
+        round_panel(D + p * step, n, min(width, n_out - p * width), along, right + p * step)
+    for q in range(Q):
+        round_panel(A + q * step, n, min(width, n_in - q * width), 0, inputs + q * step)
+    return out, right, inputs
+
+
+@helper
+def _input_gradient(zero, L, q0, q1, left, jump, depth, Wt, rows, none, direct):
+    """dX = dZ @ W.T for panels q0 ... q1 - 1 of inputs; `rows` is room for those that cannot be written where they belong."""
+    width, n = width_of(zero), L.n
+    P, count, B = panels(L.n_out, width), q1 - q0, address_of(Wt)
+    dX, whole = _element(zero, L.dX, 0, q0 * width), direct and q1 * width <= L.n_in
+    c, c_row, c_jump = (dX, L.dX.row, width) if whole else (address_of(rows), width, n * width)
+    _rows_product(zero, np.int64(L.kind == PAIRS), (left, jump, B, P * width * width, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, B))
+    if not whole:
+        _take_panels(zero, c, n * PANEL_BYTES, n, min(L.n_in, q1 * width) - q0 * width, dX, L.dX.row, L.dX.column)
+
+
+@helper
+def _weight_gradient(zero, L, q0, q1, inputs, right, step, depth, block, none):
+    """dW = X.T @ dZ for panels q0 ... q1 - 1 of inputs, some panels of outputs at a time, through `block`."""
+    width = width_of(zero)
+    P, height, block_step = panels(L.n_out, width), min(L.n_in, q1 * width) - q0 * width, (q1 - q0) * width * PANEL_BYTES
+    for p0 in range(0, P, TOGETHER):
+        p1, product = min(P, p0 + TOGETHER), address_of(block)
+        arguments = (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, depth, height)
+        _columns_product(zero, np.int64(L.kind == PAIRS), arguments)
+        dW = _element(zero, L.dW, q0 * width, p0 * width)
+        _take_panels(zero, product, block_step, height, min(L.n_out, p1 * width) - p0 * width, dW, L.dW.row, L.dW.column)
+
+
 @task
 def linear_backward_task(tag, record):
     """dZ = dA * activation'(saved), dX = dZ @ W.T, dW = X.T @ dZ, db = dZ.sum(0); some panels of X and W at a time."""
@@ -413,44 +447,29 @@ def linear_backward_task(tag, record):
     P, Q, jump = panels(n_out, width), panels(n_in, width), (n | 1) * width
     step = jump * itemsize
     D, S = np.empty(P * jump, type(zero)), np.empty(P * jump if L.activation != IDENTITY else 0, type(zero))
-    _pack_rows(zero, L.dA, L.da_row, L.da_column, n, n_out, address_of(D), jump)
+    _pack_rows(zero, L.dA.at, L.dA.row, L.dA.column, n, n_out, address_of(D), jump)
     if L.activation != IDENTITY:
-        _pack_rows(zero, L.saved, L.saved_row, L.saved_column, n, n_out, address_of(S), jump)
+        _pack_rows(zero, L.saved.at, L.saved.row, L.saved.column, n, n_out, address_of(S), jump)
         for p in range(P):
             back(zero, L.activation, (0, address_of(S) + p * step, address_of(D) + p * step, n * width))
     A = np.empty(Q * jump, type(zero))
-    _pack_rows(zero, L.X, L.x_row, L.x_column, n, n_in, address_of(A), jump)
+    _pack_rows(zero, L.X.at, L.X.row, L.X.column, n, n_in, address_of(A), jump)
     left, right, inputs, depth, right_depth = address_of(D), address_of(D), address_of(A), n_out, n
     pairs, wide = np.zeros((P + 1) // 2 * jump + (P + Q) * jump if paired else 0, type(zero)), np.empty(P * width * width if paired else 0, type(zero))
     if paired:
-        left = address_of(pairs)
-        right = left + (P + 1) // 2 * step
-        inputs, depth, right_depth = right + P * step, (n_out + 1) // 2, (n + 1) // 2
-        for p in range(P):
-            round_panel(address_of(D) + p * step, n, min(width, n_out - p * width), left + p // 2 * step + p % 2 * (PANEL_BYTES // 2), right + p * step)
-        for q in range(Q):
-            round_panel(address_of(A) + q * step, n, min(width, n_in - q * width), 0, inputs + q * step)
-    direct = L.dx_column == 1 and _stays_in_place(depth, n * L.dx_row * itemsize)
+        left, right, inputs = _round_operands(zero, n, n_in, n_out, left, inputs, step, address_of(pairs))
+        depth, right_depth = (n_out + 1) // 2, (n + 1) // 2
+    direct = L.dX.column == 1 and _stays_in_place(depth, n * L.dX.row * itemsize)
     zeros, Wt = np.zeros(TOGETHER * width, type(zero)), np.empty(min(Q, TOGETHER) * P * width * width, type(zero))
     rows, block = np.empty(min(Q, TOGETHER) * n * width, type(zero)), np.empty(TOGETHER * TOGETHER * width * width, type(zero))
-    none, q1 = address_of(zeros), 0
+    q1 = 0
     while q1 < Q:
         q0, q1 = q1, min(Q, q1 + TOGETHER)
         if direct and q1 - q0 > 1 and q1 * width > n_in:  # a last panel that is not whole goes through `rows`, alone
             q1 -= 1
-        count, height = q1 - q0, min(n_in, q1 * width) - q0 * width
         _transpose_some(zero, L, q0, q1, P, wide, Wt)
-        dX, whole, B = L.dX + q0 * width * L.dx_column * itemsize, direct and q1 * width <= n_in, address_of(Wt)
-        c, c_row, c_jump = (dX, L.dx_row, width) if whole else (address_of(rows), width, n * width)
-        _rows_product(zero, np.int64(paired), (left, jump, B, P * width * width, none, c, c_row, c_jump, NO_FINISH, none, depth, n, count, B))
-        if not whole:
-            _take_panels(zero, c, n * PANEL_BYTES, n, height, dX, L.dx_row, L.dx_column)
-        for p0 in range(0, P, TOGETHER):
-            p1, product, block_step = min(P, p0 + TOGETHER), address_of(block), count * width * PANEL_BYTES
-            arguments = (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, right_depth, height)
-            _columns_product(zero, np.int64(paired), arguments)
-            dW = L.dW + (q0 * width * L.dw_row + p0 * width * L.dw_column) * itemsize
-            _take_panels(zero, product, block_step, height, min(n_out, p1 * width) - p0 * width, dW, L.dw_row, L.dw_column)
+        _input_gradient(zero, L, q0, q1, left, jump, depth, Wt, rows, address_of(zeros), direct)
+        _weight_gradient(zero, L, q0, q1, inputs, right, step, right_depth, block, address_of(zeros))
     _sum_rows(zero, address_of(D), step, n, n_out, L.db)
     keep(D)
     keep(S)
@@ -522,9 +541,9 @@ def _run_linear(X, W, b, activation, out, team, n_threads, pack, part):
     for j in range(at_x):
         room[j] = b[j] if j < b.shape[0] else zero
     L = LINEAR(address_of(record))
-    L.X, L.x_row, L.x_column = _place(X, room, at_x)
-    L.W, L.w_row, L.w_column = _place(W, room, at_w)
-    L.out, L.out_row, L.out_column = _place(out, room, at_out)
+    L.X.at, L.X.row, L.X.column = _place(X, room, at_x)
+    L.W.at, L.W.row, L.W.column = _place(W, room, at_w)
+    L.out.at, L.out.row, L.out.column = _place(out, room, at_out)
     L.kind, L.bias, L.n, L.n_in, L.n_out, L.activation = _kind(W), address_of(room), n, n_in, n_out, activation
     _linear(zero, 0, (address_of(record), team, n_threads, pack, part))
     keep(record)
@@ -751,12 +770,12 @@ def _run_backward(dA, saved, X, W, activation, dX, dW, db):
     at_dw = at_dx + _room_for(dX, dW)
     room, record = np.empty(at_dw + _room_for(dW, dW), dW.dtype), np.zeros(GRADIENT_WORDS, np.int64)
     L = GRADIENT(address_of(record))
-    L.dA, L.da_row, L.da_column = _place(dA, room, n_out)
-    L.saved, L.saved_row, L.saved_column = _place(saved, room, at_saved)
-    L.X, L.x_row, L.x_column = _place(X, room, at_x)
-    L.W, L.w_row, L.w_column = _place(W, room, at_w)
-    L.dX, L.dx_row, L.dx_column = _place(dX, room, at_dx)
-    L.dW, L.dw_row, L.dw_column = _place(dW, room, at_dw)
+    L.dA.at, L.dA.row, L.dA.column = _place(dA, room, n_out)
+    L.saved.at, L.saved.row, L.saved.column = _place(saved, room, at_saved)
+    L.X.at, L.X.row, L.X.column = _place(X, room, at_x)
+    L.W.at, L.W.row, L.W.column = _place(W, room, at_w)
+    L.dX.at, L.dX.row, L.dX.column = _place(dX, room, at_dx)
+    L.dW.at, L.dW.row, L.dW.column = _place(dW, room, at_dw)
     L.kind, L.db, L.activation = _kind(W), address_of(room), activation
     L.n, L.n_in, L.n_out = X.shape[0], X.shape[1], n_out
     _backward(zero, 0, (address_of(record),))

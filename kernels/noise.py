@@ -12,10 +12,10 @@ from . import _door
 from ._bits import like
 from ._jit import inline, task
 from ._tile import PANEL_BYTES, width_of, zero_of
-from .operations import follow, four_lines
+from .operations import drawing, follow, four_lines
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_NOISE, normal_quantile, philox
-from .records import NOW, F, I, Record
+from .records import F, I, Record
 
 __all__ = ["GaussianNoise"]
 
@@ -40,16 +40,12 @@ def normal(word):
 def add_noise(tag, record, first, last, panel, now):
     """out = source + std * normal for rows of one panel; whole groups of four rows, as the generator gives them."""
     zero, D = zero_of(tag), NOISE(record)
-    width, seed, std, n = width_of(zero), D.seed, D.std, D.n
-    low, high = np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)
-    stream, time = np.uint32(PURPOSE_NOISE | D.stream), np.uint32(NOW(now).drawn & 0xFFFFFFFF)
-    column, at = panel * width, panel * D.jump * (PANEL_BYTES // width)
-    source = (D.source if D.source != 0 else NOW(now).inputs) + at
-    out = (D.out if D.out != 0 else NOW(now).inputs) + at
+    width, std, n, column = width_of(zero), D.std, D.n, panel * width_of(zero)
+    source, out, drawn = drawing(zero, D, PURPOSE_NOISE, panel, now)
     for i in range(first, last, 4):
         x = four_lines(zero, source + i * PANEL_BYTES, out + i * PANEL_BYTES)
         for j in range(width):
-            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), time, stream, low, high)
+            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), *drawn)
             factor = std if column + j < n else 0.0
             x[j] += like(zero, factor * normal(a))
             x[width + j] += like(zero, factor * normal(b))

@@ -1,15 +1,17 @@
-"""What is done to rows that were just written: an operation of the phase that wrote them, or for the inputs a phase."""
+"""What is done to rows that were just written, an operation of the phase that wrote them, or for the inputs a phase; what dropout and noise share."""
 
 from __future__ import annotations
 
+import numpy as np
 from numba import carray
 
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, copy_line, pointer, width_of
 from .program import Operation, Program, Value, task_address
+from .random import seed_key
 from .records import NOW, I, Record
 
-__all__ = ["follow", "four_lines"]
+__all__ = ["drawing", "follow", "four_lines"]
 
 OPERATION = Record(
     task=(I, "address of what is done to rows of a panel"),
@@ -31,6 +33,15 @@ def four_lines(zero, source, out):
         for k in range(4):
             copy_line(zero, source + k * PANEL_BYTES, out + k * PANEL_BYTES)
     return carray(pointer(zero, out), 4 * width_of(zero))
+
+
+@helper
+def drawing(zero, D, purpose, panel, now):
+    """Return what an operation that draws random numbers needs: where it reads a panel, where it writes it; time, stream and key for `philox`."""
+    at, inputs = panel * D.jump * (PANEL_BYTES // width_of(zero)), NOW(now).inputs
+    source, out = D.source if D.source != 0 else inputs, D.out if D.out != 0 else inputs
+    drawn = np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(purpose | D.stream), *seed_key(D.seed)
+    return source + at, out + at, drawn
 
 
 def follow(program: Program, X: Value, operation: Operation, work: float) -> None:

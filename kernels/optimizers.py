@@ -282,8 +282,7 @@ OPTIMIZERS: dict[int, Rule] = {
     LION: _lion_rule,
     **ADAPTIVE,
 }
-N_BUFFERS = tuple(len(OPTIMIZERS[code].buffers) for code in range(len(OPTIMIZERS)))
 
 if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every name for public
     OWN = [rule.name for code, rule in OPTIMIZERS.items() if code not in ADAPTIVE]
-    __all__ = sorted(["N_BUFFERS", "OPTIMIZERS", *map(str.upper, OWN), *(f"{name}_update" for name in OWN)])
+    __all__ = sorted(["OPTIMIZERS", *map(str.upper, OWN), *(f"{name}_update" for name in OWN)])

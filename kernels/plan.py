@@ -165,11 +165,6 @@ class Plan:
         """What the outputs have gone through: the identity where another layer follows the last dense one."""
         return self.activations[-1] if self.layers[-1] is self._dense[-1] else IDENTITY
 
-    def pieces(self, layer: int) -> tuple[int, int, int]:
-        """Return where in the flat vector the weights and the bias of a dense layer start, and where they end."""
-        (first, _), (bias, end) = self._dense[_door.check_layer(self, layer)].ranges
-        return first, bias, end
-
     @cached_property
     def parameters_size(self) -> int:
         """The length of the flat vector, padding included."""

@@ -217,7 +217,7 @@ def evaluate(
         Of the plan's dtype, contiguous.
     X : ndarray of shape (n, plan.widths[0]), any real dtype and layout, n > 0
     y : ndarray
-        Targets of shape (n, n_outputs), of any real dtype; for cross-entropy also int64 labels of shape (n,).
+        Targets of shape (n, n_outputs), of any real dtype; for cross-entropy and the focal loss also int64 labels of shape (n,).
     objective : Objective
         Its loss fits the last activation: cross-entropy softmax, log-softmax or, for logits, the identity; binary
         cross-entropy sigmoid or the identity; the others every activation but softmax and log-softmax.

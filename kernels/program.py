@@ -17,11 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import types
 
 from . import sharing
-from ._jit import DTYPES, jit, max_threads
-from ._jit import address as address_of_function
+from ._jit import Task, jit, max_threads
 from ._lazy import cached_property
 from ._product import TOGETHER
 from ._tile import PANEL_BYTES
@@ -39,8 +37,7 @@ BLOCK_BYTES = 1 << 16  # of memory for small matrices, taken at once
 @functools.cache
 def task_address(function: Any, dtype: str) -> int:
     """Return the address of a task, compiled for a dtype."""
-    count = function.py_func.__code__.co_argcount - 1
-    return address_of_function(function, types.void(types.CPointer(DTYPES[dtype]), *[types.int64] * count))
+    return Task(function).address(dtype)
 
 
 @dataclass

@@ -153,7 +153,11 @@ MISUSES = [
     ),
     ("an empty order", "ValueError: shuffle must give a one-dimensional array of row numbers;", lambda c: c.net.fit(c.X, c.y, shuffle=np.zeros(0, int))),
     ("verbose as text", "TypeError: verbose must be an integer from 0 to 1; got", lambda c: c.net.fit(c.X, c.y, verbose="loud")),
-    ("a validation set that is no pair", "TypeError: validation_data must be a pair (X, y) or (X, y, sample_weight); got", lambda c: c.net.fit(c.X, c.y, validation_data=c.X)),
+    (
+        "a validation set that is no pair",
+        "TypeError: validation_data must be a pair (X, y) or (X, y, sample_weight); got",
+        lambda c: c.net.fit(c.X, c.y, validation_data=c.X),
+    ),
     (
         "a validation set with another class",
         "ValueError: validation_data[1] must hold labels from 0 to 1, one for e",

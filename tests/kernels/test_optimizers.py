@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.optimizers import N_BUFFERS, OPTIMIZERS
+from kernels.optimizers import OPTIMIZERS
 from tests import reference
 from tests.kernels.tasks import update_with_task
 from tests.numerics import DTYPES, assert_close, assert_same_bits, awkward
@@ -74,7 +74,7 @@ def task_update(name, w, g, buffers, learning_rate, step, **other):
 def start(name, n, dtype):
     rng = np.random.default_rng(n)
     gradients = [rng.standard_normal(n).astype(dtype) for _ in range(4)]
-    return rng.standard_normal(n).astype(dtype), gradients, [np.zeros(n, dtype) for _ in range(N_BUFFERS[CODE[name]])]
+    return rng.standard_normal(n).astype(dtype), gradients, [np.zeros(n, dtype) for _ in OPTIMIZERS[CODE[name]].buffers]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -94,7 +94,7 @@ def test_against_the_twin(name, dtype):
 
 @pytest.mark.parametrize("name", RULES)
 def test_against_pytorch(name):
-    w, buffers = np.array(W), [np.zeros(3) for _ in range(N_BUFFERS[CODE[name]])]
+    w, buffers = np.array(W), [np.zeros(3) for _ in OPTIMIZERS[CODE[name]].buffers]
     for step, g in enumerate(GRADIENTS, 1):
         update(name, w, np.array(g), buffers, 0.1, step)
     np.testing.assert_allclose(w, PYTORCH[name], rtol=1e-14)
@@ -128,7 +128,7 @@ def test_padding_stays_zero(name):
 def test_buffers_do_not_end_as_denormal_numbers(name, dtype):
     smallest = np.finfo(dtype).tiny
     w, g = np.ones(3, dtype), np.zeros(3, dtype)
-    buffers = [np.array([smallest / 2, -smallest, np.nan], dtype) for _ in range(N_BUFFERS[CODE[name]])]
+    buffers = [np.array([smallest / 2, -smallest, np.nan], dtype) for _ in OPTIMIZERS[CODE[name]].buffers]
     task_update(name, w, g, buffers, 0.1, 64, weight_decay=0.0)  # weight decay is a gradient
     for buffer in buffers:
         np.testing.assert_array_equal(buffer, [0, 0, np.nan])
@@ -160,7 +160,7 @@ def test_wrong_shape(name):
 def test_every_rule_has_its_buffers_and_numbers_by_name():
     for name, code in CODE.items():
         rule = OPTIMIZERS[code]
-        assert (rule.name, tuple(rule.hyper), len(rule.buffers)) == (name, tuple(SETTINGS[name]), N_BUFFERS[code])
+        assert (rule.name, tuple(rule.hyper)) == (name, tuple(SETTINGS[name]))
         assert all(rule.hyper.values())
         record = rule.record(SETTINGS[name])
         assert record.dtype.names == tuple(SETTINGS[name])
