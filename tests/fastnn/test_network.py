@@ -108,6 +108,42 @@ def test_one_row_and_no_rows():
     np.testing.assert_array_equal(net.predict(X[3:4]), net.predict(X)[3:4])
 
 
+def test_rows_know_nothing_of_each_other():
+    net = network("float32")
+    expected = net.predict(X)
+    for rows in (rng.permutation(37), np.arange(36, -1, -3), np.array([5, 5, 0])):
+        np.testing.assert_array_equal(net.predict(X[rows]), expected[rows])
+
+
+def test_softmax_knows_only_differences():
+    net = network()
+    before = net.predict(X)
+    np.testing.assert_allclose(before.sum(axis=1), 1, rtol=1e-14)
+    for shift in (-700.0, 1e4):
+        net.set_weights([*net.weights[:2], (net.weights[2][0], np.full(3, shift))])
+        np.testing.assert_allclose(net.predict(X), before, rtol=1e-10)
+
+
+def test_gradients_of_parts_add_up():
+    net = network(seed=4)
+    loss, gradient = net.loss_and_gradient(X, LABELS)
+    gradient, parts = gradient.copy(), [(20, net.loss_and_gradient(X[:20], LABELS[:20])), (17, net.loss_and_gradient(X[20:], LABELS[20:]))]
+    assert loss == pytest.approx(sum(rows * part[0] for rows, part in parts) / 37, rel=1e-14)
+    np.testing.assert_allclose(sum(rows * part[1] for rows, part in parts) / 37, gradient, rtol=1e-12, atol=1e-16)
+
+
+def test_writers_and_readers_of_one_file(tmp_path):
+    """Two threads write, this one reads: always one of the two networks, whole."""
+    nets = [network("float32", seed=seed) for seed in (1, 2)]
+    whole = [net.parameters.tobytes() for net in nets]
+    nets[0].save(tmp_path / "net")
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(lambda net: [net.save(tmp_path / "net") for _ in range(40)], net) for net in nets]
+        while not all(one.done() for one in writing):
+            assert Sequential.load(tmp_path / "net").parameters.tobytes() in whole
+    assert [one.name for one in tmp_path.iterdir()] == ["net"] and all(one.result() is not None for one in writing)
+
+
 def test_scale_acts_on_the_data():
     plain, scaled = (Sequential([*first, Dense(3, "tanh")], n_features=5, dtype="float64") for first in ([], [Scale(2.0, shift=-1.0)]))
     np.testing.assert_array_equal(scaled.predict(X), plain.predict(X * 2 - 1))

@@ -25,6 +25,7 @@ from fastnn import (
     EarlyStopping,
     Momentum,
     Nesterov,
+    OneCycle,
     Rprop,
     Scale,
     Sequential,
@@ -109,6 +110,17 @@ def nielsen(data_dir):
         biases = [draws.randn(n, 1).ravel() for n in (30, 10)]
         weights = [draws.randn(n_out, n_in).T / one for (n_in, n_out), one in zip([(784, 30), (30, 10)], scale)]
     return *pixels, data.y_train[:1000], data.y_test, list(zip(weights, biases))
+
+
+@pytest.mark.parametrize("load, hidden, epochs, least", [("load_mnist", [100], 6, 0.97), ("load_fashion_mnist", [256, 128, 100], 5, 0.883)])
+def test_images_are_learned_as_well_as_elsewhere(load, hidden, epochs, least, data_dir):
+    """What the data sets' own tables of results have for networks of this size."""
+    import fastnn
+
+    X_train, y_train, X_test, y_test = getattr(fastnn, load)(data_dir)
+    net = Sequential([Scale(1 / 255), *(Dense(n, "relu") for n in hidden), Dense(10, "softmax")], n_features=784, seed=0)
+    net.fit(X_train.reshape(-1, 784), y_train, optimizer=Adam(OneCycle(5e-3)), epochs=epochs, batch_size=200, verbose=0)
+    assert net.evaluate(X_test.reshape(-1, 784), y_test)["accuracy"] >= least
 
 
 def python2_shuffle(n):
