@@ -2,6 +2,7 @@
 
     python benchmarks/history.py                        measure what is missing, and print the table: 2 to 4 minutes a commit
     python benchmarks/history.py --write                also put it into benchmarks/README.md
+    python benchmarks/history.py --every 25 --write     of the newest commit and each 25th before it, into a table of its own
     python benchmarks/history.py --since 3280d12 --no-run
 
 A number moves when it differs by more than a tenth, a time by more than a quarter, from where it moved last. What moved it is the commit's
@@ -23,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "benchmarks/asv.conf.json"
-BEGIN, END = "<!-- history: begin, made by: python benchmarks/history.py --write -->", "<!-- history: end -->"
+BEGIN, END = "<!-- {}: begin, made by: python benchmarks/history.py {}--write -->", "<!-- {}: end -->"
 # title of the column: benchmark, its parameters, digits, factor from which on it has moved
 COLUMNS: dict[str, tuple[str, tuple[str, ...], int, float]] = {
     "forward": ("relative.Linear.track_forward", ("'64 x 128 x 128'",), 2, 1.10),
@@ -127,20 +128,23 @@ def table(rows: list[Commit], reasons: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def write(text: str, path: Path) -> None:
+def write(text: str, path: Path, every: int) -> None:
     """Put the table between its two marks."""
-    before, rest = path.read_text().split(BEGIN)
-    path.write_text(before + BEGIN + "\n\n" + text + "\n\n" + END + rest.split(END)[1])
+    name, option = ("history", "") if every == 1 else ("long history", f"--every {every} ")
+    begin, end = BEGIN.format(name, option), END.format(name)
+    before, rest = path.read_text().split(begin)
+    path.write_text(before + begin + "\n\n" + text + "\n\n" + end + rest.split(end)[1])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print how the benchmarks moved from commit to commit.")
     parser.add_argument("--since", help="first commit (default: the first that has kernels)")
     parser.add_argument("--until", default="HEAD")
+    parser.add_argument("--every", type=int, default=1, help="only one commit in so many, counted from the newest")
     parser.add_argument("--no-run", action="store_true", help="print what has been measured")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     args = parser.parse_args()
-    rows = commits(git("rev-parse", args.since) if args.since else core(), args.until)
+    rows = commits(git("rev-parse", args.since) if args.since else core(), args.until)[:: -args.every][::-1]
     if not args.no_run:
         measure([commit.hash for commit in rows])
     for found, values in results(ROOT / ".asv" / "results"):
@@ -151,7 +155,7 @@ def main() -> None:
     text = table([commit for commit in rows if commit.values], json.loads(path.read_text()) if path.exists() else {})
     print(text)
     if args.write:
-        write(text, Path(__file__).with_name("README.md"))
+        write(text, Path(__file__).with_name("README.md"), args.every)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print what a second core brings, what a shuffled order costs, and what threads cost that have nothing to do.
+"""Print what a second core brings, what a phase and a shuffled order cost, and what threads cost that have nothing to do.
 
     python benchmarks/threads.py
     python benchmarks/threads.py --rounds 1 --seconds 0.02 --networks 1        does it run at all?
@@ -23,10 +23,15 @@ if __name__ == "__main__":  # a script finds its own folder first, but this one 
 from benchmarks import peers  # noqa: E402
 from benchmarks.busy import two_cpus  # noqa: E402
 from benchmarks.compare import Report, counted, interleave, ratio  # noqa: E402
+from kernels._jit import jit, task  # noqa: E402
+from kernels._wait import ticks  # noqa: E402
+from kernels.program import task_address  # noqa: E402
+from kernels.team import run_tasks, share  # noqa: E402
 
 NETWORKS = [([64, 128, 64, 10], 32), ([100] * 6 + [10], 20), ([784, 500, 500, 10], 100), ([128, 1024, 1024, 1024, 1024, 10], 512)]
 TABLES, ROWS = [([13, 37, 3], 50), ([54, 128, 7], 256)], 200_000
 WAIT = 1.0  # seconds
+TASK_TICKS = (2_000, 10_000, 50_000)
 
 
 class Wait:
@@ -56,6 +61,37 @@ def second_core(report: Report, args: argparse.Namespace) -> None:
         report.row(network=problem.name, batch=batch_size, **us, speed_up=ratio(times, "1", "2"))
 
 
+def spend(tag, where, worker, record, now):  # type: ignore[no-untyped-def]
+    """A task that takes so many ticks as its record says."""
+    end = ticks() + record
+    while ticks() < end:
+        pass
+
+
+def run_phases(team, function, record, count):  # type: ignore[no-untyped-def]
+    """Run phases of two such tasks."""
+    for _ in range(count):
+        run_tasks(team, function, 2, record, 0)
+
+
+def phase(report: Report, args: argparse.Namespace) -> None:
+    report.title("What a phase of two equal tasks takes on two threads beyond one task's time")
+    where, phases = task_address(task(spend, cached=False), "float32"), jit(run_phases)
+
+    def side(n_threads: int, length: int) -> Callable[[int], int]:
+        def run(count: int) -> int:
+            with share(n_threads) as team:
+                phases(team, where, length, count)
+            return count
+
+        return run
+
+    for length in TASK_TICKS:
+        times = interleave({str(n): side(n, length) for n in (1, 2)}, args)
+        alone, together = (float(np.median(times[name])) * 1e6 for name in ("1", "2"))
+        report.row(task_us=alone / 2, phase_us=together, overhead_us=together - alone / 2)
+
+
 def shuffled(report: Report, args: argparse.Namespace) -> None:
     report.title(f"A shuffled order's time / that of rows as they lie, {ROWS:,} rows")
     for widths, batch_size in TABLES[: args.networks]:
@@ -81,7 +117,7 @@ def idle(report: Report, args: argparse.Namespace) -> None:
         report.row(network=p.name, batch=batch_size, **{"% between two fits": 100 * max(between), "% between two steps": 100 * watcher.share})
 
 
-SECTIONS: dict[str, Callable[[Report, argparse.Namespace], None]] = {"second_core": second_core, "shuffled": shuffled, "idle": idle}
+SECTIONS: dict[str, Callable[[Report, argparse.Namespace], None]] = {"second_core": second_core, "phase": phase, "shuffled": shuffled, "idle": idle}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
