@@ -43,7 +43,13 @@ _listeners: list[Callable[[], None]] = []
 
 
 def on_compile(listener: Callable[[], None]) -> None:
-    """Call `listener` before each compilation of a kernel that the cache does not hold, to say why it takes a while."""
+    """Call a function before each compilation of a kernel that the cache does not hold, to say why it takes a while.
+
+    Parameters
+    ----------
+    listener : function ()
+        Called in the thread that compiles; one that is given twice is called once.
+    """
     if listener not in _listeners:
         _listeners.append(listener)
 

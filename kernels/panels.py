@@ -24,12 +24,39 @@ __all__ = ["pack", "packed_shape", "panel_width", "unpack"]
 
 
 def panel_width(dtype: Any) -> int:
-    """Return the number of columns in a panel: 16 for float32, 8 for float64; there are no panels of other dtypes."""
+    """Return the number of columns in a panel: 16 for float32, 8 for float64.
+
+    Parameters
+    ----------
+    dtype : "float32" or "float64", or the NumPy dtype
+
+    Raises
+    ------
+    ValueError
+        If it is another: there are no panels of it.
+    """
     return PANEL_BYTES // float_dtype(dtype).itemsize
 
 
 def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int]:
-    """Return the shape of a packed matrix: (panels, n_rows, width), or for "bfloat16" (panels, pairs of rows, 32)."""
+    """Return the shape of a packed matrix: (panels, n_rows, width), or for "bfloat16" (panels, pairs of rows, 32).
+
+    Parameters
+    ----------
+    n_rows, n_columns : int
+        Of the matrix, from 0; panels = ceil(n_columns / width).
+    dtype : "float32", "float64" or "bfloat16", or the NumPy dtype
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a size is no such number, or the dtype is another.
+
+    Examples
+    --------
+    >>> packed_shape(784, 500, "float32"), packed_shape(784, 500, "bfloat16")
+    ((32, 784, 16), (32, 392, 32))
+    """
     if str(dtype) == "bfloat16":
         return -(-whole("n_columns", n_columns, 0) // 16), -(-whole("n_rows", n_rows, 0) // 2), 32
     width = panel_width(dtype)

@@ -91,7 +91,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Fork:
-    """Where a residual block of n columns begins."""
+    """Where a residual block begins; see `Join`.
+
+    Parameters
+    ----------
+    n : int
+        Columns.
+    """
 
     shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
     trained: ClassVar[tuple[bool, ...]] = ()
@@ -122,7 +128,17 @@ class Fork:
 
 @dataclass(frozen=True)
 class Join:
-    """Where a residual block of n columns ends: what went into it is added to what comes out."""
+    """Where a residual block ends: Y = X + F(X), F being the layers since its `Fork`.
+
+    Parameters
+    ----------
+    n : int
+        Columns, as many as the `Fork` has.
+
+    References
+    ----------
+    He et al., Deep residual learning for image recognition, CVPR 2016.
+    """
 
     shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
     trained: ClassVar[tuple[bool, ...]] = ()

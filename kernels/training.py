@@ -380,8 +380,20 @@ class FullBatch:
 
 
 def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
-    """Return the loss of all rows, without dropout, and its flat gradient; 0 where nothing is trained.
+    """Return the loss of all rows, without dropout, penalties included, and its flat gradient; 0 where nothing is trained.
 
-    Raises `RowError`, a ValueError, for a row that is not finite.
+    Parameters
+    ----------
+    plan : Plan
+    parameters : ndarray of shape (plan.parameters_size,), any real dtype
+    X, y, objective, n_threads
+        As for `evaluate`.
+
+    Raises
+    ------
+    RowError
+        A ValueError, for a row that is not finite.
+    TypeError, ValueError
+        If an argument is of another kind or does not fit the plan.
     """
     return FullBatch(plan, X, y, objective, n_threads=n_threads)(parameters)
