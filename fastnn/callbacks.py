@@ -32,7 +32,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,8 @@ class Monitor:
     monitor : str
         A key of `logs`, such as "val_loss", or "test_accuracy" of `validation_data={"test": ...}`.
     mode : {"auto", "min", "max"}
-        Whether it improves downwards or upwards; "auto": upwards for the metrics of `fastnn.metrics` that do, else downwards.
+        Whether it improves downwards or upwards; "auto": as the metric of the fit says, see `fastnn.metrics.Metric`, or else the
+        name: losses and errors downwards, accuracy, R2 and the like, also an estimator's "val_score", upwards.
     min_delta : float
         How much better counts as an improvement.
 
@@ -60,15 +61,40 @@ class Monitor:
         The best value seen.
     best_epoch : int
         Its epoch, counted from 1.
+
+    Raises
+    ------
+    ValueError
+        When a fit begins: if `mode` is "auto" and nothing says what is better.
     """
 
     def __init__(self, monitor: str, mode: str = "auto", min_delta: float = 0.0) -> None:
+        if not isinstance(monitor, str):
+            raise TypeError(f"monitor must be a key of the logs such as 'val_loss'; got {validation.shown(monitor)}.")
         self.monitor, self.mode = monitor, validation.choice("mode", mode, ("auto", "min", "max"))
         self.min_delta = validation.number("min_delta", min_delta, 0.0)
         self.best, self.best_epoch = math.nan, 0
+        self._entries: Mapping[str, bool | None] = {}
+
+    def prepare(self, entries: Mapping[str, bool | None]) -> None:
+        """Take from a fit what its logs will have, and whether larger is better; raise where that does not do."""
+        validation.choice("monitor", self.monitor, entries)
+        self._entries = entries
+        self._upwards()
+
+    def _upwards(self) -> bool:
+        """Return whether the quantity improves upwards."""
+        if self.mode != "auto":
+            return self.mode == "max"
+        upwards = self._entries.get(self.monitor, improves_upwards(self.monitor))
+        if upwards is None:
+            help_ = "Or say it of the metric: Metric(function, upwards=True)."
+            raise ValueError(f"mode must be 'min' or 'max' for {self.monitor!r}, of which nothing says whether larger is better; got 'auto'. {help_}")
+        return upwards
 
     def on_fit_begin(self, network: Any) -> None:
         """Forget the fit before."""
+        self._upwards()  # refused before the first step
         self._network = network
         self.best, self.best_epoch = math.nan, 0
 
@@ -77,7 +103,7 @@ class Monitor:
         value = logs[validation.choice("monitor", self.monitor, logs)]
         if self.best_epoch == 0:
             better = not math.isnan(value)
-        elif self.mode == "max" or (self.mode == "auto" and improves_upwards(self.monitor)):
+        elif self._upwards():
             better = value > self.best + self.min_delta
         else:
             better = value < self.best - self.min_delta

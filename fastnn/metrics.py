@@ -363,6 +363,10 @@ DEFAULTS = {
     True: ("accuracy",),
     False: ("mean_absolute_error", "mean_squared_error", "root_mean_squared_error", "max_error", "r2"),
 }
+# What names in the logs say: whether larger is better. "val_score" is that of the estimators, accuracy or R2.
+NAMED: dict[str, bool | None] = {"loss": False, "seconds": False, "val_score": True}
+NAMED |= {name: one.upwards for name, one in METRICS.items()}
+NAMED |= {f"neg_{name}": True for name, one in METRICS.items() if not one.upwards}
 
 
 def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
@@ -412,13 +416,22 @@ def _metric(one: Any, loss: Loss) -> Metric:
     if type(metric).__module__.startswith("sklearn."):
         metric = Metric(functools.partial(_scored, metric, loss.classification), True)
     elif callable(metric):
-        metric = Metric(metric)
+        metric = Metric(metric, _direction(metric))
     if not isinstance(metric, Metric):
         raise TypeError(f"metrics must be names or functions (y, outputs) -> float; got {validation.shown(one)}.")
     if metric.classes is not None and metric.classes != loss.classification:
         kind = "classes" if metric.classes else "numbers"
         raise ValueError(f"metrics must fit the loss, {loss.name!r}; got {one!r}, which is for {kind}.")
     return metric
+
+
+def _direction(function: Any) -> bool | None:
+    """Return whether a larger value of a function is better, also with some arguments fixed, if it is one of this module."""
+    return next((one.upwards for one in METRICS.values() if _whole(one.function) is _whole(function)), None)
+
+
+def _whole(function: Any) -> Any:
+    return function.func if isinstance(function, functools.partial) else function
 
 
 def _named(name: str) -> Any:
@@ -501,11 +514,26 @@ def quantity(name: str) -> str:
     >>> quantity("val_balanced_accuracy"), quantity("test_loss"), quantity("val_regret")
     ('balanced_accuracy', 'loss', 'val_regret')
     """
-    known = [one for one in ("loss", *METRICS, *_scorer_names()) if name == one or name.endswith(f"_{one}")]
-    return max(known, key=len, default=name)
+    return _known(name, ("loss", *METRICS, *_scorer_names()))
 
 
-def improves_upwards(name: str) -> bool:
-    """Return whether an entry of the logs is better when it is larger; what is not known improves downwards."""
-    known = METRICS.get(quantity(name))
-    return bool(known.upwards) if known else quantity(name) in _scorer_names()
+def _known(name: str, names: Iterable[str]) -> str:
+    return max((one for one in names if name == one or name.endswith(f"_{one}")), key=len, default=name)
+
+
+def improves_upwards(name: str) -> bool | None:
+    """Return whether an entry of the logs is better when it is larger, as its name says; None where it says nothing.
+
+    It is the same whether scikit-learn is imported or not: of its scorers only those are known that negate a metric here.
+
+    Examples
+    --------
+    >>> improves_upwards("val_accuracy"), improves_upwards("val_loss"), improves_upwards("val_neg_log_loss"), improves_upwards("val_regret")
+    (True, False, True, None)
+    """
+    return NAMED.get(_known(name, NAMED))
+
+
+def directions(metrics: Mapping[str, Metric]) -> dict[str, bool | None]:
+    """Return for the loss and for metrics, by their names in the logs, whether larger is better; None where nobody knows."""
+    return {"loss": False} | {name: NAMED.get(name) if one.upwards is None else one.upwards for name, one in metrics.items()}

@@ -24,7 +24,7 @@ from .history import History
 from .interrupts import Interrupts
 from .layers import RANDOM, GaussianNoise, single
 from .losses import Loss, loss_for
-from .metrics import Metric, checked_metrics, values
+from .metrics import Metric, checked_metrics, directions, values
 from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
@@ -82,10 +82,10 @@ class Run:
     save: Callable[[], None] = lambda: None
     restore: Callable[[], None] = lambda: None
 
-    def log_names(self) -> list[str]:
-        """Return what the logs of an epoch hold."""
-        judged = ("loss", *self.metrics)
-        return ["loss", *(f"{name}_{key}" for name in self.held_out for key in judged), "seconds"]
+    def entries(self) -> dict[str, bool | None]:
+        """Return what the logs of an epoch hold, and whether larger is better; None where nobody knows."""
+        judged = directions(self.metrics)
+        return {"loss": False, **{f"{name}_{key}": up for name in self.held_out for key, up in judged.items()}, "seconds": False}
 
     def call(self, method: str, *args: Any) -> bool:
         """Call a method of every callback that has it; return whether one of them asks to stop."""
@@ -173,7 +173,7 @@ def fit(
         check_full_batch(network, optimizer, shuffle, watchers, checkpoint)
         function = trainers.full_batch(network, loss, X, y, weights, threads)
         run = Run(network, loss, epochs, judged, judges, watchers, progress, threads, State(0, 0), Interrupts())
-        watching.check_monitors(watchers, run.log_names())
+        watching.check_monitors(watchers, run.entries())
         begin(network, loss)
         return _watch(run, lambda: _minimize(run, function, optimizer, len(X)))
     files = None if checkpoint is None else Checkpoints(checkpoint, checkpoint_every, checkpoint_keep, resume)
@@ -194,7 +194,7 @@ def fit(
         state = State(seed, n_steps, optimizer, trainer.state, batch_size=source.batch_size)
     learning_rate = spanning(optimizer.learning_rate, state.n_steps)
     run = Run(network, loss, epoch + epochs, judged, judges, watchers, progress, threads, state, Interrupts(files is not None), files=files)
-    watching.check_monitors(watchers, run.log_names())
+    watching.check_monitors(watchers, run.entries())
     if files:
         settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
         spanned = n_steps if trainers.spans(network, optimizer) else None

@@ -30,11 +30,16 @@ def check_callbacks(callbacks: Any) -> list[Any]:
     return sorted(found, key=lambda one: not isinstance(one, Average))  # what others judge, keep and write is the average
 
 
-def check_monitors(callbacks: list[Any], names: list[str]) -> None:
-    """Raise where one of the callbacks here waits for a quantity that the logs of a fit, with these names, will not have."""
+def check_monitors(callbacks: list[Any], entries: dict[str, bool | None]) -> None:
+    """Raise where one of the callbacks here waits for what the logs of a fit will not have, or cannot know when it is better.
+
+    `entries` are what the logs will have, and whether larger is better, None where nobody knows.
+    """
     for one in callbacks:
-        if isinstance(one, (Monitor, StopWhen)) and one.monitor is not None:
-            validation.choice("monitor", one.monitor, names)
+        if isinstance(one, Monitor):
+            one.prepare(entries)
+        elif isinstance(one, StopWhen):
+            validation.choice("monitor", one.monitor, entries)
 
 
 def _every(callback: Any) -> int:

@@ -13,11 +13,13 @@ from fastnn import (
     Dense,
     EarlyStopping,
     LearningRateFinder,
+    MLPClassifier,
     ModelCheckpoint,
     ReduceOnPlateau,
     Sequential,
     TimeLimit,
 )
+from fastnn.metrics import Metric
 
 X = np.random.default_rng(4).normal(size=(50, 4))
 LABELS = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
@@ -189,13 +191,67 @@ def looked_at(callback, values, name="val_loss"):
     return [callback.on_epoch_end(epoch, {name: value}) for epoch, value in enumerate(values, 1)]
 
 
-@pytest.mark.parametrize(("mode", "best", "epoch"), [("auto", 1.0, 2), ("min", 1.0, 2), ("max", 3.0, 3)])
+@pytest.mark.parametrize(("mode", "best", "epoch"), [("min", 1.0, 2), ("max", 3.0, 3)])
 def test_the_direction_may_be_given(mode, best, epoch):
     stopping = EarlyStopping("val_regret", patience=2, mode=mode)
     looked_at(stopping, [2.0, 1.0, 3.0, np.nan], "val_regret")
     assert (stopping.best, stopping.best_epoch) == (best, epoch)
     with pytest.raises(ValueError, match=r"^mode must be one of 'auto', 'min', 'max'; got 'up'\.$"):
         EarlyStopping(mode="up")
+    with pytest.raises(TypeError, match=r"^monitor must be a key of the logs such as 'val_loss'; got 3\.$"):
+        EarlyStopping(3)
+
+
+def certainty(y, probabilities):
+    """Return how probable what is right is."""
+    return float(np.mean(probabilities[np.arange(len(y)), y]))
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceOnPlateau, ModelCheckpoint])
+@pytest.mark.parametrize("batch_size", [16, None])
+def test_the_direction_is_that_of_the_metric(tmp_path, kind, batch_size):
+    def watched(metric, **mode):
+        name = "val_certainty"
+        one = ModelCheckpoint(tmp_path / "net", name, **mode) if kind is ModelCheckpoint else kind(name, **mode)
+        settings = {"epochs": 4, "batch_size": batch_size, "validation_data": (X, LABELS), "verbose": 0, "metrics": {"certainty": metric}}
+        history = network().fit(X, LABELS, callbacks=one, **settings)
+        assert max(history["val_certainty"]) != min(history["val_certainty"])
+        return one.best, history["val_certainty"]
+
+    for metric, mode in ((Metric(certainty, upwards=True), {}), (certainty, {"mode": "max"}), (Metric(certainty, upwards=False), {"mode": "max"})):
+        best, values = watched(metric, **mode)
+        assert best == max(values)
+    best, values = watched(Metric(certainty, upwards=False))
+    assert best == min(values)
+    for metric in (certainty, Metric(certainty)):
+        with pytest.raises(ValueError, match="^mode must be 'min' or 'max' for 'val_certainty', of which nothing says whether larger is better; got 'auto'"):
+            watched(metric)
+
+
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS()])
+def test_a_direction_that_nobody_knows_is_refused_before_the_first_step(optimizer):
+    pytest.importorskip("scipy")
+    net, watcher = network(), Everything(every_steps=1) if isinstance(optimizer, Adam) else CSVLogger("nowhere/log.csv")
+    before = net.parameters.copy()
+    settings = {"validation_data": (X, LABELS), "metrics": [certainty], "verbose": 0, "callbacks": [watcher, EarlyStopping("val_certainty")]}
+    with pytest.raises(ValueError, match="^mode must be 'min' or 'max' for 'val_certainty'"):
+        net.fit(X, LABELS, optimizer=optimizer, **settings)
+    assert net.n_fits == 0 and not getattr(watcher, "calls", [])
+    np.testing.assert_array_equal(net.parameters, before)
+    with pytest.raises(ValueError, match="^mode must be 'min' or 'max' for 'val_certainty'"):
+        EarlyStopping("val_certainty").on_fit_begin(net)
+
+
+@pytest.mark.parametrize("make", [EarlyStopping, ReduceOnPlateau])
+def test_the_score_of_an_estimator_improves_upwards(make):
+    pytest.importorskip("sklearn")
+    watcher = make("val_score", patience=99)
+    model = MLPClassifier(max_iter=6, early_stopping=True, callbacks=[watcher], random_state=0, learning_rate_init=0.05, n_iter_no_change=99)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        model.fit(X, LABELS)
+    scores = model.validation_scores_
+    assert watcher.best == max(scores) > min(scores)
+    assert watcher.best_epoch == scores.index(max(scores)) + 1
 
 
 def test_reduce_on_plateau_lowers_the_rate():

@@ -13,6 +13,7 @@ from fastnn.metrics import (
     balanced_accuracy,
     checked_metrics,
     confusion_matrix,
+    directions,
     f1,
     improves_upwards,
     log_loss,
@@ -297,8 +298,25 @@ def test_other_metrics_are_refused(metrics, message):
 def test_the_direction_of_a_metric_is_known_by_its_name():
     upwards = ("accuracy", "test_balanced_accuracy", "val_r2", "a_b_roc_auc", "val_top_3_accuracy")
     assert [improves_upwards(name) for name in upwards] == [True] * len(upwards)
-    downwards = ("loss", "val_loss", "val_log_loss", "val_rmse", "val_mean_squared_error", "val_regret")
+    downwards = ("loss", "val_loss", "val_log_loss", "val_rmse", "val_mean_squared_error", "seconds")
     assert [improves_upwards(name) for name in downwards] == [False] * len(downwards)
+    unknown = ("val_regret", "val_f1_score", "score", "mean")
+    assert [improves_upwards(name) for name in unknown] == [None] * len(unknown)
+
+
+def test_the_direction_of_a_metric_is_that_of_a_fit():
+    metrics = {
+        "declared": Metric(regret, upwards=True),
+        "loss of mine": Metric(regret, upwards=False),
+        "by its function": accuracy,
+        "by a part of it": partial(top_k_accuracy, k=4),
+        "unknown": regret,
+        "gain_loss": regret,
+        "r2": regret,
+        "accuracy": Metric(regret, upwards=False),
+    }
+    found = directions(checked_metrics(metrics, CrossEntropy()))
+    assert list(found.items()) == [("loss", False), *zip(metrics, (True, False, True, True, None, None, True, False))]
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc_ovr", "neg_log_loss"])
@@ -324,6 +342,9 @@ def test_scorers_have_the_names_of_scikit_learn(monkeypatch):
     found = values(checked_metrics(["neg_log_loss", "log_loss"], CrossEntropy()), CrossEntropy(), LABELS, PROBABILITIES)
     assert found["neg_log_loss"] == pytest.approx(-found["log_loss"], rel=1e-13)
     assert improves_upwards("val_neg_log_loss") and not improves_upwards("val_log_loss")
+    sklearn = pytest.importorskip("sklearn.metrics")
+    scorers = [sklearn.get_scorer("neg_log_loss"), sklearn.make_scorer(sklearn.f1_score, average="weighted"), "roc_auc_ovr"]
+    assert directions(checked_metrics(scorers, CrossEntropy())) == {"loss": False, "log_loss": True, "f1_score": True, "roc_auc_ovr": True}
     with pytest.raises(ValueError, match="metrics must be one of .*; got 'neg_log_los'. Did you mean 'neg_log_loss'"):
         checked_metrics("neg_log_los", CrossEntropy())
     monkeypatch.setitem(sys.modules, "sklearn", None)
