@@ -32,6 +32,7 @@ import math
 import os
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -244,6 +245,11 @@ class ModelCheckpoint(Monitor):
     every : int
         Only epochs that it divides, and the last one, count.
 
+    Raises
+    ------
+    ValueError
+        If the path cannot be filled in; when a fit begins, if it has a field that the logs will not have.
+
     Warns
     -----
     UserWarning
@@ -252,17 +258,27 @@ class ModelCheckpoint(Monitor):
 
     def __init__(self, path: str | os.PathLike[str], monitor: str | None = "val_loss", mode: str = "auto", min_delta: float = 0.0, every: int = 1) -> None:
         super().__init__(monitor or "loss", mode, min_delta)
-        self.path, self.always, self.every = os.fspath(path), monitor is None, every
+        self.path, self.always, self.every = os.fsdecode(path), monitor is None, every
         self._writing = Writing()
+        self._filled(defaultdict(float, epoch=1), "such as 'epoch' and 'val_loss'")
+
+    def prepare(self, entries: Mapping[str, bool | None]) -> None:
+        """Take from a fit what its logs will have; raise where a field of the path is not among it."""
+        super().prepare(entries)
+        self._filled({"epoch": 1, **dict.fromkeys(entries, 0.0)})
+
+    def _filled(self, values: Mapping[str, float], fields: str = "") -> str:
+        """Return the path with the values in its fields."""
+        try:
+            return self.path.format_map(values)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            fields = fields or f"among {', '.join(map(repr, values))}"
+            raise ValueError(f"path must be a file name with fields {fields}; got {self.path!r}: {error}.") from None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Save the network."""
         if self.improves(epoch, logs) or self.always:
-            try:
-                path = self.path.format(epoch=epoch, **logs)
-            except (LookupError, ValueError) as error:
-                names = ", ".join(map(repr, ("epoch", *logs)))
-                raise ValueError(f"path must be a file name with fields among {names}; got {self.path!r}: {error}.") from None
+            path = self._filled({"epoch": epoch, **logs})
             with self._writing(path):
                 self._network.save(path)
 

@@ -456,16 +456,23 @@ def _scorer_names() -> list[str]:
 def _scored(scorer: Any, classes: bool, y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return what a scorer of scikit-learn gives for outputs."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    return float(scorer(_Answers(classes, outputs), outputs, y.reshape(-1).astype(np.int64) if classes else y, **weights))
+    if classes:
+        y = (y if y.ndim == 1 else y >= 0.5).astype(np.int64)
+        y = y if y.shape[1:] > (1,) else y.reshape(-1)
+    score: float = scorer(_Answers(classes, y.ndim, outputs), outputs, y, **weights)
+    return score
 
 
 class _Answers:
     """What a scorer of scikit-learn asks an estimator for, when the outputs are there already."""
 
-    def __init__(self, classes: bool, outputs: Array) -> None:
+    def __init__(self, classes: bool, dimensions: int, outputs: Array) -> None:
         self._kind = "classifier" if classes else "regressor"
         self._outputs = outputs
-        if classes:
+        self.classes_: Any = None
+        if classes and dimensions == 2:  # several labels a row
+            self.classes_ = [np.arange(2)] * outputs.shape[1]
+        elif classes:
             self._outputs = np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
             self.classes_ = np.arange(self._outputs.shape[1])
 
@@ -480,6 +487,8 @@ class _Answers:
         """Return the classes decided for, or the numbers."""
         if self._kind == "regressor":
             return self._outputs
+        if isinstance(self.classes_, list):
+            return (self._outputs >= 0.5).astype(np.int64)
         two = self._outputs.shape[1] == 2
         labels: Array = self.classes_[(self._outputs[:, 1] >= 0.5).astype(np.int64) if two else self._outputs.argmax(axis=1)]
         return labels
@@ -499,11 +508,15 @@ def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array, 
         y = y if y.ndim == 1 else y.argmax(axis=1)
         if outputs.max() <= 0:
             outputs = np.exp(outputs)
-    if sample_weight is None:
-        return {name: float(metric.function(y, outputs)) for name, metric in metrics.items()}
-    takes = {name: "sample_weight" in inspect.signature(metric.function).parameters for name, metric in metrics.items()}
-    weights = {True: {"sample_weight": sample_weight}, False: {}}
-    return {name: float(metric.function(y, outputs, **weights[takes[name]])) for name, metric in metrics.items()}
+    found = {}
+    for name, metric in metrics.items():
+        takes = sample_weight is not None and "sample_weight" in inspect.signature(metric.function).parameters
+        value = metric.function(y, outputs, **{"sample_weight": sample_weight} if takes else {})
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"metrics must return a number; got {validation.shown(value)} from {name!r}.") from None
+    return found
 
 
 def quantity(name: str) -> str:

@@ -578,8 +578,8 @@ class Sequential(Exchange):
             any number of threads, the fit ends with the bits of one that was not interrupted. What is another is refused;
             `epochs` may be more.
         metrics : str, function, Metric, a sequence or a dict of them, optional
-            What the validation data is judged by beside the loss, as for `evaluate`; `validation_data={"train": (X, y), ...}`
-            judges the training data, too.
+            What the validation data is judged by beside the loss, as for `evaluate`; without such data nothing is.
+            `validation_data={"train": (X, y), ...}` judges the training data, too.
 
         Returns
         -------

@@ -383,10 +383,18 @@ def test_model_checkpoint_saves_the_best(tmp_path):
 
 
 def test_model_checkpoint_after_every_epoch(tmp_path):
+    watcher = Everything()
     network().fit(X, LABELS, epochs=7, verbose=0, callbacks=ModelCheckpoint(f"{tmp_path}/{{epoch}}", monitor=None, every=3))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "6", "7"]
     with pytest.raises(ValueError, match=r"^path must be a file name with fields among 'epoch', 'loss', 'seconds'; got '\{val_loss\}': 'val_loss'\.$"):
-        network().fit(X, LABELS, verbose=0, callbacks=ModelCheckpoint("{val_loss}", monitor=None))
+        network().fit(X, LABELS, verbose=0, callbacks=[watcher, ModelCheckpoint("{val_loss}", monitor=None)])
+    assert not watcher.calls
+
+
+@pytest.mark.parametrize("path", ["{epoch.foo}", "{epoch[0]}", "{}", "{0}", "{epoch:zz}", "{val_loss:d}", "{epoch", "{epoch!q}"])
+def test_a_path_that_cannot_be_filled_in_is_refused(path):
+    with pytest.raises(ValueError, match="^path must be a file name with fields such as 'epoch' and 'val_loss'; got '{.*': .*"):
+        ModelCheckpoint(path)
 
 
 @pytest.mark.parametrize("make", [CSVLogger, lambda path: ModelCheckpoint(path, monitor=None)])

@@ -330,6 +330,30 @@ def test_scorers_of_scikit_learn_judge_classes(name):
     assert abs(binary["one"]) == pytest.approx(METRICS[ours].function(YES, SURE), rel=1e-13)
 
 
+@pytest.mark.parametrize("n_labels", [2, 3])
+@pytest.mark.parametrize("name", ["f1_macro", "accuracy", "roc_auc", "average_precision", "jaccard_macro"])
+def test_scorers_of_scikit_learn_judge_several_labels_a_row(name, n_labels):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    y, outputs = (rng.uniform(size=(40, n_labels)) for _ in range(2))
+    function, answers = {
+        "f1_macro": (partial(sklearn.f1_score, average="macro"), outputs >= 0.5),
+        "accuracy": (sklearn.accuracy_score, outputs >= 0.5),
+        "roc_auc": (sklearn.roc_auc_score, outputs),
+        "average_precision": (sklearn.average_precision_score, outputs),
+        "jaccard_macro": (partial(sklearn.jaccard_score, average="macro"), outputs >= 0.5),
+    }[name]
+    weights = rng.uniform(size=40)
+    for given, settings in (((), {}), ((weights,), {"sample_weight": weights})):
+        actual = values(checked_metrics(sklearn.get_scorer(name), BinaryCrossEntropy()), BinaryCrossEntropy(), y, outputs, *given)
+        np.testing.assert_allclose(list(actual.values()), function(y >= 0.5, answers, **settings), rtol=1e-13)
+
+
+@pytest.mark.parametrize("value", ["x", None, np.ones(2), 1j])
+def test_a_metric_without_a_number_is_named(value):
+    with pytest.raises(TypeError, match=r"^metrics must return a number; got .* from 'mine'\.$"):
+        values(checked_metrics({"mine": lambda y, outputs: value}, CrossEntropy()), CrossEntropy(), LABELS, PROBABILITIES)
+
+
 def test_scorers_of_scikit_learn_judge_numbers():
     scorer = pytest.importorskip("sklearn.metrics").get_scorer("neg_mean_absolute_error")
     net = Sequential([Dense(1)], n_features=1)
