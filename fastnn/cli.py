@@ -15,12 +15,12 @@ import numpy as np
 
 import kernels
 
-from . import __version__, validation
+from . import __version__, files, validation
 from .batches import split
 from .callbacks import EarlyStopping
 from .initializers import INITIALIZERS
 from .layers import BatchNorm, Dense, Dropout, GaussianNoise, Layer, LayerNorm, PReLU, Residual, Scale, Standardize
-from .losses import loss_for
+from .losses import LOSSES, LabelLoss, Loss
 from .metrics import METRICS, checked_metrics
 from .network import Sequential
 from .optimizers import OPTIMIZERS, FullBatchOptimizer, Optimizer
@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         status: int = options.command(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it is closed
+            sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader of our output has gone, as in `fastnn info | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -90,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, TypeError, ValueError) as error:
         return _fail(error)
     except MemoryError as error:
-        return _fail(f"network and data must fit into the memory; got: {error or 'too little'}. Take smaller --layers or fewer rows.")
+        said = str(error)  # a sentence where an estimate was refused, not where NumPy could not have an array
+        said = said if said.endswith(".") else f"network and data must fit into the memory; got: {said or 'too little'}."
+        return _fail(f"{said} Take smaller --layers or fewer rows.")
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
 
@@ -186,7 +189,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     network.add_argument("--initializer", help=f"of the weights: {', '.join(INITIALIZERS)} {RECIPE}")
     network.add_argument("--dtype", default="float32", help="float32, float64 or bfloat16 (default: %(default)s)")
     training = parser.add_argument_group("training")
-    training.add_argument("--loss", help="default: cross_entropy for classes, squared_error for numbers")
+    training.add_argument("--loss", help=f"{', '.join(LOSSES)} (default: cross_entropy for classes, squared_error for numbers)")
     training.add_argument("--optimizer", default="adam", help=f"{', '.join(OPTIMIZERS)} (default: %(default)s)")
     training.add_argument("--learning-rate", type=float, metavar="RATE", help=RECIPE)
     training.add_argument("--schedule", help=f"of the learning rate: {', '.join(SCHEDULES)} {RECIPE}")
@@ -204,7 +207,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--metrics",
         type=_names,
         metavar="NAME,...",
-        help=f"by which validation and test rows are judged (default: accuracy, or rmse,mae,r2), of {', '.join(METRICS)}",
+        help=f"by which validation and test rows are judged (default: accuracy, or rmse,mae,r2), of {', '.join(METRICS)}, or scikit-learn's scorers "
+        "such as neg_log_loss",
     )
     training.add_argument("--balanced", action="store_true", help="give every class the same share of the loss")
     training.add_argument("--seed", type=int, default=0, help="of weights, shuffling and dropout (default: %(default)s)")
@@ -243,9 +247,9 @@ def _batch_size(text: str) -> int | str:
 
 def _train(options: argparse.Namespace) -> int:
     """Train, test, and write what was asked for; everything that can be refused is refused before the training."""
-    from .problems import Reading, check_range, load_problem
+    from .problems import LOADERS, Reading, check_range, load_problem
 
-    _check_files(options)
+    _check_files(options, {"the source": None if options.source in LOADERS else options.source, "that of test": options.test})
     _check_source(options)
     if options.test:
         _must_be_left_out(options, "test_split", "--test, whose rows are the test")
@@ -255,22 +259,27 @@ def _train(options: argparse.Namespace) -> int:
     _fill_in(options, problem)
     rows, held_out = split(problem.y, options.validation_split, "validation_split")
     data = (problem.X[rows], problem.y[rows]) if len(held_out) else (problem.X, problem.y)
-    network = _network(options, problem, *data)
-    loss = loss_for(options.loss, network.last_activation)
+    loss = _loss(options, problem)
+    network = _network(options, problem, loss, *data)
     options.metrics = options.metrics or (["accuracy"] if problem.classes else list(NAMES))
     checked_metrics(options.metrics, loss)
-    for X, y, name in ((problem.X, problem.y, ""), (problem.X_test, problem.y_test, "_test")):
+    test = (f"X of {options.test}", f"y of {options.test}") if options.test else (f"X_test of {options.source}", f"y_test of {options.source}")
+    for X, y, names in ((problem.X, problem.y, (f"X of {options.source}", f"y of {options.source}")), (problem.X_test, problem.y_test, test)):
         if len(X):
-            check_range(f"X{name} of {options.source}", X, *network.scaling, network.dtype)
-            network.check_data(loss, X, _targets(options, problem, y), f"X{name}", f"y{name} of {options.source}")
+            check_range(names[0], X, *network.scaling, network.dtype)
+            network.check_data(loss, X, _targets(loss, y), *names)
     if not options.quiet:
         print(_description(options, problem, network), flush=True)
-    history = _fit(options, problem, network, data, (problem.X[held_out], problem.y[held_out]) if len(held_out) else None)
+    stop = None if options.patience is None else EarlyStopping(patience=options.patience)
+    history = _fit(options, network, loss, data, (problem.X[held_out], problem.y[held_out]) if len(held_out) else None, stop)
     network.metadata = {"classes": problem.classes, "columns": problem.columns}
-    if len(problem.X_test):
-        _test(options, problem, network)
-    if options.save:
-        network.save(options.save)
+    try:
+        _report(options, network, history, len(data[0]), len(held_out), stop)
+        if len(problem.X_test):
+            _test(options, problem, network)
+    finally:  # whatever becomes of the report, the network is not lost
+        if options.save:
+            network.save(options.save)
     if options.plot and history.epochs:
         from .plots import save_curves
 
@@ -292,13 +301,14 @@ def _check_source(options: argparse.Namespace) -> None:
 
 def _test(options: argparse.Namespace, problem: Problem, network: Sequential) -> None:
     """Print how good the network is on the test rows."""
-    y = _targets(options, problem, problem.y_test)
+    y = _targets(network.loss, problem.y_test)
     if problem.classes and not options.quiet:
-        outputs = network.predict(problem.X_test, n_threads=options.threads)
+        outputs = network.loss.predictions(network.predict(problem.X_test, n_threads=options.threads))
         print(f"\n{class_report(problem.classes, y, outputs)}\n")
     found = network.evaluate(problem.X_test, y, n_threads=options.threads, metrics=options.metrics)
     for name in options.metrics:
-        print(f"test {NAMES.get(name, name)} {found[name]:{'.4f' if METRICS[name].upwards else '.6g'}}", flush=True)
+        share = name in METRICS and METRICS[name].upwards
+        print(f"test {NAMES.get(name, name)} {found[name]:{'.4f' if share else '.6g'}}", flush=True)
 
 
 def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> None:
@@ -308,16 +318,35 @@ def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> No
         raise ValueError(f"{name} must be left out for {reason}; got {value!r}.")
 
 
-def _check_files(options: argparse.Namespace) -> None:
-    """Raise before the training where its results could not be written after it."""
-    for name in ("save", "plot"):
-        path = getattr(options, name)
-        if path and (os.path.isdir(path) or not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)):
+def _check_files(options: argparse.Namespace, taken: dict[str, str | None]) -> None:
+    """Raise before the work where its results could not be written after it, or would replace what it reads, or each other."""
+    for name in ("out", "save", "plot", "checkpoint"):
+        path = getattr(options, name, None)
+        if not path:
+            continue
+        for other, used in taken.items():
+            if used and _same_file(path, used):
+                raise ValueError(f"{name} must be another file than {other}; got {path!r}.")
+        taken[f"that of {name}"] = path
+        folder = os.path.dirname(os.path.realpath(path))
+        if name != "checkpoint" and not _is_stream(path) and (os.path.isdir(path) or not os.access(folder, os.W_OK)):
             raise ValueError(f"{name} must name a file in a folder that exists and can be written; got {path!r}.")
-    if options.plot:
+    if getattr(options, "plot", None):
         from .plots import check_plot
 
         check_plot(options.plot)
+
+
+def _same_file(first: str, second: str) -> bool:
+    """Whether two paths lead to one file, also by links or other letters."""
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def _is_stream(path: str) -> bool:
+    """Whether a path leads to a pipe or a device such as /dev/stdout, which is written to and not replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def _fill_in(options: argparse.Namespace, problem: Problem) -> None:
@@ -351,17 +380,31 @@ def _takes_all_rows(options: argparse.Namespace) -> bool:
     return isinstance(OPTIMIZERS.get(options.optimizer), FullBatchOptimizer)
 
 
-def _is_binary(options: argparse.Namespace, problem: Problem) -> bool:
-    """Whether two classes are told apart by one output."""
-    return options.loss == "binary_cross_entropy" and problem.classes is not None and len(problem.classes) == 2
+def _loss(options: argparse.Namespace, problem: Problem) -> Loss:
+    """Return the loss that the options name, if it fits what the targets are."""
+    from .problems import LOADERS
+
+    n_classes = len(problem.classes or ())
+    name = validation.choice("loss", options.loss or ("cross_entropy" if n_classes else "squared_error"), LOSSES)
+    fitting = [one for one, loss in LOSSES.items() if loss.classification == bool(n_classes) and (n_classes == 2 or not isinstance(loss, LabelLoss))]
+    if name not in fitting:
+        of = f"{n_classes} classes" if n_classes else "numbers"
+        help_ = " Classes need --task classification." if LOSSES[name].classification else " Numbers need --task regression."
+        help_ = "" if LOSSES[name].classification == bool(n_classes) or options.source in LOADERS else help_
+        raise ValueError(f"loss must be one of {', '.join(map(repr, fitting))} for {of}; got {name!r}.{help_}")
+    return LOSSES[name]
 
 
-def _targets(options: argparse.Namespace, problem: Problem, y: Array) -> Array:
-    return y[:, None].astype(np.float64) if _is_binary(options, problem) else y
+def _targets(loss: Loss, y: Array) -> Array:
+    """Return the targets as a loss takes them: two classes that one output tells apart are a column."""
+    return y[:, None].astype(np.float64) if isinstance(loss, LabelLoss) else y
 
 
-def _network(options: argparse.Namespace, problem: Problem, X: Array, y: Array) -> Sequential:
-    """Return the network that the options describe, untrained; it knows mean and deviation of the training rows X and y."""
+def _network(options: argparse.Namespace, problem: Problem, loss: Loss, X: Array, y: Array) -> Sequential:
+    """Return the network that the options describe, untrained; it knows mean and deviation of the training rows X and y.
+
+    It ends as the loss needs it.
+    """
     layers: list[Layer] = []
     if problem.scale != 1:
         layers.append(Scale(problem.scale))
@@ -370,13 +413,14 @@ def _network(options: argparse.Namespace, problem: Problem, X: Array, y: Array) 
     dense = functools.partial(Dense, initializer=options.initializer, l2=options.l2)
     for units in options.layers:
         layers += [dense(units, options.activation)] + [Dropout(options.dropout)] * (options.dropout > 0)
-    if _is_binary(options, problem):
-        layers.append(dense(1, "sigmoid"))
-    elif problem.classes is not None:
-        layers.append(dense(len(problem.classes), "softmax"))
+    last = next(iter(loss.needs), "identity")
+    if problem.classes is not None:
+        layers.append(dense(1 if isinstance(loss, LabelLoss) else len(problem.classes), last))
     else:
-        layers.append(dense(problem.y.shape[1]))
-        layers += [Standardize.of(y, targets=True)] * options.standardize
+        layers.append(dense(loss.for_outputs(y).shape[1], last))
+        if options.standardize and last == "identity":  # counts, the targets of an exponential, have no other unit
+            mean, std = loss.units(*Standardize.of(y).statistics)
+            layers.append(Standardize(tuple(mean.tolist()), tuple(std.tolist()), targets=True))
     return Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
 
 
@@ -392,22 +436,22 @@ def _optimizer(options: argparse.Namespace) -> Optimizer | FullBatchOptimizer:
 
 def _fit(
     options: argparse.Namespace,
-    problem: Problem,
     network: Sequential,
+    loss: Loss,
     data: tuple[Array, Array],
     held_out: tuple[Array, Array] | None,
+    stop: EarlyStopping | None,
 ) -> History:
-    """Train the network, judge it on the rows that are held out where there are some, and print the throughput."""
-    stop = None if options.patience is None else EarlyStopping(patience=options.patience)
-    history = network.fit(
+    """Train the network, and judge it on the rows that are held out where there are some."""
+    return network.fit(
         data[0],
-        _targets(options, problem, data[1]),
-        loss=options.loss,
+        _targets(loss, data[1]),
+        loss=loss,
         optimizer=_optimizer(options),
         epochs=options.epochs,
         batch_size=None if options.batch_size == "all" else options.batch_size,
         class_weight="balanced" if options.balanced else None,
-        validation_data=None if held_out is None else (held_out[0], _targets(options, problem, held_out[1])),
+        validation_data=None if held_out is None else (held_out[0], _targets(loss, held_out[1])),
         metrics=options.metrics,
         n_threads=options.threads,
         verbose=int(not options.quiet),
@@ -415,20 +459,23 @@ def _fit(
         checkpoint=options.checkpoint,
         resume=options.resume,
     )
+
+
+def _report(options: argparse.Namespace, network: Sequential, history: History, n_rows: int, n_held_out: int, stop: EarlyStopping | None) -> None:
+    """Print the throughput, and which epoch was kept."""
     if history.interrupted:
         print(f"interrupted after {len(history.epochs)} of {options.epochs} epochs", file=sys.stderr)
     if history.epochs and not options.quiet:
-        speed = len(data[0]) * len(history.epochs) / sum(history.seconds)
+        speed = n_rows * len(history.epochs) / sum(history.seconds)
         print(f"trained {sum(history.seconds):.2f} s: {speed:,.0f} samples/s, {speed * network.flops_per_row / 1e9:.1f} GFLOP/s")
-        if stop is not None and held_out is not None:
-            print(f"kept epoch {stop.best_epoch} of {len(history.epochs)}, with the smallest loss of {len(held_out[0]):,} held-out rows, {stop.best:.4g}")
-    return history
+        if stop is not None and n_held_out:
+            print(f"kept epoch {stop.best_epoch} of {len(history.epochs)}, with the smallest loss of {n_held_out:,} held-out rows, {stop.best:.4g}")
 
 
 def _description(options: argparse.Namespace, problem: Problem, network: Sequential) -> str:
     """Say what is trained on what, in two lines."""
     task = f"{len(problem.classes)} classes" if problem.classes else f"{problem.y.shape[1]} numbers to predict" if problem.y.shape[1] > 1 else "regression"
-    if problem.classes is None and options.standardize:
+    if isinstance(network.layers[-1], Standardize):
         task += "; the loss is that of standardized targets"
     sizes = "-".join(map(str, (network.n_features, *options.layers, network.n_outputs)))
     steps = "all rows at once" if _takes_all_rows(options) else f"rate {options.learning_rate:g} {options.schedule}, batch {options.batch_size}"
@@ -444,22 +491,40 @@ def _description(options: argparse.Namespace, problem: Problem, network: Sequent
 
 def _predict(options: argparse.Namespace) -> int:
     """Print a line for each row: the name of its class, or its numbers."""
+    _check_files(options, {"the model": options.model, "the data": options.file})
+    if sys.stdout is None and not options.out:
+        raise ValueError("out must be given where standard output is closed; got neither.")
     network = Sequential.load(options.model)
     outputs = network.predict(_features(options, network), n_threads=options.threads)
-    classes = [_one_line(name) for name in network.metadata.get("classes") or ()]
+    classes = [_one_line(str(name)) for name in _known(network, "classes", (str, int, float), max(2, network.n_outputs)) or ()]
     if network.last_activation in ("softmax", "log_softmax"):
         lines = [classes[label] if classes else str(label) for label in outputs.argmax(axis=1)]
-    elif classes:
-        lines = [classes[int(output >= 0.5)] for output in outputs[:, 0]]
+    elif classes and network.loss.classification and network.n_outputs == 1:
+        lines = [classes[int(output >= 0.5)] for output in network.loss.predictions(outputs)[:, 0]]
     else:
         digits = 9 if outputs.dtype == np.float32 else 15
         lines = [",".join(f"{value:.{digits}g}" for value in row) for row in outputs]
     if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        _write(options.out, "".join(f"{line}\n" for line in lines).encode())
     else:
         print("\n".join(lines))
     return 0
+
+
+def _known(network: Sequential, name: str, kinds: tuple[type, ...], length: int) -> list[Any] | None:
+    """Return what `fastnn train` has put into the metadata; None where they are somebody else's and do not fit."""
+    found = network.metadata.get(name) if isinstance(network.metadata, dict) else None
+    fits = isinstance(found, list) and len(found) == length and all(isinstance(one, kinds) for one in found)
+    return found if fits else None
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write a file whole or not at all, to a stream as it comes."""
+    if _is_stream(path):
+        with open(path, "wb") as file:
+            file.write(data)
+    else:
+        files.replace(path, data)
 
 
 def _one_line(name: str) -> str:
@@ -478,7 +543,8 @@ def _features(options: argparse.Namespace, network: Sequential) -> Array:
     if not reading.is_table(options.file):
         endings = ".npz, .csv, .tsv or .txt (the last three also with .gz), .parquet, .feather or .arrow"
         raise ValueError(f"file must end in {endings}; got {options.file!r}. Or say --format csv.")
-    return load_table(options.file, target=None, header=options.header, columns=network.metadata.get("columns")).X
+    columns = _known(network, "columns", (str, int), network.n_features)
+    return load_table(options.file, target=None, header=options.header, columns=columns).X
 
 
 # fastnn export
@@ -486,12 +552,10 @@ def _features(options: argparse.Namespace, network: Sequential) -> Array:
 
 def _export(options: argparse.Namespace) -> int:
     """Write a network for others, and print where."""
-    network = Sequential.load(options.model)
-    out = options.out or f"{os.path.splitext(options.model)[0]}.{options.format}"
-    if os.path.realpath(out) == os.path.realpath(options.model):
-        raise ValueError(f"out must be another file than the model; got {out!r}.")
-    EXPORTS[options.format](network, out)
-    print(out)
+    options.out = options.out or f"{os.path.splitext(options.model)[0]}.{options.format}"
+    _check_files(options, {"the model": options.model})
+    EXPORTS[options.format](Sequential.load(options.model), options.out)
+    print(options.out)
     return 0
 
 

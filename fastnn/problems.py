@@ -161,45 +161,56 @@ def load_problem(
         if test is not None:
             test_table = datasets.load_table(test, reading.target, reading.header, columns=table.columns)
             arrays |= {"X_test": test_table.X, "y_test": test_table.y}
-        problem = _problem_of_arrays(source, arrays, task, test_split)
+        problem = _problem_of_arrays(source, arrays, task, test_split, test)
         problem.columns = table.columns
         return problem
     if reading.is_npz(source):
-        arrays = datasets.load_npz(source)
+        arrays = dict(datasets.load_npz(source))
         if test is not None:
             rows = datasets.load_npz(test)
-            arrays |= {f"{name}_test": rows[name] for name in ("X", "y") if name in rows}
-        return _problem_of_arrays(source, arrays, task, test_split)
+            arrays |= {f"{name}_test": rows.get(name) for name in ("X", "y")}
+        return _problem_of_arrays(source, arrays, task, test_split, test)
     endings = ".npz, .csv, .tsv or .txt (the last three also with .gz), .parquet, .feather or .arrow"
     raise ValueError(f"source must be one of {', '.join(LOADERS)}, or a file that ends in {endings}; got {source!r}. Files with other names need --format.")
 
 
-def _problem_of_arrays(source: str, arrays: dict[str, Any], task: str | None, test_split: float) -> Problem:
-    """Return a problem of the arrays X and y, and X_test and y_test where the file has them."""
+def _problem_of_arrays(source: str, arrays: dict[str, Any], task: str | None, test_split: float, test: str | None = None) -> Problem:
+    """Return a problem of the arrays X and y, and X_test and y_test where the file, or one of their own, has them."""
+    names = {"X": f"X of {source}", "y": f"the targets of {source}", "X_test": f"X_test of {source}", "y_test": f"y_test of {source}"}
+    if test is not None:
+        names |= {"X_test": f"X of {test}", "y_test": f"the targets of {test}"}
     for X_name, y_name in (("X", "y"), ("X_test", "y_test")):
         X, y = arrays.get(X_name), arrays.get(y_name)
         if (X is None) != (y is None) or (X is not None and y is not None and (X.ndim < 2 or y.ndim < 1 or len(X) != len(y))):
-            raise ValueError(f"{source} must hold {X_name} of shape (n_samples, n_features) with as many targets {y_name}; got {_shapes(arrays)}.")
-    X, y = _features(source, arrays, "X"), arrays["y"]
+            file, ending = (test, "") if test and X_name == "X_test" else (source, X_name[1:])
+            shapes = _shapes({f"{one}{ending}": arrays.get(f"{one}{X_name[1:]}") for one in "Xy"})
+            raise ValueError(f"{file} must hold X{ending} of shape (n_samples, n_features) with as many targets y{ending}; got {shapes}.")
+    X, y = _features(names["X"], arrays["X"]), arrays["y"]
     scale = 1 / max(1, int(X.max())) if X.dtype == np.uint8 else 1.0
     if "X_test" not in arrays:
         y, classes = encode_targets(source, y, task)
         rows, test_rows = split(y, test_split, "test_split")
         return Problem(X[rows], y[rows], X[test_rows], y[test_rows], classes, None, table_recipe(len(rows), classes is not None), scale)
-    X_test, y_test = _features(source, arrays, "X_test"), arrays["y_test"]
+    X_test, y_test = _features(names["X_test"], arrays["X_test"]), arrays["y_test"]
     if X_test.shape[1] != X.shape[1] or y_test.shape[1:] != y.shape[1:] or (y.dtype.kind in "biuf") != (y_test.dtype.kind in "biuf"):
         got = f"{_shapes(arrays)}, y of dtype {y.dtype} and y_test of {y_test.dtype}"
-        raise ValueError(f"{source} must hold X_test and y_test with columns as those of X and y; got {got}.")
+        held = f"{source} must hold X_test and y_test with columns" if test is None else f"{test} must hold columns and targets such"
+        raise ValueError(f"{held} as those of {'X and y' if test is None else source}; got {got}.")
+    for name in ("y", "y_test"):
+        if arrays[name].dtype.kind in "iuf":
+            validation.finite(names[name], validation.array(names[name], arrays[name]))
     y, classes = encode_targets(source, np.concatenate([y, y_test]), task)
+    if classes is not None and (unknown := np.setdiff1d(y[len(X) :], y[: len(X)])).size:
+        raise ValueError(f"{names['y_test']} must be of classes that rows to train on have; got {classes[unknown[0]]!r}, which none of them has.")
     return Problem(X, y[: len(X)], X_test, y[len(X) :], classes, None, table_recipe(len(X), classes is not None), scale)
 
 
-def _features(source: str, arrays: dict[str, Any], name: str) -> Array:
+def _features(name: str, X: Array) -> Array:
     """Return features as rows of finite numbers, images flattened."""
-    X = flat_rows(validation.array(f"{name} of {source}", arrays[name]))
+    X = flat_rows(validation.array(name, X))
     if X.size == 0:
-        raise ValueError(f"{name} of {source} must have at least one row and one column; got shape {X.shape}.")
-    validation.finite(f"{name} of {source}", X)
+        raise ValueError(f"{name} must have at least one row and one column; got shape {X.shape}.")
+    validation.finite(name, X)
     return X
 
 

@@ -147,6 +147,31 @@ def test_test_rows_may_come_from_a_file(capsys, flowers, tmp_path):
         assert message in err
 
 
+def test_test_rows_that_do_not_fit_are_refused_by_the_name_of_their_file(capsys, flowers, tmp_path):
+    test = tmp_path / "test.csv"
+    names, *lines = flowers.read_text().splitlines()
+    for row, message in (
+        ("1,2,3,daisy", "the targets of .*test.csv must be of classes that rows to train on have; got 'daisy', which none of them has"),
+        ("1,2,3,4", "test.csv must hold columns and targets such as those of .*flowers.csv; got .* y of dtype <U5 and y_test of int64"),
+    ):
+        test.write_text("\n".join([names, *[row] * 3]))
+        status, out, err = run(capsys, "train", flowers, "--test", test, "--ignore", "number")
+        assert (status, out, len(err.splitlines())) == (1, "", 1)
+        assert re.search(message, err)
+    arrays = {"X": TABLE, "y": LABELS, "X_test": TABLE, "y_test": LABELS}
+    np.savez(tmp_path / "data.npz", **arrays)
+    for wrong, message in (
+        ({"X": TABLE}, r"test.npz must hold X of shape \(n_samples, n_features\) with as many targets y; got X \(60, 3\)\."),
+        ({"X": TABLE, "y": LABELS * np.nan}, "the targets of .*test.npz must be finite; got nan in row 0"),
+        ({"X": TABLE * 1e50, "y": LABELS}, "X of .*test.npz must fit into float32 as it is scaled"),
+        ({"X": TABLE, "y": LABELS + 1}, "the targets of .*test.npz must be of classes that rows to train on have; got '2', which none"),
+    ):
+        np.savez(tmp_path / "test.npz", **wrong)
+        status, out, err = run(capsys, "train", tmp_path / "data.npz", "--test", tmp_path / "test.npz")
+        assert (status, out, len(err.splitlines())) == (1, "", 1)
+        assert re.search(message, err)
+
+
 def test_test_arrays_may_come_from_a_file(capsys, tmp_path):
     X = np.linspace(-3, 5, 200).reshape(200, 1)
     np.savez(tmp_path / "rows.npz", X=X, y=X[:, 0] > 1)
@@ -255,6 +280,46 @@ def test_train_and_predict_two_classes_of_an_npz_file(capsys, tmp_path, loss, ki
     assert [line == "True" for line in out.split()].count(True) == pytest.approx(100, abs=10)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "squared_hinge", "binary_cross_entropy", "binary_focal", "focal"])
+def test_two_classes_are_told_apart_by_every_loss_of_them(capsys, tmp_path, loss):
+    names = np.where(LABELS, "yes", "no")
+    np.savez(tmp_path / "data.npz", X=TABLE, y=names)
+    options = ["--layers", 16, "--epochs", 60, "--metrics", "accuracy,roc_auc", "--save", tmp_path / "model", "--validation-split", 0.1, "--balanced"]
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--loss", loss, *options)
+    assert status == 0
+    right = sum(int(line.split()[1 + k]) for k, line in enumerate(out.split("right / decided")[1].splitlines()[1:3]))
+    assert right == round(12 * float(re.search(r"\ntest accuracy ([\d.]+)\n", out)[1])) > 9
+    status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / "data.npz")
+    assert np.mean(np.array(out.split()) == names) > 0.9
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "log_cosh", "poisson", "quantile", "gaussian_nll"])
+def test_numbers_are_predicted_by_every_loss_of_them(capsys, tmp_path, loss):
+    y = np.round(np.exp(TABLE[:, 0])) if loss == "poisson" else 1e6 + 1000 * TABLE[:, 0]
+    np.savez(tmp_path / "data.npz", X=TABLE, y=y)
+    options = ["--layers", 16, "--epochs", 100, "--task", "regression", "--save", tmp_path / "model"]
+    status, out, err = run(capsys, "train", tmp_path / "data.npz", "--loss", loss, *options)
+    assert status == 0
+    assert ("; the loss is that of standardized targets" in out) == (loss != "poisson")
+    assert float(out.split()[-1]) > 0.6
+    status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / "data.npz")
+    outputs = np.array([line.split(",") for line in out.split()], float)
+    assert outputs.shape == (60, 1 + (loss == "gaussian_nll"))
+    assert np.corrcoef(outputs[:, 0], y)[0, 1] > 0.9
+
+
+def test_a_loss_that_does_not_fit_the_targets_is_refused_with_those_that_do(capsys, tmp_path):
+    np.savez(tmp_path / "three.npz", X=TABLE, y=np.arange(60) % 3)
+    np.savez(tmp_path / "numbers.npz", X=TABLE, y=TABLE[:, 0])
+    for loss in ("hinge", "binary_cross_entropy", "poisson"):
+        help_ = " Numbers need --task regression." if loss == "poisson" else ""
+        expected = f"fastnn: loss must be one of 'cross_entropy', 'focal' for 3 classes; got '{loss}'.{help_}\n"
+        assert run(capsys, "train", tmp_path / "three.npz", "--loss", loss) == (1, "", expected)
+    status, out, err = run(capsys, "train", tmp_path / "numbers.npz", "--loss", "hinge")
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"fastnn: loss must be one of 'squared_error', .* for numbers; got 'hinge'\. Classes need --task classification\.\n", err)
+
+
 def test_train_images_of_an_npz_file(capsys, tmp_path):
     digits = fastnn.load_digits()
     np.savez(tmp_path / "images.npz", X=digits.X_train.reshape(-1, 8, 8), y=digits.y_train, X_test=digits.X_test.reshape(-1, 8, 8), y_test=digits.y_test)
@@ -282,7 +347,7 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--activation", "softmax"], "softmax"),
         (["--optimizer", "adma"], "optimizer must be one of .*; got 'adma'. Did you mean 'adam'"),
         (["--loss", "cross_entropi"], "loss must be .*Did you mean 'cross_entropy'"),
-        (["--loss", "squared_error"], "loss must fit the last activation"),
+        (["--loss", "squared_error"], r"loss must be one of 'cross_entropy', 'focal' for 10 classes; got 'squared_error'\.$"),
         (["--schedule", "cosin"], "schedule must be one of .*Did you mean 'cosine'"),
         (["--learning-rate", "-1"], "learning_rate must be a finite number of at least 0; got -1"),
         (["--learning-rate", "fast"], "argument --learning-rate: invalid float value: 'fast'"),
@@ -312,7 +377,7 @@ def test_train_draws_curves(capsys, tmp_path):
         (["--optimizer", "conjugate_gradient", "--batch-size", "9"], "batch_size must be left out for conjugate_gradient"),
         (["--optimizer", "lbfgs", "--learning-rate", "0.1"], "learning_rate must be left out"),
         (["--optimizer", "lbfgs", "--dropout", "0.1"], "dropout must be left out"),
-        (["--layers", "1000000000000"], "network and data must fit into the memory; got: .* Take smaller --layers or fewer rows"),
+        (["--layers", "1000000000000"], r"layers and .* must fit into .* of memory; got an estimate of .*iB\. Take smaller --layers or fewer rows\.$"),
         (["--learning-rate", "1e30", "--optimizer", "sgd"], "loss must be finite; got NaN or infinity at epoch"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -464,9 +529,102 @@ def test_the_score_is_printed_before_the_file_is_written(capsys, tmp_path, monke
     assert err == f"fastnn: {tmp_path / 'model'}: No space left on device\n"
 
 
+def test_scorers_of_scikit_learn_judge_and_the_network_is_saved(capsys, flowers, tmp_path):
+    pytest.importorskip("sklearn")
+    options = ["--metrics", "neg_log_loss,f1_weighted,accuracy", "--save", tmp_path / "model"]
+    status, out, err = run(capsys, "train", flowers, "--ignore", "number", *QUICK, *options)
+    assert status == 0
+    assert re.fullmatch(r"test neg_log_loss -[\d.]+\ntest f1_weighted [\d.]+\ntest accuracy 0\.\d{4}\n", out)
+    assert fastnn.Sequential.load(tmp_path / "model").metadata["classes"] == ["iris", "rose", "tulip"]
+
+
+@pytest.mark.parametrize("function", ["_test", "_report"])
+def test_the_network_is_saved_whatever_becomes_of_the_report(capsys, tmp_path, monkeypatch, function):
+    def fail(*arguments):
+        raise ValueError("no report.")
+
+    monkeypatch.setattr(cli, function, fail)
+    assert run(capsys, "train", *QUICK, "--save", tmp_path / "model") == (1, "", "fastnn: no report.\n")
+    assert fastnn.Sequential.load(tmp_path / "model").n_features == 64
+
+
+@pytest.fixture
+def content(tmp_path, monkeypatch):
+    """A folder with a table by three names, another one, and a model; its function tells what the files hold."""
+    monkeypatch.chdir(tmp_path)
+    lines = "".join(f"{a:.4f},{b:.4f},{label}\n" for (a, b, _), label in zip(TABLE, LABELS))
+    Path("ok.csv").write_text(lines)
+    Path("test.csv").write_text(lines)
+    os.symlink("ok.csv", "link.csv")
+    os.link("ok.csv", "hard.csv")
+    assert cli.main(["train", "ok.csv", *QUICK, "--save", "model"]) == 0
+    return lambda: {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs links")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "ok.csv", "--save", "ok.csv"], "save must be another file than the source; got 'ok.csv'"),
+        (["train", "ok.csv", "--save", "../{}/ok.csv"], "save must be another file than the source; got '../.*'"),
+        (["train", "ok.csv", "--save", "link.csv"], "save must be another file than the source; got 'link.csv'"),
+        (["train", "link.csv", "--save", "hard.csv"], "save must be another file than the source; got 'hard.csv'"),
+        (["train", "ok.csv", "--plot", "ok.csv"], "plot must be another file than the source; got 'ok.csv'"),
+        (["train", "ok.csv", "--checkpoint", "ok.csv"], "checkpoint must be another file than the source; got 'ok.csv'"),
+        (["train", "ok.csv", "--test", "test.csv", "--save", "test.csv"], "save must be another file than that of test; got 'test.csv'"),
+        (["train", "ok.csv", "--save", "a.png", "--plot", "a.png"], "plot must be another file than that of save; got 'a.png'"),
+        (["train", "ok.csv", "--save", "new", "--checkpoint", "new"], "checkpoint must be another file than that of save; got 'new'"),
+        (["predict", "model", "ok.csv", "--out", "model"], "out must be another file than the model; got 'model'"),
+        (["predict", "model", "ok.csv", "--out", "hard.csv"], "out must be another file than the data; got 'hard.csv'"),
+        (["predict", "model", "ok.csv", "--out", "nowhere/a"], "out must name a file in a folder that exists and can be written; got 'nowhere/a'"),
+        (["export", "model", "--format", "c", "-o", "model"], "out must be another file than the model; got 'model'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_read_is_not_overwritten(capsys, content, arguments, message):
+    capsys.readouterr()
+    before, folder = content(), Path.cwd().name
+    status, out, err = run(capsys, *[argument.format(folder) for argument in arguments])
+    assert (status, out) == (1, "")
+    assert re.fullmatch(rf"fastnn: {message}\.\n", err)
+    assert content() == before
+
+
+def test_a_data_set_is_no_file(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert run(capsys, "train", "digits", *QUICK, "--save", "digits")[0] == 0
+
+
+def test_predictions_are_written_whole_or_not_at_all(capsys, houses, tmp_path, monkeypatch):
+    model, out = tmp_path / "model", tmp_path / "out.txt"
+    run(capsys, "train", houses, *QUICK, "--save", model)
+    out.write_text("before")
+
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert run(capsys, "predict", model, houses, "--out", out) == (1, "", "fastnn: [Errno 28] No space left on device\n")
+    assert out.read_text() == "before" and len(list(tmp_path.iterdir())) == 3
+    assert run(capsys, "predict", model, houses, "--out", out) == (0, "", "")
+    assert len(out.read_text().splitlines()) == 375
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs /dev/stdout")
+def test_predictions_go_to_a_pipe_or_a_device(houses, tmp_path):
+    assert cli.main(["train", str(houses), *QUICK, "--save", str(tmp_path / "model")]) == 0
+    process = start("predict", str(tmp_path / "model"), str(houses), "--out", "/dev/stdout")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err, len(out.splitlines())) == (0, "", 375)
+
+
 def test_help_says_what_files_hold(capsys):
     status, out, err = run(capsys, "train", "--help")
     text = " ".join(out.split())
+    assert f"--loss LOSS {', '.join(fastnn.losses.LOSSES)} (default: " in text
+    assert "quantile_loss, r2, mae, mse, rmse, mape, or scikit- learn's scorers such as neg_log_loss" in text
     assert "X_test and y_test to test on rows of their own" in text
     assert "at most 50 with five rows each on average" in text
 
@@ -541,6 +699,48 @@ def test_predict_prints_a_line_a_row_for_names_with_line_breaks(capsys, tmp_path
     run(capsys, "train", tmp_path / "data.npz", *QUICK, "--save", tmp_path / "model")
     status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / "data.npz")
     assert (len(out.splitlines()), set(out.splitlines())) == (60, {"up\\nwards", "down\\r"})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "names"),
+    [
+        *[({"classes": some}, "012") for some in (["a"], ["a", None, "c"], {"a": 1}, 5, [], ["a", "b", ["c"]])],
+        *[(some, "012") for some in (["a"], None, "text", {"columns": 5}, {"columns": ["a"]})],
+        ({"classes": ["a", "b", "c"]}, "abc"),
+        ({"classes": [1, 2, 3]}, "123"),
+    ],
+)
+@pytest.mark.parametrize("name", ["data.npz", "data.csv"])
+def test_predict_ignores_metadata_of_others(capsys, tmp_path, metadata, names, name):
+    net = fastnn.Sequential([fastnn.Dense(3, "softmax")], 3)
+    net.metadata = metadata
+    net.save(tmp_path / "model")
+    np.savez(tmp_path / "data.npz", X=TABLE)
+    np.savetxt(tmp_path / "data.csv", TABLE, delimiter=",")
+    status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / name)
+    assert (status, err) == (0, "")
+    assert out.split() == [names[label] for label in net.predict(TABLE).argmax(axis=1)]
+
+
+@pytest.mark.parametrize(("last", "metadata"), [("sigmoid", ["a", "b", "c"]), ("identity", ["a", "b"])])
+def test_predict_prints_numbers_where_names_do_not_belong_to_them(capsys, tmp_path, last, metadata):
+    net = fastnn.Sequential([fastnn.Dense(1, last)], 3)
+    net.metadata = {"classes": metadata}
+    net.save(tmp_path / "model")
+    np.savez(tmp_path / "data.npz", X=TABLE)
+    status, out, err = run(capsys, "predict", tmp_path / "model", tmp_path / "data.npz")
+    np.testing.assert_allclose(np.array(out.split(), float), net.predict(TABLE)[:, 0], rtol=1e-7)
+
+
+def test_a_closed_output_is_no_error_where_nothing_is_lost(capsys, flowers, tmp_path, monkeypatch):
+    model, out = tmp_path / "model", tmp_path / "out.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)
+        assert cli.main(["train", str(flowers), *QUICK[:-1], "--save", str(model)]) == 0
+        assert cli.main(["predict", str(model), str(flowers), "--out", str(out)]) == 0
+        assert cli.main(["predict", str(model), str(flowers)]) == 1
+    assert len(out.read_text().split()) == 120
+    assert capsys.readouterr().err == "fastnn: out must be given where standard output is closed; got neither.\n"
 
 
 def test_a_saved_network_knows_whether_its_file_had_names(capsys, tmp_path):
