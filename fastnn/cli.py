@@ -421,7 +421,11 @@ def _network(options: argparse.Namespace, problem: Problem, loss: Loss, X: Array
         if options.standardize and last == "identity":  # counts, the targets of an exponential, have no other unit
             mean, std = loss.units(*Standardize.of(y).statistics)
             layers.append(Standardize(tuple(mean.tolist()), tuple(std.tolist()), targets=True))
-    return Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
+    network = Sequential(layers, n_features=problem.X.shape[1], dtype=options.dtype, seed=options.seed)
+    if last == "exponential":  # of counts of any size: it begins at their mean
+        *before, (W, _) = network.weights
+        network.set_weights([*before, (W, np.log(np.maximum(loss.for_outputs(y).mean(axis=0), 1e-6)))])
+    return network
 
 
 def _optimizer(options: argparse.Namespace) -> Optimizer | FullBatchOptimizer:
