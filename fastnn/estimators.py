@@ -154,7 +154,8 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         watchers = watching.check_callbacks([] if self.callbacks is None else self.callbacks)
         X, y = self._validated(X, y, incremental, first_pass)
-        weights, targets = self._row_weights(sample_weight, X, y), self._encoded(y)
+        targets = self._encoded(y)
+        weights = self._row_weights(sample_weight, X, self._class_weights(y, targets, incremental))
         held_out = None if X_val is None and y_val is None else self._held_out(X_val, y_val)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
@@ -179,13 +180,16 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         tasks.close()
         return self
 
-    def _row_weights(self, sample_weight: Any, X: Any, y: Any) -> Weights:
+    def _class_weights(self, y: Any, targets: Array, incremental: bool) -> Weights:
+        """Return the weight of every row by its class, or None."""
+        return None
+
+    def _row_weights(self, sample_weight: Any, X: Any, of_classes: Weights) -> Weights:
         """Return the weight of every row as float64, or None."""
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if getattr(self, "class_weight", None) is not None:
-            of_classes = compute_sample_weight(self.class_weight, y)
+        if of_classes is not None:
             weights = of_classes if weights is None else weights * of_classes
         if weights is not None and not weights.any():
             raise ValueError("Sample weights must contain at least one non-zero number.")
@@ -245,6 +249,20 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
 
 def _by_rows(X: Any) -> Any:
     return SparseRows(X) if hasattr(X, "tocsr") else X
+
+
+def _weights_of(table: Any, classes: list[Any]) -> Array:
+    """Return the weight of each class, 1 where the table has none."""
+    if not isinstance(table, dict):
+        raise TypeError(f"class_weight must hold a dict from classes to weights for each label; got {validation.shown(table)}.")
+    unknown = [label for label in table if label not in classes]
+    if unknown:
+        raise ValueError(f"class_weight must have classes of y as keys; got {unknown[0]!r}.")
+    checked = {label: validation.number("a weight in class_weight", weight, 0.0) for label, weight in table.items()}
+    weights = np.array([checked.get(label, 1.0) for label in classes])
+    if not weights.any():
+        raise ValueError(f"class_weight must be above 0 for some class; got 0 for all {len(classes)}.")
+    return weights
 
 
 def _keep(estimator: Any, parameters: dict[str, Any]) -> None:
@@ -307,8 +325,9 @@ class MLPClassifier(ClassifierMixin, MLP):
         How often lbfgs may look at the data.
     dropout : float, or a list with one for each hidden layer
         Share of a hidden layer's outputs that a step sets to 0. Without effect with lbfgs.
-    class_weight : dict, "balanced" or None
-        What the weight of a row is multiplied by.
+    class_weight : dict, list of dict, "balanced" or None
+        What the weight of a row is multiplied by: at least 0 for each class, 1 for those left out, a dict for each label
+        where rows have several. "balanced", not in `partial_fit`, is n_samples / (n_classes * rows of the class).
     callbacks : list or None
         Objects that watch, see `fastnn.callbacks`; for scikit-learn's own use `set_callbacks`.
     dtype : {"float32", "float64", "bfloat16"} or None
@@ -426,6 +445,27 @@ class MLPClassifier(ClassifierMixin, MLP):
             return numbers.astype(np.int64)
         targets: Array = (numbers == 1).astype(np.float64)[:, None]
         return targets
+
+    def _class_weights(self, y: Any, targets: Array, incremental: bool) -> Weights:
+        """Return the weight of every row: of its class, or the product of those of its labels."""
+        given = self.class_weight
+        if given is None:
+            return None
+        if isinstance(given, str):
+            if incremental:
+                help_ = "Pass the dict of compute_class_weight('balanced', classes=classes, y=y) with a large sample as y, or sample_weight."
+                raise ValueError(f"class_weight must not be 'balanced' in partial_fit, which sees a part of the rows only; got {given!r}. {help_}")
+            balanced: Weights = compute_sample_weight(given, y)
+            return balanced
+        several = self._label_binarizer.y_type_.startswith("multilabel")
+        tables = given if isinstance(given, list) else [given]
+        if isinstance(given, list) != several or (several and len(tables) != targets.shape[1]):
+            wanted = f"a list with a dict for each of {targets.shape[1]} labels" if several else "a dict from classes to weights"
+            raise ValueError(f"class_weight must be {wanted}, or 'balanced'; got {validation.shown(given)}.")
+        weights = np.ones(len(targets))
+        for table, numbers in zip(tables, targets.reshape(len(targets), -1).T):
+            weights *= _weights_of(table, [0, 1] if several else self.classes_.tolist())[numbers.astype(np.int64)]
+        return weights
 
     def _strata(self, y: Array) -> Array | None:
         """Return what the split of the rows keeps the shares of: two classes, as in scikit-learn."""

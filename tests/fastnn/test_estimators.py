@@ -377,6 +377,33 @@ def test_class_weights_are_weights_of_rows(digits):
         np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
 
 
+def test_class_weights_of_parts_of_the_rows_are_those_of_all_classes(digits):
+    X, y = digits
+    for names in (y, np.where(y == 3, "three", "other"), np.array(["a", "b"])[y % 2]):  # the last two are binary
+        classes = np.unique(names)
+        weight = {classes[-1]: 3.0}
+        actual = MLPClassifier(random_state=0, class_weight=weight).partial_fit(X, names, classes=classes)
+        some = names != classes[-1]  # a batch without the class
+        actual.partial_fit(X[some], names[some])
+        expected = MLPClassifier(random_state=0).partial_fit(X, names, np.where(names == classes[-1], 3.0, 1.0), classes=classes)
+        expected.partial_fit(X[some], names[some], np.ones(some.sum()))
+        np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
+    with pytest.raises(ValueError, match=r"^class_weight must not be 'balanced' in partial_fit, .*; got 'balanced'\. Pass the dict of compute_class_weight"):
+        MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=np.unique(y))
+
+
+def test_class_weights_of_several_labels_are_multiplied(digits):
+    X, y = digits
+    labels = np.stack([y > 4, y % 2 == 0, y == 3], axis=1).astype(int)
+    tables = [{0: 2.0, 1: 0.5}, {0: 1.0, 1: 3.0}, {0: 1.0, 1: 4.0}]
+    actual = MLPClassifier(max_iter=2, random_state=0, class_weight=tables).fit(X, labels)
+    expected = MLPClassifier(max_iter=2, random_state=0).fit(X, labels, sample_weight=compute_sample_weight(tables, labels))
+    np.testing.assert_array_equal(actual.coefs_[0], expected.coefs_[0])
+    for wrong in ({0: 1.0}, tables[:2]):
+        with pytest.raises(ValueError, match="^class_weight must be a list with a dict for each of 3 labels, or 'balanced'; got a (dict|list)"):
+            MLPClassifier(class_weight=wrong).fit(X, labels)
+
+
 def test_dropout_activations_and_dtype_make_the_network(digits):
     X, y = digits
     settings = {"hidden_layer_sizes": (6, 5), "max_iter": 3, "random_state": 0}
@@ -429,7 +456,12 @@ def test_ctrl_c_keeps_what_was_learned(digits):
         ({"dropout": 1.0}, {}, r"The 'dropout' parameter of MLPClassifier must be"),
         ({"dropout": [0.1, 0.2, 0.3], "hidden_layer_sizes": (3, 3)}, {}, r"dropout must be one rate, or one for each of 2 hidden layers"),
         ({"dtype": "float16"}, {}, r"The 'dtype' parameter of MLPClassifier must be"),
-        ({"class_weight": {11: 1.0}}, {}, r"The classes, \[.*\], are not in class_weight|class_weight"),
+        ({"class_weight": {11: 1.0}}, {}, r"^class_weight must have classes of y as keys; got 11\.$"),
+        ({"class_weight": {3: 2.0, "3": 1.0}}, {}, r"^class_weight must have classes of y as keys; got '3'\.$"),
+        ({"class_weight": {3: -1.0}}, {}, r"^a weight in class_weight must be a finite number of at least 0; got -1\.$"),
+        ({"class_weight": {0: float("nan")}}, {}, r"^a weight in class_weight must be a finite number of at least 0; got nan\.$"),
+        ({"class_weight": dict.fromkeys(range(10), 0)}, {}, r"^class_weight must be above 0 for some class; got 0 for all 10\.$"),
+        ({"class_weight": [{0: 1.0}]}, {}, r"^class_weight must be a dict from classes to weights, or 'balanced'; got a list\.$"),
         ({}, {"sample_weight": [-1.0] * 430}, r"Negative values in data passed to `sample_weight`"),
         ({}, {"sample_weight": [0.0] * 430}, r"Sample weights must contain at least one non-zero number"),
         ({}, {"X_val": np.zeros((2, 64))}, r"X_val and y_val must be given together; got only X_val\."),
