@@ -42,6 +42,7 @@ from .custom import Activation
 from .perceptron import HIDDEN, NOT_FINITE, STEPWISE, Perceptron, Weights
 from .solvers import Problem
 from .sparse import SparseRows
+from .training import refuse_watchers_of_steps
 from .validation import Array
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -153,6 +154,8 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         self._sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         watchers = watching.check_callbacks([] if self.callbacks is None else self.callbacks)
+        if self.solver not in STEPWISE:
+            refuse_watchers_of_steps(self.solver, watchers)
         X, y = self._validated(X, y, incremental, first_pass)
         targets = self._encoded(y)
         weights = self._row_weights(sample_weight, X, self._class_weights(y, targets, incremental))
@@ -171,7 +174,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
             if self.solver in STEPWISE:
                 self._fit_steps(problem, X, targets, weights, held_out, incremental, watchers, tasks)
             else:
-                self._fit_lbfgs(problem, X, targets, weights, watchers, tasks)
+                self._fit_lbfgs(problem, X, targets, weights, held_out, watchers, tasks)
         finally:
             watching.end_fit(begun)
             self._unpack(network)
@@ -316,7 +319,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     nesterovs_momentum : bool
         Of sgd.
     early_stopping : bool
-        Whether to hold out the share `validation_fraction`, stop by its score, and keep the weights with the best one.
+        Of sgd and adam: whether to hold out the share `validation_fraction`, stop by its score, and keep the weights with the best one.
     validation_fraction : float
     beta_1, beta_2, epsilon : float
         Of adam.
@@ -329,7 +332,8 @@ class MLPClassifier(ClassifierMixin, MLP):
         What the weight of a row is multiplied by: at least 0 for each class, 1 for those left out, a dict for each label
         where rows have several. "balanced", not in `partial_fit`, is n_samples / (n_classes * rows of the class).
     callbacks : list or None
-        Objects that watch, see `fastnn.callbacks`; for scikit-learn's own use `set_callbacks`.
+        Objects that watch, see `fastnn.callbacks`, with lbfgs none that watches minibatches; for scikit-learn's own use
+        `set_callbacks`.
     dtype : {"float32", "float64", "bfloat16"} or None
         In which the network calculates; None: that of X.
     n_threads : int or None
@@ -347,7 +351,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     loss_curve_ : list of float
         The loss of each iteration.
     validation_scores_ : list of float or None
-        The accuracy of held-out rows after each iteration.
+        The accuracy of held-out rows after each iteration that had some.
     best_validation_score_ : float or None
     n_iter_, t_ : int
         Iterations, and rows seen by them.

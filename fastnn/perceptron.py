@@ -163,12 +163,12 @@ class Perceptron:
         self._dropout_seed = int(self._random_state.randint(2**31 - 1)) if any(rates) else 0
         self._network: Sequential | None = None
         self._known: list[Array] = []
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_ = None
         if self.solver in STEPWISE:
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
             self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_: list[float] | None = None
-            self.best_validation_score_ = None
 
     # The network behind the attributes.
 
@@ -250,8 +250,7 @@ class Perceptron:
         if held_out is None and self.early_stopping:
             rows, judged = self._split(y)
             held_out = take(X, judged), y[judged], None if weights is None else weights[judged]
-        if held_out is not None and self.validation_scores_ is None:
-            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+        self._begin_scores(held_out)
         batch_size = self._rows_of_batch(len(rows))
         self._optimizer.bind(problem, batch_size)
         best = problem.network.parameters.copy() if self.early_stopping else None
@@ -313,20 +312,30 @@ class Perceptron:
             print(f"Validation score: {score:f}")
         return float(score)
 
+    def _begin_scores(self, held_out: Any) -> None:
+        """Make room for the first scores of held-out rows."""
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+
+    def _note_score(self, score: float) -> bool:
+        """Note the score of an iteration; return whether it is the best."""
+        scores, best = self.validation_scores_, self.best_validation_score_
+        assert scores is not None and best is not None
+        scores.append(score)
+        self.best_validation_score_ = score if score > best else best
+        return score > best
+
     def _note(self, logs: dict[str, float]) -> bool:
         """Note loss and score of an iteration, and whether it improved by `tol`; return whether the score is the best."""
         loss, best_loss = self.loss_, np.inf if self.best_loss_ is None else self.best_loss_
-        score, best = logs.get("val_score", np.nan), self.best_validation_score_
+        score, best = logs.get("val_score"), self.best_validation_score_
         worse = loss > best_loss - self.tol
-        if best is not None and self.validation_scores_ is not None:
-            self.validation_scores_.append(score)
-            if self.early_stopping:
-                worse = score < best + self.tol
-            self.best_validation_score_ = score if score > best else best
+        if self.early_stopping and score is not None and best is not None:
+            worse = score < best + self.tol
         if not self.early_stopping:
             self.best_loss_ = loss if loss < best_loss else best_loss
         self._no_improvement_count = self._no_improvement_count + 1 if worse else 0
-        return best is not None and score > best
+        return score is not None and self._note_score(score)
 
     def _is_enough(self) -> bool:
         """Return whether there was no improvement for too long; with an adaptive rate lower it first."""
@@ -347,23 +356,35 @@ class Perceptron:
 
     # All rows.
 
-    def _fit_lbfgs(self, problem: Problem, X: Any, y: Array, weights: Weights, watchers: list[Any], tasks: Tasks) -> None:
+    def _fit_lbfgs(self, problem: Problem, X: Any, y: Array, weights: Weights, held_out: Any, watchers: list[Any], tasks: Tasks) -> None:
         """Minimize the loss of all rows together."""
-        network, n_iter, start = problem.network, 0, time.perf_counter()
+        self._begin_scores(held_out)
+        n_iter, start = 0, 0.0
 
-        def watch(x: Array, loss: float) -> bool:
-            nonlocal n_iter, start
-            n_iter += 1
-            network.parameters[:] = x
-            logs = {"loss": loss, "seconds": time.perf_counter() - start}
+        def begin() -> None:
+            nonlocal start
+            tasks.begin()
+            watching.begin_epoch(watchers, n_iter + 1)
+            start = time.perf_counter()
+
+        def watch(loss: float) -> bool:
+            nonlocal n_iter
+            seconds, n_iter = time.perf_counter() - start, n_iter + 1
+            last, logs = n_iter == self.max_iter, {"loss": loss}
             if self.verbose:
                 print(f"Iteration {n_iter}, loss = {loss:.8f}")
-            stop = watching.end_epoch(watchers, "on_epoch_end", n_iter, n_iter == self.max_iter, logs) | tasks.end()
+            watching.end_epoch(watchers, "on_epoch_trained", n_iter, last)
+            if held_out is not None:
+                logs["val_score"] = self._judge(problem.network, *held_out)
+                self._note_score(logs["val_score"])
+            stop = watching.end_epoch(watchers, "on_epoch_end", n_iter, last, {**logs, "seconds": seconds})
+            stop |= watching.call(watchers, "on_chunk_end", n_iter) | tasks.end()
             if not stop:
-                tasks.begin()
-            start = time.perf_counter()
+                begin()
             return stop
 
-        tasks.begin()
+        begin()
         result = lbfgs(problem, X, y, weights, LBFGS(self.tol, self.max_fun), self.max_iter, watch)
+        if not np.isfinite(result.fun):
+            raise ValueError(NOT_FINITE)
         self.n_iter_, self.loss_ = self._note_lbfgs(result), float(result.fun)

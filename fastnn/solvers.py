@@ -186,11 +186,15 @@ def lbfgs(
     weights: NDArray[np.float64] | None,
     optimizer: LBFGS,
     max_iter: int,
-    watch: Callable[[Array, float], bool],
+    watch: Callable[[float], bool],
 ) -> Any:
-    """Minimize the loss of all rows; return SciPy's result, whose parameters the network gets."""
+    """Minimize the loss of all rows; return SciPy's result. The network has the parameters of each iteration when `watch` gets its loss."""
+    parameters = problem.network.parameters
+
+    def watch_iteration(x: Array, loss: float) -> bool:
+        parameters[:] = x
+        return watch(loss)
+
     plan = problem.plan(len(y) if weights is None else float(weights.sum()))
     function = full_batch(plan, X, y, problem.objective, n_threads=problem.n_threads, weights=weights)
-    result = solve(function, problem.network.parameters, optimizer, max_iter, watch)
-    problem.network.parameters[:] = result.x
-    return result
+    return solve(function, parameters, optimizer, max_iter, watch_iteration)

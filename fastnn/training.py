@@ -243,14 +243,19 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
         raise ValueError(f"shuffle must be True or False for {name}, which takes all rows together; got {validation.shown(shuffle)}.")
     if checkpoint is not None:
         raise ValueError(f"checkpoint must be None for {name}, whose state SciPy keeps to itself; got {validation.shown(checkpoint)}.")
-    for one in watchers:
-        for method in watching.OF_STEPS:
-            if hasattr(one, method):
-                raise ValueError(f"callbacks must not have {method} for {name}, which has no minibatches; got {validation.shown(one)}.")
+    refuse_watchers_of_steps(name, watchers)
     if any(isinstance(layer, RANDOM) and (layer.std if isinstance(layer, GaussianNoise) else layer.rate) for layer in single(network.layers)):
         warnings.warn(f"{name} minimizes the loss without dropout and noise: the layers that add them have no effect in this fit.", stacklevel=4)
     if trainers.batch_normalized(network):
         warnings.warn(f"{name} takes the running mean and variance of the BatchNorm layers as they are, and leaves them.", stacklevel=4)
+
+
+def refuse_watchers_of_steps(name: str, watchers: list[Any]) -> None:
+    """Raise where a callback watches the minibatches of an optimizer that has none."""
+    for one in watchers:
+        for method in watching.OF_STEPS:
+            if hasattr(one, method):
+                raise ValueError(f"callbacks must not have {method} for {name}, which has no minibatches; got {validation.shown(one)}.")
 
 
 def held_out(network: Network, loss: Loss, validation_data: Any, class_weight: Any) -> dict[str, Judged]:

@@ -24,7 +24,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kernels
-from fastnn import Activation, Dense, Dropout, MLPClassifier, MLPRegressor
+from fastnn import EMA, SWA, Activation, Dense, Dropout, MLPClassifier, MLPRegressor
 from fastnn.solvers import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -369,6 +369,51 @@ def test_validation_data_of_ones_own_are_scored_and_stop_a_fit(digits):
     assert model.best_validation_score_ == max(model.validation_scores_) == pytest.approx(model.score(X[:80], y[:80]))
 
 
+@pytest.mark.parametrize("kind", TWINS)
+def test_validation_data_are_scored_after_every_iteration_of_lbfgs(digits, kind):
+    X, y = digits
+    seen = []
+
+    class Watcher:
+        def on_epoch_end(self, epoch, logs):
+            assert set(logs) == {"loss", "val_score", "seconds"}
+            seen.append(logs["val_score"])
+
+    model = kind(solver="lbfgs", max_iter=5, random_state=0, callbacks=Watcher()).fit(X, y, X_val=X[:80], y_val=y[:80])
+    plain = kind(solver="lbfgs", max_iter=5, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.coefs_[0], plain.coefs_[0])
+    assert plain.validation_scores_ is None and plain.best_validation_score_ is None
+    assert len(seen) == 5 and model.validation_scores_ == seen and seen[-1] == model.score(X[:80], y[:80])
+    assert model.best_validation_score_ == max(seen)
+
+
+def test_callbacks_of_epochs_work_with_lbfgs_and_those_of_minibatches_are_refused(digits):
+    X, y = digits
+    parameters = []
+
+    class Watcher:
+        def on_fit_begin(self, network):
+            self.network = network
+
+        def on_epoch_trained(self, epoch):
+            parameters.append(self.network.parameters.copy())
+
+    settings = {"solver": "lbfgs", "max_iter": 4, "random_state": 0, "hidden_layer_sizes": 5}
+    model = MLPClassifier(callbacks=Watcher(), **settings).fit(X, y)
+    averaged = MLPClassifier(callbacks=SWA(), **settings).fit(X, y)
+    np.testing.assert_allclose(averaged.network_.parameters, np.mean(parameters, axis=0), rtol=1e-12, atol=1e-15)
+    with pytest.raises(ValueError, match=r"^callbacks must not have on_batch_end for lbfgs, which has no minibatches; got a EMA\.$"):
+        MLPClassifier(callbacks=EMA(), **settings).fit(X, y)
+
+
+def test_scores_are_those_of_the_fits_that_had_validation_data(digits):
+    X, y = digits
+    model = MLPClassifier(max_iter=2, warm_start=True, random_state=0).fit(X, y, X_val=X, y_val=y)
+    scores = list(model.validation_scores_)
+    assert model.fit(X, y).validation_scores_ == scores and len(scores) == 2 and len(model.loss_curve_) == 4
+    assert model.fit(X, y, X_val=X, y_val=y).validation_scores_[:2] == scores and len(model.validation_scores_) == 4
+
+
 def test_class_weights_are_weights_of_rows(digits):
     X, y = digits
     for weight in ("balanced", {3: 2.0, 4: 0.0}):
@@ -491,6 +536,8 @@ def test_bad_rows_are_refused_in_predictions(digits):
         MLPRegressor("poisson").fit(X, y - 1.0)
     with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
         MLPRegressor(solver="sgd", learning_rate_init=1e6, activation="identity").fit(X * 1e6, y)
+    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+        MLPRegressor(solver="lbfgs").fit(X * 1e200, y)
 
 
 def test_without_scikit_learn_one_sentence_says_what_to_install():
