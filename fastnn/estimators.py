@@ -241,6 +241,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy consists of: its network is made of `coefs_` and `intercepts_` again."""
+        self._follow()
         state: dict[str, Any] = super().__getstate__()
         return {**state, "_network": None, "_known": []} if "_network" in state else state
 
@@ -345,7 +346,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     coefs_, intercepts_ : list of ndarray
         Weights of shape (n_in, n_out) and biases of each layer. They may be replaced, but not written in place.
     network_ : fastnn.Sequential
-        The network that they are taken from.
+        The network that they are taken from, also after a fit of its own.
     loss_, best_loss_ : float
         The last and the smallest loss; `best_loss_` is None with `early_stopping`.
     loss_curve_ : list of float

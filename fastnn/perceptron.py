@@ -153,16 +153,17 @@ class Perceptron:
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.n_layers_ = n_outputs, len(sizes) + 2
         self._hidden = list(zip(hidden, rates))
-        self.coefs_: list[Array] = []
-        self.intercepts_: list[Array] = []
+        self._network: Sequential | None = None
+        self._known: list[Array] = []
+        coefs: list[Array] = []
+        intercepts: list[Array] = []
         fans = [self.n_features_in_, *map(int, sizes), n_outputs]
         for n_in, n_out, activation in zip(fans, fans[1:], [*hidden, hidden[-1] if hidden else given]):
             bound = np.sqrt((2.0 if activation in ("logistic", "sigmoid") else 6.0) / (n_in + n_out))
-            self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
-            self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+            coefs.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
+            intercepts.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+        self.coefs_, self.intercepts_ = coefs, intercepts
         self._dropout_seed = int(self._random_state.randint(2**31 - 1)) if any(rates) else 0
-        self._network: Sequential | None = None
-        self._known: list[Array] = []
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_ = None
         if self.solver in STEPWISE:
@@ -173,14 +174,54 @@ class Perceptron:
     # The network behind the attributes.
 
     @property
+    def coefs_(self) -> list[Array]:
+        """The weights of every layer."""
+        return self._arrays("coefs_")
+
+    @coefs_.setter
+    def coefs_(self, arrays: list[Array]) -> None:
+        self.__dict__["coefs_"] = arrays
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases of every layer."""
+        return self._arrays("intercepts_")
+
+    @intercepts_.setter
+    def intercepts_(self, arrays: list[Array]) -> None:
+        self.__dict__["intercepts_"] = arrays
+
+    def _arrays(self, name: str) -> list[Array]:
+        """Return the arrays that were set, or those of the network where that has been trained since."""
+        if name not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self._follow()
+        arrays: list[Array] = self.__dict__[name]
+        return arrays
+
+    def _follow(self) -> None:
+        """Take the weights of the network where somebody has trained it; arrays that were put in their place win."""
+        network = self.__dict__.get("_network")
+        if network is not None and not self._replaced():
+            arrays = [*self.__dict__["coefs_"], *self.__dict__["intercepts_"]]
+            if not all(map(np.array_equal, arrays, [A for pair in zip(*network.weights) for A in pair])):
+                self._unpack(network)
+
+    def _replaced(self) -> bool:
+        """Return whether the arrays are others than the network has, or had before it was trained."""
+        arrays = [*self.__dict__["coefs_"], *self.__dict__["intercepts_"]]
+        return len(arrays) != len(self._known) or any(one is not known for one, known in zip(arrays, self._known))
+
+    @property
     def network_(self) -> Sequential:
         """The network with the weights of `coefs_` and `intercepts_`; with `loss="poisson"` it gives logarithms."""
-        arrays = [*self.coefs_, *self.intercepts_]
         if self._network is None:
             self._network = self._new_network()
-        elif any(one is not known for one, known in zip(arrays, self._known, strict=True)):
+        elif self._replaced():
             self._network.set_weights(list(zip(self.coefs_, self.intercepts_)))
-        self._known = arrays
+        else:
+            return self._network
+        self._known = [*self.coefs_, *self.intercepts_]
         return self._network
 
     def _new_network(self) -> Sequential:

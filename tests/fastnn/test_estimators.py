@@ -399,7 +399,7 @@ def test_callbacks_of_epochs_work_with_lbfgs_and_those_of_minibatches_are_refuse
             parameters.append(self.network.parameters.copy())
 
     settings = {"solver": "lbfgs", "max_iter": 4, "random_state": 0, "hidden_layer_sizes": 5}
-    model = MLPClassifier(callbacks=Watcher(), **settings).fit(X, y)
+    MLPClassifier(callbacks=Watcher(), **settings).fit(X, y)
     averaged = MLPClassifier(callbacks=SWA(), **settings).fit(X, y)
     np.testing.assert_allclose(averaged.network_.parameters, np.mean(parameters, axis=0), rtol=1e-12, atol=1e-15)
     with pytest.raises(ValueError, match=r"^callbacks must not have on_batch_end for lbfgs, which has no minibatches; got a EMA\.$"):
@@ -471,6 +471,27 @@ def test_weights_may_be_replaced_but_not_written(digits):
         model.coefs_[0][0] = 1
     model.coefs_[-1], model.intercepts_ = np.zeros((100, 1)), [np.zeros(100), np.array([7.0])]
     np.testing.assert_array_equal(model.predict(X), 7.0)
+
+
+def test_weights_follow_the_network(digits):
+    """What trains `network_` changes `coefs_`, copies and scores alike; arrays that were put in their place win."""
+    X, y = digits
+    model = MLPClassifier(hidden_layer_sizes=8, max_iter=2, random_state=0).fit(X, y)
+    before = model.coefs_
+    assert model.coefs_[0] is before[0]
+    model.network_.fit(X, y, epochs=5, verbose=0)
+    twins = pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)
+    for twin in twins:
+        np.testing.assert_array_equal(twin.predict_proba(X), model.predict_proba(X))
+    for (W, b), coefs, intercepts in zip(model.network_.weights, model.coefs_, model.intercepts_, strict=True):
+        np.testing.assert_array_equal(coefs, W)
+        np.testing.assert_array_equal(intercepts, b)
+    assert np.any(model.coefs_[0] != before[0])
+    model.network_.fit(X, y, verbose=0)
+    model.intercepts_ = [np.zeros(8), np.zeros(10)]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), model.predict_proba(X))
+    with pytest.raises(AttributeError, match="'MLPClassifier' object has no attribute 'coefs_'"):
+        MLPClassifier().coefs_
 
 
 def test_ctrl_c_keeps_what_was_learned(digits):
