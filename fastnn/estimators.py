@@ -19,7 +19,7 @@ try:
     from sklearn.metrics import r2_score
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import LabelBinarizer
-    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils import check_array, check_random_state, column_or_1d
     from sklearn.utils._param_validation import Interval, Options, StrOptions
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.metaestimators import available_if
@@ -122,6 +122,9 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
 
     def _check(self, X: Any, y: Any = "no_validation", reset: bool = False, **how: Any) -> Any:
         """Return what scikit-learn makes of X, and y; sparse matrices by rows."""
+        validation.not_masked("X", X)
+        validation.not_masked("y", y)
+        _refuse_times("X", X)
         dtypes = "numeric" if isinstance(y, str) or self.dtype is not None else (np.float64, np.float32)
         checked = validate_data(self, X, y, accept_sparse=("csr", "csc"), dtype=dtypes, reset=reset, **how)
         if isinstance(y, str):
@@ -159,7 +162,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         X, y = self._validated(X, y, incremental, first_pass)
         targets = self._encoded(y)
         weights = self._row_weights(sample_weight, X, self._class_weights(y, targets, incremental))
-        held_out = None if X_val is None and y_val is None else self._held_out(X_val, y_val)
+        held_out = None if X_val is None and y_val is None else self._held_out(X_val, y_val, targets)
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self.out_activation_ = self._kind_of_output()
@@ -191,6 +194,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         """Return the weight of every row as float64, or None."""
         weights = None
         if sample_weight is not None:
+            validation.not_masked("sample_weight", sample_weight)
             weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         if of_classes is not None:
             weights = of_classes if weights is None else weights * of_classes
@@ -198,15 +202,20 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
             raise ValueError("Sample weights must contain at least one non-zero number.")
         return None if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
 
-    def _held_out(self, X: Any, y: Any) -> tuple[Any, Array, None]:
-        """Return checked rows to be scored after every iteration."""
+    def _held_out(self, X: Any, y: Any, targets: Array) -> tuple[Any, Array, None]:
+        """Return checked rows to be scored after every iteration, their targets like those of the rows to train on."""
         if X is None or y is None:
             raise ValueError(f"X_val and y_val must be given together; got only {'y_val' if X is None else 'X_val'}.")
-        X, y = self._check(X), np.asarray(y)
+        validation.not_masked("y_val", y)
+        X, y = self._check(X), check_array(y, accept_sparse="csr", ensure_2d=False, dtype=None, input_name="y_val")
         if y.ndim == 2 and y.shape[1] == 1:
-            y = y[:, 0]
+            y = column_or_1d(y.toarray() if hasattr(y, "toarray") else y)
         check_consistent_length(X, y)
-        return X, self._encoded(y), None
+        self._check_targets("y_val", y)
+        judged = self._encoded(y)
+        if judged.shape[1:] != targets.shape[1:]:
+            raise ValueError(f"y_val must have as many columns as y, {targets[0].size}; got {judged[0].size}.")
+        return X, judged, None
 
     def _split(self, y: Array) -> tuple[Any, Any]:
         rows, judged = train_test_split(
@@ -253,6 +262,14 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
 
 def _by_rows(X: Any) -> Any:
     return SparseRows(X) if hasattr(X, "tocsr") else X
+
+
+def _refuse_times(name: str, value: Any) -> None:
+    """Raise for points in time, which scikit-learn makes numbers of in silence."""
+    some = value[:1] if hasattr(value, "__array__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 2) else np.empty(0)
+    dtype = np.asarray(some).dtype
+    if dtype.kind in "mM":
+        raise TypeError(f"{name} must hold real numbers; got dtype {dtype}.")
 
 
 def _weights_of(table: Any, classes: list[Any]) -> Array:
@@ -436,10 +453,12 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _loss(self) -> int:
         return int(kernels.CROSS_ENTROPY if self.out_activation_ == "softmax" else kernels.BINARY_CROSS_ENTROPY)
 
-    def _held_out(self, X: Any, y: Any) -> tuple[Any, Array, None]:
-        if y is not None:
-            self._check_labels("y_val", unique_labels(y))
-        return super()._held_out(X, y)
+    def _check_targets(self, name: str, y: Any) -> None:
+        """Raise where labels, or their number for each row, are not those of the training."""
+        several, kind = self._label_binarizer.y_type_.startswith("multilabel"), type_of_target(y, input_name=name)
+        if kind.startswith("multilabel") != several:
+            raise ValueError(f"{name} must be {'zeros and ones for each label' if several else 'one label a row'}, as y is; got {kind} targets.")
+        self._check_labels(name, unique_labels(y))
 
     def _encoded(self, y: Any) -> Array:
         """Return class numbers as int64, or zeros and ones of shape (n_rows, n_outputs)."""
@@ -602,9 +621,14 @@ class MLPRegressor(RegressorMixin, MLP):
 
     def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         X, y = self._check(X, y, reset, multi_output=True, y_numeric=True)
-        if self.loss == "poisson" and np.min(y) < 0:
-            raise ValueError("Some value(s) of y are out of the valid range of the loss 'poisson': they must be at least 0.")
+        self._check_targets("y", y)
         return X, y
+
+    def _check_targets(self, name: str, y: Any) -> None:
+        """Raise where targets are no numbers, or the loss is not defined for them."""
+        _refuse_times(name, y)
+        if self.loss == "poisson" and np.min(y) < 0:
+            raise ValueError(f"Some value(s) of {name} are out of the valid range of the loss 'poisson': they must be at least 0.")
 
     def _kind_of_output(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"

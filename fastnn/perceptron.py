@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import kernels
 
-from . import validation, watching
+from . import memory, validation, watching
 from .batches import Chunk
 from .custom import Activation
 from .interrupts import Interrupts
@@ -131,6 +131,9 @@ class Perceptron:
     def _sizes(self) -> list[Any]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        for size in sizes:
+            if isinstance(size, bool) or not isinstance(size, Integral):
+                raise TypeError(f"hidden_layer_sizes must be integers; got {validation.shown(size)}.")
         if np.any(np.array(sizes) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return sizes
@@ -158,6 +161,7 @@ class Perceptron:
         coefs: list[Array] = []
         intercepts: list[Array] = []
         fans = [self.n_features_in_, *map(int, sizes), n_outputs]
+        memory.check("hidden_layer_sizes", dtype.itemsize * sum((n_in + 1) * n_out for n_in, n_out in zip(fans, fans[1:])))
         for n_in, n_out, activation in zip(fans, fans[1:], [*hidden, hidden[-1] if hidden else given]):
             bound = np.sqrt((2.0 if activation in ("logistic", "sigmoid") else 6.0) / (n_in + n_out))
             coefs.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))

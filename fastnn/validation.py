@@ -142,10 +142,15 @@ def threads(value: Any) -> int:
     return min(value if at_least_one else integer("n_threads", value, 1), kernels.max_threads())
 
 
-def array(name: str, value: Any) -> Array:
-    """Return `value` as an array of real numbers that the kernels can read, without a copy where that is possible."""
+def not_masked(name: str, value: Any) -> None:
+    """Raise where an array has a mask, which NumPy would leave aside."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be an array without a mask; got a masked array. Use {name}.filled(value).")
+
+
+def array(name: str, value: Any) -> Array:
+    """Return `value` as an array of real numbers that the kernels can read, without a copy where that is possible."""
+    not_masked(name, value)
     if hasattr(value, "toarray") and not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be a dense array; got {shown(value)}. Use {name}.toarray().")
     try:

@@ -542,6 +542,62 @@ def test_bad_input_is_refused(digits, parameters, fit, message):
     assert not hasattr(model, "coefs_")
 
 
+@pytest.mark.parametrize(
+    ("loss", "outputs", "y_val", "error", "message"),
+    [
+        ("squared_error", 1, [np.nan] * 3, ValueError, r"^Input y_val contains NaN\."),
+        ("squared_error", 1, np.zeros((3, 2)), ValueError, r"^y_val must have as many columns as y, 1; got 2\."),
+        ("squared_error", 2, [0.0] * 3, ValueError, r"^y_val must have as many columns as y, 2; got 1\."),
+        ("poisson", 1, [1.0, -1.0, 0.0], ValueError, r"^Some value\(s\) of y_val are out of the valid range of the loss 'poisson'"),
+        ("squared_error", 1, [0.0] * 2, ValueError, r"^Found input variables with inconsistent numbers of samples: \[3, 2\]"),
+        ("squared_error", 1, np.ma.masked_array([0.0] * 3, [True] * 3), TypeError, r"^y_val must be an array without a mask; got a masked array\."),
+        ("squared_error", 1, np.zeros(3, "datetime64[s]"), TypeError, r"^y_val must hold real numbers; got dtype datetime64\[s\]\."),
+        (None, 1, np.eye(3, dtype=int), ValueError, r"^y_val must be one label a row, as y is; got multilabel-indicator targets\."),
+        (None, 1, [0.0, np.nan, 1.0], ValueError, r"^Input y_val contains NaN\."),
+        (None, 2, [0, 1, 1], ValueError, r"^y_val must be zeros and ones for each label, as y is; got binary targets\."),
+        (None, 2, np.eye(3, dtype=int), ValueError, r"^`y_val` has classes not in|^y_val must have as many columns as y, 2; got 3\."),
+    ],
+)
+def test_validation_targets_are_checked_before_the_first_step(digits, loss, outputs, y_val, error, message):
+    X, y = digits
+    y = np.stack([y > 4, y % 2 == 0], axis=1).astype(int) if outputs == 2 else y
+    model = MLPClassifier() if loss is None else MLPRegressor(loss)
+    with pytest.raises(error, match=message):
+        model.fit(X, y, X_val=X[:3], y_val=y_val)
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "change", "error", "message"),
+    [
+        ({}, {"X": lambda X: np.ma.masked_array(X, X > 0)}, TypeError, r"^X must be an array without a mask; got a masked array\."),
+        ({}, {"y": lambda y: np.ma.masked_array(y, y > 0)}, TypeError, r"^y must be an array without a mask; got a masked array\."),
+        ({}, {"sample_weight": lambda y: np.ma.masked_array(y, y > 0)}, TypeError, r"^sample_weight must be an array without a mask"),
+        ({}, {"X": lambda X: (16 * X).astype("datetime64[s]")}, TypeError, r"^X must hold real numbers; got dtype datetime64\[s\]\."),
+        ({}, {"y": lambda y: y.astype("timedelta64[s]")}, TypeError, r"^y must hold real numbers; got dtype timedelta64\[s\]\."),
+        ({"hidden_layer_sizes": (5.9,)}, {}, TypeError, r"^hidden_layer_sizes must be integers; got 5\.9\."),
+        ({"hidden_layer_sizes": (3, True)}, {}, TypeError, r"^hidden_layer_sizes must be integers; got True\."),
+        ({"hidden_layer_sizes": [[3]]}, {}, TypeError, r"^hidden_layer_sizes must be integers; got a list\."),
+        ({"hidden_layer_sizes": (10**9, 10**9)}, {}, MemoryError, r"^hidden_layer_sizes must fit into .* GiB of memory; got an estimate of .* GiB\."),
+    ],
+)
+def test_what_would_be_taken_for_something_else_is_refused(digits, parameters, change, error, message):
+    X, y = digits
+    data = {"X": X, "y": y, "sample_weight": None} | {name: make({"X": X}.get(name, y)) for name, make in change.items()}
+    model = MLPRegressor(**parameters)
+    with pytest.raises(error, match=message):
+        model.fit(**data)
+    assert not hasattr(model, "coefs_")
+
+
+def test_frames_of_times_are_refused(digits):
+    polars = pytest.importorskip("polars")
+    X, y = digits
+    frame = polars.DataFrame((16 * X[:, :2]).astype("datetime64[ms]"), schema=["a", "b"])
+    with pytest.raises(TypeError, match=r"^X must hold real numbers; got dtype datetime64"):
+        MLPClassifier().fit(frame, y)
+
+
 def test_bad_rows_are_refused_in_predictions(digits):
     X, y = digits
     model = MLPRegressor(max_iter=2).fit(X, y)
