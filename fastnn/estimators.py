@@ -266,7 +266,7 @@ def _by_rows(X: Any) -> Any:
 
 def _refuse_times(name: str, value: Any) -> None:
     """Raise for points in time, which scikit-learn makes numbers of in silence."""
-    some = value[:1] if hasattr(value, "__array__") and hasattr(value, "__getitem__") and getattr(value, "ndim", 2) else np.empty(0)
+    some = value[:1] if hasattr(value, "__array__") and hasattr(value, "__getitem__") and getattr(value, "ndim", None) != 0 else np.empty(0)
     dtype = np.asarray(some).dtype
     if dtype.kind in "mM":
         raise TypeError(f"{name} must hold real numbers; got dtype {dtype}.")

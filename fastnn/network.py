@@ -518,7 +518,7 @@ class Sequential(Exchange):
             Any real dtype and layout, also a memory map: rows are converted and scaled, sparse ones made dense, as they are
             used. The names of a frame's columns are remembered, see `feature_names`. Without y: an iterable of batches (X, y) or
             (X, y, sample_weight), or a function of the epoch, counted from 0, that returns one. Each batch is a step, none has
-            more rows than the first, and the next one is read in a thread meanwhile. A generator can be used up once, so it
+            more rows than the first, and the next one is read, and made dense, in a thread meanwhile. A generator can be used up once, so it
             does for a single epoch. To resume such a fit an epoch must yield again what it yielded: where that depends on more
             than its number, the iterable has `state_dict` and `load_state_dict`, called between two epochs.
         y : array, optional

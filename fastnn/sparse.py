@@ -31,15 +31,16 @@ class SparseRows:
     Attributes
     ----------
     matrix : sparse matrix or array
-        In the form of which rows are taken, CSR.
+        In the form of which rows are taken, CSR; of bytes where it was boolean.
     """
 
     ndim = 2
 
     def __init__(self, matrix: Any) -> None:
-        self.matrix = matrix.tocsr()
+        rows = matrix.tocsr()
+        self.matrix = rows.astype(np.uint8) if rows.dtype == np.bool_ else rows
         self.shape = int(matrix.shape[0]), int(matrix.shape[1])
-        self.dtype: np.dtype[Any] = matrix.dtype
+        self.dtype: np.dtype[Any] = self.matrix.dtype
         self.size = self.shape[0] * self.shape[1]
 
     def __len__(self) -> int:

@@ -46,6 +46,29 @@ def test_a_fit_with_sparse_rows_has_the_bits_of_one_with_dense_rows(data):
     assert sparse.predict(Guarded(X)[:0]).shape == (0, 3)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int8, np.bool_])
+def test_sparse_rows_of_any_dtype_are_numbers(data, dtype):
+    X, y, _ = data
+    X = (3 * X).astype(dtype)
+    dense, sparse = network(), network()
+    for net, rows in ((dense, X), (sparse, Guarded(X))):
+        net.fit(rows, y, batch_size=16, validation_data=(rows, y), verbose=0)
+    np.testing.assert_array_equal(sparse.parameters, dense.parameters)
+    assert sparse.evaluate(Guarded(X), y) == pytest.approx(dense.evaluate(X, y), rel=1e-13)
+
+
+def test_a_stream_may_yield_sparse_rows(data):
+    X, y, weights = data
+    dense, sparse = network(), network()
+    bad = X[48:64].copy()
+    bad[3, 2] = np.nan
+    for net, make in ((dense, np.asarray), (sparse, Guarded)):
+        net.fit(lambda epoch, make=make: [(make(X[i : i + 16]), y[i : i + 16], weights[i : i + 16]) for i in range(0, ROWS, 16)], epochs=2, verbose=0)
+        with pytest.raises(ValueError, match=r"^batch 2 of epoch 1: X must be finite; got nan in row 3, column 2\.$"):
+            net.fit(iter([(make(X[:16]), y[:16]), (make(bad), y[48:64])]), verbose=0)
+    np.testing.assert_array_equal(sparse.parameters, dense.parameters)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum", "weighted_mean"])
 def test_the_loss_of_sparse_rows_is_that_of_dense_rows(data, reduction):
     X, y, weights = data
