@@ -59,7 +59,8 @@ class Dense:
     bias_l1, bias_l2 : float
         The same of the bias.
     learning_rate_factor, bias_learning_rate_factor : float
-        What the learning rate is multiplied by for the weights, and for the bias.
+        What the learning rate is multiplied by for the weights, and for the bias. Without effect in a fit with L-BFGS or conjugate
+        gradient, as is `max_norm`.
     max_norm : float, optional
         After an update the weights of every unit whose norm is larger are brought to it.
 

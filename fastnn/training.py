@@ -36,6 +36,8 @@ from .streams import StreamSource, check_span, check_stream
 from .trainers import Network
 from .validation import Array
 
+OF_UPDATES = {"learning_rate_factor": 1.0, "bias_learning_rate_factor": 1.0, "max_norm": None}  # of a layer, and without effect
+
 
 class DivergedError(ValueError):
     """The loss is not finite any more; the message says where. The network has the parameters of the last finite loss.
@@ -237,7 +239,7 @@ def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, 
 
 
 def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: Any, watchers: list[Any], checkpoint: Any) -> None:
-    """Refuse what an optimizer that takes all rows together cannot do, and warn where a dropout has no effect."""
+    """Refuse what an optimizer that takes all rows together cannot do, and warn of what in the layers has no effect."""
     name = type(optimizer).__name__
     if not isinstance(shuffle, (bool, np.bool_)):
         raise ValueError(f"shuffle must be True or False for {name}, which takes all rows together; got {validation.shown(shuffle)}.")
@@ -246,6 +248,10 @@ def check_full_batch(network: Network, optimizer: FullBatchOptimizer, shuffle: A
     refuse_watchers_of_steps(name, watchers)
     if any(isinstance(layer, RANDOM) and (layer.std if isinstance(layer, GaussianNoise) else layer.rate) for layer in single(network.layers)):
         warnings.warn(f"{name} minimizes the loss without dropout and noise: the layers that add them have no effect in this fit.", stacklevel=4)
+    ignored = sorted({setting for layer in network.dense if layer.trainable for setting, without in OF_UPDATES.items() if getattr(layer, setting) != without})
+    if ignored:
+        help_ = "Use trainable to leave a layer, or its bias, as it is."
+        warnings.warn(f"{name} minimizes the loss without {', '.join(ignored)} of the layers, which has no effect in this fit. {help_}", stacklevel=4)
     if trainers.batch_normalized(network):
         warnings.warn(f"{name} takes the running mean and variance of the BatchNorm layers as they are, and leaves them.", stacklevel=4)
 

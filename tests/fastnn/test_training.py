@@ -928,6 +928,10 @@ def test_full_batch_optimizers_say_what_they_cannot_do(optimizer):
     with pytest.warns(UserWarning, match=f"^{name} minimizes the loss without dropout") as seen:
         network(dropout=0.5).fit(X, LABELS, optimizer=optimizer, verbose=0)
     assert seen[0].filename == __file__
+    layers = [Dense(8, "tanh", learning_rate_factor=0.0), Dense(3, "softmax", max_norm=0.1)]
+    with pytest.warns(UserWarning, match=f"^{name} minimizes the loss without learning_rate_factor, max_norm of the layers, which has no effect") as seen:
+        Sequential(layers, 4).fit(X, LABELS, optimizer=optimizer, verbose=0)
+    assert seen[0].filename == __file__
 
 
 # Messages.
