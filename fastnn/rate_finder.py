@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import validation
+from . import validation, watching
 from .training import DivergedError
 from .validation import Array
 
@@ -17,15 +17,16 @@ from .validation import Array
 class LearningRateFinder:
     """Let the learning rate grow from `low` to `high`, by the same factor at every minibatch, and watch the loss.
 
-    It ends when the smoothed loss is four times the least one, or at `high`. As a callback of a fit it gives the network its
-    parameters back at the end; `run` works on a copy.
+    The loss is smoothed as `m = smoothing * m + (1 - smoothing) * loss`, divided by `1 - smoothing**n` after `n` minibatches. It
+    ends when that is four times the least one since `1 / (1 - smoothing)` minibatches, or at `high`. As a callback of a fit it
+    gives the network its parameters back at the end; `run` works on a copy.
 
     Parameters
     ----------
     low, high : float
         The first and the last rate.
     n_steps : int
-        How many minibatches, at least 4.
+        How many minibatches, at least 4. With fewer than 200 the noise of small ones may be taken for a fall.
     smoothing : float
         How much of the running mean of the loss stays, from 0, below 1.
 
@@ -34,11 +35,13 @@ class LearningRateFinder:
     rates, losses : list of float
         The rate of every minibatch, and the smoothed loss before its update.
     suggestion : float
-        The rate where the loss falls most steeply over the logarithm of the rate; NaN before there are four.
+        A fifth of the first rate, among the second half of them, where the smoothed loss has done four fifths of its fall there;
+        NaN before there are four.
 
     References
     ----------
-    Smith, Cyclical learning rates for training neural networks, WACV 2017.
+    Smith, Cyclical learning rates for training neural networks, WACV 2017. Gugger, How do you find a good learning rate, 2018
+    (the smoothing and the end; there the suggestion is a tenth of the rate with the least loss).
 
     Examples
     --------
@@ -49,7 +52,7 @@ class LearningRateFinder:
     True
     """
 
-    def __init__(self, low: float = 1e-6, high: float = 10.0, n_steps: int = 100, smoothing: float = 0.9) -> None:
+    def __init__(self, low: float = 1e-6, high: float = 10.0, n_steps: int = 200, smoothing: float = 0.95) -> None:
         self.low, self.high = validation.positive("low", low), validation.number("high", high, low)
         self.n_steps = validation.integer("n_steps", n_steps, 4)
         self.smoothing = validation.number("smoothing", smoothing, 0.0, 1.0)
@@ -57,17 +60,25 @@ class LearningRateFinder:
         self.losses: list[float] = []
 
     def run(self, network: Any, X: Any, y: Any, **settings: Any) -> LearningRateFinder:
-        """Fit a copy of the network, with the settings of `fit`, and return the finder."""
+        """Fit a copy of the network, with the settings of `fit` but `epochs`, and return the finder."""
+        if "epochs" in settings:
+            raise ValueError(f"epochs must be left out, for n_steps says how long it goes on; got {settings['epochs']}.")
+        watchers = watching.check_callbacks(settings.pop("callbacks", ()))
         with contextlib.suppress(DivergedError):  # what came before says enough
-            copy.deepcopy(network).fit(X, y, **{"verbose": 0, **settings, "epochs": self.n_steps, "callbacks": self})
+            copy.deepcopy(network).fit(X, y, **{"verbose": 0, **settings, "epochs": self.n_steps, "callbacks": [*watchers, self]})
         return self
 
     @property
     def suggestion(self) -> float:
-        """The rate where the loss falls most steeply."""
+        """A fifth of the rate where the loss has done four fifths of its fall."""
         if len(self.losses) < 4:
             return math.nan
-        return self.rates[int(np.argmin(np.gradient(self.losses, np.log(self.rates))))]
+        # The steepest descent of the whole curve is noise in every other run; a tenth of the rate with the least loss is too
+        # large where the loss comes down to 0, and stays there whatever the rate.
+        half = len(self.losses) // 2
+        losses = np.array(self.losses[half:])
+        least = losses.min()
+        return self.rates[half + int(np.argmax(losses <= least + 0.2 * (losses[0] - least)))] / 5.0
 
     def on_fit_begin(self, network: Any) -> None:
         """Forget the fit before."""
@@ -76,7 +87,7 @@ class LearningRateFinder:
 
     def on_rates(self, step: int, rates: Array) -> None:
         """Set the rates."""
-        rates[:] = [self._rate(step + i) for i in range(len(rates))]
+        rates[:] = [self._rate(len(self.rates) + i) for i in range(len(rates))]
 
     def _rate(self, step: int) -> float:
         return float(self.low * (self.high / self.low) ** (step / (self.n_steps - 1)))
@@ -84,9 +95,10 @@ class LearningRateFinder:
     def on_batch_end(self, step: int, loss: float) -> bool:
         """Return True when the loss has grown, or all rates were tried."""
         self._mean = self.smoothing * self._mean + (1.0 - self.smoothing) * loss
-        self.rates.append(self._rate(step))
-        self.losses.append(self._mean / (1.0 - self.smoothing ** (step + 1)))
-        return step + 1 == self.n_steps or self.losses[-1] > 4.0 * min(self.losses)
+        self.rates.append(self._rate(len(self.rates)))
+        self.losses.append(self._mean / (1.0 - self.smoothing ** len(self.rates)))
+        settled = self.losses[round(1.0 / (1.0 - self.smoothing)) :]  # means of fewer losses are noise
+        return len(self.rates) == self.n_steps or self.losses[-1] > 4.0 * min(settled, default=math.inf)
 
     def on_fit_end(self) -> None:
         """Give the network its parameters back."""

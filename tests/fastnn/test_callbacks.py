@@ -16,8 +16,10 @@ from fastnn import (
     MLPClassifier,
     ModelCheckpoint,
     ReduceOnPlateau,
+    Scale,
     Sequential,
     TimeLimit,
+    load_digits,
 )
 from fastnn.metrics import Metric
 
@@ -417,6 +419,53 @@ def test_learning_rate_finder_tries_rates_and_leaves_the_network():
     assert 1e-3 < finder.suggestion < 10 and len(finder.rates) == len(finder.losses) <= 60
     net.fit(X, LABELS, optimizer="sgd", epochs=90, verbose=0, callbacks=finder)
     np.testing.assert_array_equal(net.parameters, before)
+
+
+def regression():
+    rows = np.random.default_rng(0).standard_normal((400, 10))
+    return rows, np.sin(rows @ np.linspace(-1, 1, 10)) + 0.3 * rows[:, 0] ** 2
+
+
+@pytest.mark.parametrize("batch_size", [4, 32, None])
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+@pytest.mark.parametrize("task", ["classes", "numbers"])
+def test_the_suggested_rate_trains(task, optimizer, batch_size):
+    rows, targets = load_digits()[:2] if task == "classes" else regression()
+    layers = [Scale(1 / 16), Dense(32, "relu"), Dense(10, "softmax")] if task == "classes" else [Dense(32, "tanh"), Dense(1)]
+    for seed in range(3):
+        net = Sequential(layers, rows.shape[1], seed=seed)
+        before = net.evaluate(rows, targets)["loss"]
+        rate = LearningRateFinder().run(net, rows, targets, optimizer=optimizer(), batch_size=batch_size).suggestion
+        net.fit(rows, targets, optimizer=optimizer(rate), batch_size=batch_size, epochs=300, callbacks=After(300), verbose=0)
+        assert net.evaluate(rows, targets)["loss"] < 0.7 * before
+
+
+class After:
+    """End a fit after some steps."""
+
+    def __init__(self, n):
+        self.n = self.every_steps = n
+
+    def on_batch_end(self, step, loss):
+        return step + 1 >= self.n
+
+
+def test_learning_rate_finder_goes_on_in_a_fit_that_goes_on():
+    net = network()
+    net.fit(X, LABELS, epochs=30, batch_size=16, verbose=0)
+    finder = LearningRateFinder(1e-4, 1.0, n_steps=20)
+    net.fit(X, LABELS, epochs=20, batch_size=16, verbose=0, callbacks=finder, continue_fit=True)
+    np.testing.assert_allclose(finder.rates, 1e-4 * 1e4 ** (np.arange(len(finder.rates)) / 19), rtol=1e-12)
+    assert len(finder.rates) > 5
+
+
+def test_learning_rate_finder_takes_the_settings_of_fit_or_refuses_them():
+    steps = After(7)
+    assert len(LearningRateFinder().run(network(), X, LABELS, callbacks=steps).rates) == 7
+    with pytest.raises(ValueError, match=r"^epochs must be left out, for n_steps says how long it goes on; got 3\.$"):
+        LearningRateFinder().run(network(), X, LABELS, epochs=3)
+    with pytest.raises(TypeError, match="callbacks must be objects"):
+        LearningRateFinder().run(network(), X, LABELS, callbacks=print)
 
 
 def test_learning_rate_finder_survives_a_loss_that_is_not_finite():
