@@ -526,7 +526,7 @@ class Sequential(Exchange):
             shape (n_rows, n_outputs), or (n_rows,) for one output.
         loss : str or Loss, optional
             A name in `fastnn.losses.LOSSES`. Left out, it follows the last activation: cross-entropy after softmax,
-            binary cross-entropy after sigmoid, else squared error.
+            binary cross-entropy after sigmoid, Poisson after exponential, else squared error.
         optimizer : str or Optimizer, optional
             A name in `fastnn.optimizers.OPTIMIZERS` or settings such as `Adam(learning_rate=0.01)`; left out, Adam.
         epochs : int
@@ -562,9 +562,10 @@ class Sequential(Exchange):
             Seconds after which the fit ends, within 0.2 s or one minibatch, also in the middle of an epoch.
         continue_fit : bool
             Whether to go on where the last fit ended, in the middle of an epoch too: with the moments of its optimizer, its
-            step, schedule and seed, and its history. With the same settings 2 and 2 epochs equal 4 to the bit, where a
-            schedule has an `n_steps` of its own; one that spans the fit spans the first. Loss and optimizer, left out, are
-            those of the last fit.
+            step, schedule and seed, and its history. With the same data and settings 2 and 2 epochs equal 4 to the bit, where
+            schedules have an `n_steps` of their own (one that spans the fit spans the first) and no callback changes the training:
+            those with a state, such as `EMA`, `SWA`, `ReduceOnPlateau` and `EarlyStopping`, begin anew. A checkpoint and `resume`
+            keep theirs. Loss and optimizer, left out, are those of the last fit.
         checkpoint : path, optional
             A folder for checkpoints: files that hold all that the rest of the fit depends on, which `load` reads as networks
             too. SIGTERM and Ctrl-C write one before they end the fit. One that cannot be written is a warning.

@@ -179,6 +179,9 @@ class Cosine:
 class OneCycle:
     """Rise by half a cosine from `rate / start_factor` to `rate`, then fall to `rate / end_factor`.
 
+    The top is at step `rise * n_steps - 1`, the end at `n_steps - 1`, as in PyTorch's `OneCycleLR` with `pct_start=rise`,
+    `div_factor=start_factor` and `final_div_factor=end_factor / start_factor`; a single step has the highest rate.
+
     Parameters
     ----------
     rate : float
@@ -196,8 +199,8 @@ class OneCycle:
 
     Examples
     --------
-    >>> schedule = OneCycle(0.1, n_steps=101)
-    >>> [round(schedule(step), 4) for step in (0, 30, 65, 100)]
+    >>> schedule = OneCycle(0.1, n_steps=100)
+    >>> [round(schedule(step), 4) for step in (0, 29, 64, 99)]
     [0.004, 0.1, 0.05, 0.0]
     """
 
@@ -215,11 +218,13 @@ class OneCycle:
 
     def __call__(self, step: int) -> float:
         """Return the rate at a step."""
-        last = _known(self.n_steps) - 1
-        top = self.rise * last
+        n_steps = _known(self.n_steps)
+        top = self.rise * n_steps - 1.0
+        if n_steps == 1:
+            return self.rate
         if step < top:
             return _half_cosine(self.rate / self.start_factor, self.rate, step / top)
-        return _half_cosine(self.rate, self.rate / self.end_factor, (step - top) / max(last - top, 1e-9))
+        return _half_cosine(self.rate, self.rate / self.end_factor, (step - top) / (n_steps - 1 - top))
 
 
 @dataclass(frozen=True)

@@ -46,10 +46,10 @@ def _has_state(X: Any) -> bool:
     return hasattr(X, "state_dict") and hasattr(X, "load_state_dict")
 
 
-def check_span(learning_rate: LearningRate, source: StreamSource) -> None:
+def check_span(name: str, schedule: LearningRate, source: StreamSource) -> None:
     """Raise for a schedule that spans a fit whose number of steps nobody knows."""
-    if source.length is None and spans(learning_rate):
-        raise ValueError(f"learning_rate must have n_steps where the batches have no len; got {learning_rate}.")
+    if source.length is None and spans(schedule):
+        raise ValueError(f"{name} must have n_steps where the batches have no len; got {schedule}.")
 
 
 class Ahead:

@@ -177,7 +177,8 @@ def _weight_decays(optimizer: Optimizer, n_steps: int | None) -> Callable[[int, 
 def continued(network: Network) -> State:
     """Return where the last fit of a network ended."""
     if network._state is None:
-        raise ValueError("continue_fit must be False for a network without a fit before, of single steps and finite numbers; got True.")
+        help_ = "Copies, pickles and files hold none, and L-BFGS, conjugate gradient and a fit that diverges leave none: see checkpoint and resume."
+        raise ValueError(f"continue_fit must be False for a network that holds no state of a fit; got True. {help_}")
     return network._state
 
 
@@ -224,8 +225,13 @@ def _dropout_rates(network: Network, n_steps: int | None) -> Callable[[int, int]
 
 def spans(network: Network, optimizer: Optimizer) -> bool:
     """Return whether the weight decay or the rate of a dropout depends on how long the fit is."""
-    scheduled = [optimizer.weight_decay, *(layer.rate for layer in single(network.layers) if isinstance(layer, Dropout))]
-    return any(map(schedules.spans, scheduled))
+    return any(schedules.spans(schedule) for name, schedule in schedules_of(network, optimizer) if name != "learning_rate")
+
+
+def schedules_of(network: Network, optimizer: Optimizer) -> list[tuple[str, Any]]:
+    """Return the names and the values of what may be a schedule."""
+    of_layers = [("rate of Dropout", layer.rate) for layer in single(network.layers) if isinstance(layer, Dropout)]
+    return [("learning_rate", optimizer.learning_rate), ("weight_decay", optimizer.weight_decay), *of_layers]
 
 
 def _check_batch_size(network: Network, batch_size: int) -> None:

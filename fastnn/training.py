@@ -184,7 +184,8 @@ def fit(
     if y is None:
         check = functools.partial(stream_batch, network, loss, class_weight)
         source = StreamSource(X, check, *((saved.fit["seed"], saved.fit["epoch"], saved.fit["source"]) if saved else (seed, epoch)))
-        check_span(optimizer.learning_rate, source)
+        for name, schedule in trainers.schedules_of(network, optimizer):
+            check_span(name, schedule, source)
         X, weights = source.description, class_weight
     else:
         source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from fastnn import Adam, Dense, Dropout, OneCycle, Sequential, Standardize, StopWhen
+from fastnn import Adam, AdamW, Dense, Dropout, Linear, OneCycle, Sequential, Standardize, StopWhen
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(50, 3)), rng.integers(0, 2, 50)
@@ -56,6 +56,11 @@ def test_schedules_span_streams_with_a_len():
     assert same(streamed, whole)
     with pytest.raises(ValueError, match="learning_rate must have n_steps where the batches have no len"):
         network().fit(iter(batches()), optimizer=Adam(OneCycle(0.1)), verbose=0)
+    with pytest.raises(ValueError, match=r"^weight_decay must have n_steps where the batches have no len; got Linear\("):
+        network().fit(iter(batches()), optimizer=AdamW(0.1, weight_decay=Linear(0.1)), verbose=0)
+    dropped = Sequential([Dropout(Linear(0.5)), Dense(3, "softmax")], n_features=X.shape[1])
+    with pytest.raises(ValueError, match=r"^rate of Dropout must have n_steps where the batches have no len; got Linear\("):
+        dropped.fit(iter(batches()), verbose=0)
 
 
 def test_weights_of_rows_and_classes_come_with_the_batches():
