@@ -404,7 +404,7 @@ class Perceptron:
     def _fit_lbfgs(self, problem: Problem, X: Any, y: Array, weights: Weights, held_out: Any, watchers: list[Any], tasks: Tasks) -> None:
         """Minimize the loss of all rows together."""
         self._begin_scores(held_out)
-        n_iter, start = 0, 0.0
+        n_iter, start, stop = 0, 0.0, False
 
         def begin() -> None:
             nonlocal start
@@ -413,7 +413,7 @@ class Perceptron:
             start = time.perf_counter()
 
         def watch(loss: float) -> bool:
-            nonlocal n_iter
+            nonlocal n_iter, stop
             seconds, n_iter = time.perf_counter() - start, n_iter + 1
             last, logs = n_iter == self.max_iter, {"loss": loss}
             if self.verbose:
@@ -432,4 +432,4 @@ class Perceptron:
         result = lbfgs(problem, X, y, weights, LBFGS(self.tol, self.max_fun), self.max_iter, watch)
         if not np.isfinite(result.fun):
             raise ValueError(NOT_FINITE)
-        self.n_iter_, self.loss_ = self._note_lbfgs(result), float(result.fun)
+        self.n_iter_, self.loss_ = n_iter if stop else self._note_lbfgs(result), float(result.fun)

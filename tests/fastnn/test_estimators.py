@@ -24,7 +24,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kernels
-from fastnn import EMA, SWA, Activation, Dense, Dropout, MLPClassifier, MLPRegressor
+from fastnn import EMA, SWA, Activation, Dense, Dropout, MLPClassifier, MLPRegressor, StopWhen
 from fastnn.solvers import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -404,6 +404,12 @@ def test_callbacks_of_epochs_work_with_lbfgs_and_those_of_minibatches_are_refuse
     np.testing.assert_allclose(averaged.network_.parameters, np.mean(parameters, axis=0), rtol=1e-12, atol=1e-15)
     with pytest.raises(ValueError, match=r"^callbacks must not have on_batch_end for lbfgs, which has no minibatches; got a EMA\.$"):
         MLPClassifier(callbacks=EMA(), **settings).fit(X, y)
+
+
+def test_a_callback_that_stops_lbfgs_is_no_failure(digits, recwarn):
+    model = MLPClassifier(solver="lbfgs", callbacks=StopWhen("val_score", above=0.3), random_state=0).fit(*digits, X_val=digits[0], y_val=digits[1])
+    assert model.n_iter_ == len(model.validation_scores_) < 50 and model.validation_scores_[-1] == model.score(*digits) > 0.3
+    assert not recwarn
 
 
 def test_scores_are_those_of_the_fits_that_had_validation_data(digits):
