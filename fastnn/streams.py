@@ -180,10 +180,9 @@ class StreamSource:
             raise RuntimeError(f"{where} must be read without an error; got {type(error).__name__}: {error}.") from error
         if batch is None:
             return None
-        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise TypeError(f"{where} must be a pair (X, y) or (X, y, sample_weight); got {validation.shown(batch)}.")
+        batch = validation.weighted(where, batch)
         try:
-            X, y, weights = self._check(batch[0], batch[1], batch[2] if len(batch) == 3 else None)
+            X, y, weights = self._check(*batch)
         except (TypeError, ValueError) as error:
             raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}") from error
         if self.batch_size and len(X) > self.batch_size:
