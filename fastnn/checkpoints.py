@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,8 +82,8 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[s
         If the metadata is not what JSON can hold, or so much that it would be refused as hostile when it is read.
     """
     try:
-        text = json.dumps({"format": FORMAT, **settings})
-    except (TypeError, ValueError) as error:
+        text = files.as_text({"format": FORMAT, **settings})
+    except (Damaged, TypeError, ValueError) as error:
         raise TypeError(f"metadata must hold what JSON can; got {validation.shown(settings['metadata'])}: {error}.") from None
     files.write(path, text, arrays)
 

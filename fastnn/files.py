@@ -19,11 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from . import validation
 from .validation import Array
 
-DTYPES = {"F32": "<f4", "F64": "<f8", "I64": "<i8", "U64": "<u8", "I32": "<i4", "U32": "<u4", "U8": "|u1"}
+DTYPES = {"U64": "<u8", "I64": "<i8", "F64": "<f8", "F32": "<f4", "U32": "<u4", "I32": "<i4", "U8": "|u1"}  # in the order of safetensors' files
+CODES = {dtype: code for code, dtype in DTYPES.items()}
 TEXT, CHECKSUM = "fastnn", "sha256"  # in the metadata of a file
-MAX_DIMENSIONS = 8
+MAX_DIMENSIONS, MAX_DEPTH = 8, 200  # of an array, of JSON
 
 # What a text takes once it is parsed: bytes of a list, a dict, an entry of a dict, a number or a place in a list, half a string.
 COSTS = {b"[": 88, b"{": 232, b":": 100, b",": 40, b'"': 28}
@@ -34,15 +36,60 @@ class Damaged(Exception):
     """Says what is wrong with the content of a file."""
 
 
+def as_text(settings: Any) -> str:
+    """Return JSON from which `read` makes the same again.
+
+    Raises
+    ------
+    Damaged, TypeError, ValueError
+        If there is none.
+    """
+    _check_plain(settings)
+    return json.dumps(settings)
+
+
+def _check_plain(value: Any, depth: int = MAX_DEPTH) -> None:
+    """Raise where a name is no string, which JSON would make one of it, or where lists and dicts are too deep in each other."""
+    if not depth:
+        raise Damaged(f"lists and dicts that lie more than {MAX_DEPTH} deep in each other")
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                raise Damaged(f"a name that is no string, {validation.shown(name)}")
+    for one in value.values() if isinstance(value, dict) else value:
+        if isinstance(one, (dict, list, tuple)):
+            _check_plain(one, depth - 1)
+
+
+def entries(arrays: dict[str, Array]) -> dict[str, dict[str, Any]]:
+    """Return dtype, shape and place of every array, in the order of a file.
+
+    Raises
+    ------
+    Damaged
+        If `read` would refuse them.
+    """
+    found, end = {}, 0
+    ranks = {dtype: i for i, dtype in enumerate(CODES)}
+    for name in sorted(arrays, key=lambda name: (ranks.get(arrays[name].dtype.str, -1), name)):
+        A = arrays[name]
+        found[name] = {"dtype": CODES.get(A.dtype.str), "shape": list(A.shape), "data_offsets": [end, end + A.nbytes]}
+        end += A.nbytes
+    _places(found, end)
+    return found
+
+
 def write(path: str | os.PathLike[str], text: str, arrays: dict[str, Array]) -> None:
     """Write a text of JSON and plain arrays to `path`, whole or not at all.
+
+    The bytes are those of `safetensors.numpy.save`, without a copy of the arrays.
 
     Parameters
     ----------
     path : path
         The file, replaced where it exists.
     text : str
-        JSON.
+        JSON, from `as_text`.
     arrays : dict of str to array
         Of the dtypes in `DTYPES`.
 
@@ -50,27 +97,33 @@ def write(path: str | os.PathLike[str], text: str, arrays: dict[str, Array]) -> 
     ------
     OSError
         If the file cannot be written; the old one is intact.
-    ValueError
-        If the text has so many parts that `read` would refuse it.
+    Damaged, ValueError
+        If there are arrays, or so many parts in the text, that `read` would refuse it.
     """
-    from safetensors.numpy import save
+    arrays = {name: np.asarray(A, order="C") for name, A in arrays.items()}
+    places = entries(arrays)
+    settings = {"__metadata__": {TEXT: text, CHECKSUM: checksum(text, arrays)}, **places}
+    header = json.dumps(settings, ensure_ascii=False, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    length = 8 + len(header) + sum(A.nbytes for A in arrays.values())
+    if (taken := max(cost(text.encode()), cost(header))) > limit(length):
+        raise ValueError(f"metadata must take at most {limit(length) >> 20} MB in memory beside these weights; got {taken >> 20} MB.")
+    replace(path, len(header).to_bytes(8, "little"), header, *(_content(arrays[name]) for name in places))
 
-    arrays = {name: np.ascontiguousarray(A) for name, A in arrays.items()}
-    data = save(arrays, metadata={TEXT: text, CHECKSUM: checksum(text, arrays)})
-    header = data[8 : 8 + int.from_bytes(data[:8], "little")]
-    if (taken := max(cost(text.encode()), cost(header))) > limit(len(data)):
-        raise ValueError(f"metadata must take at most {limit(len(data)) >> 20} MB in memory beside these weights; got {taken >> 20} MB.")
-    replace(path, data)
+
+def _content(A: Array) -> memoryview:
+    """Return the bytes of a C-contiguous array."""
+    return A.reshape(-1).view(np.uint8).data
 
 
-def replace(path: str | os.PathLike[str], data: bytes) -> None:
-    """Put `data` into the file `path` by a rename, after it has reached the disk."""
+def replace(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
+    """Put `parts` into the file `path` by a rename, after they have reached the disk."""
     target = os.path.realpath(os.fspath(path))
     folder, base = os.path.split(target)
     name = os.path.join(folder, f".{base}.{uuid.uuid4().hex}.part")
     try:
         with os.fdopen(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         with contextlib.suppress(OSError):  # there may be no file to replace
@@ -114,7 +167,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[str, Array]]:
         places = _places(header, length - start)
         arrays = {name: np.empty(shape, dtype) for name, dtype, shape in places}
         for A in arrays.values():
-            if file.readinto(A.reshape(-1).view(np.uint8).data) != A.nbytes:
+            if file.readinto(_content(A)) != A.nbytes:
                 raise Damaged("less content than it had when it was opened")
     if metadata.get(CHECKSUM) != checksum(metadata[TEXT], arrays):
         raise Damaged("a wrong checksum")
@@ -136,7 +189,10 @@ def _parsed(text: bytes, length: int) -> Any:
     """Return what a text of JSON says, if it is not much larger once it is parsed than the file that it is from."""
     if cost(text) > limit(length):
         raise Damaged("settings with too many parts for its length")
-    return json.loads(text.decode("utf-8"), object_pairs_hook=_object)
+    found = json.loads(text.decode("utf-8"), object_pairs_hook=_object)
+    if isinstance(found, (dict, list)):
+        _check_plain(found)
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -163,6 +219,8 @@ def _places(header: dict[str, Any], length: int) -> list[tuple[str, str, tuple[i
     for name, entry in header.items():
         if not isinstance(entry, dict) or sorted(entry) != ["data_offsets", "dtype", "shape"]:
             raise Damaged(f"an array {_short(name)} without dtype, shape and place")
+        if name.encode(errors="replace").decode() != name:
+            raise Damaged(f"an array {_short(name)} whose name is no text")
         dtype, shape, place = entry["dtype"], entry["shape"], entry["data_offsets"]
         if not isinstance(dtype, str) or dtype not in DTYPES:
             raise Damaged(f"an array {_short(name)} of an unknown dtype")
@@ -191,7 +249,7 @@ def checksum(text: str, arrays: dict[str, Array]) -> str:
     """Return the SHA-256 of the text and of name, dtype, shape and content of every array."""
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
-        A = np.ascontiguousarray(arrays[name])
+        A = np.asarray(arrays[name], order="C")
         digest.update(f"\n{name} {A.dtype.str} {A.shape}\n".encode())
-        digest.update(A.reshape(-1).view(np.uint8).data)
+        digest.update(_content(A))
     return digest.hexdigest()

@@ -70,7 +70,7 @@ class Sequential(Exchange):
         The names of the columns of the first frame (pandas, polars, ...) that the network was trained on. Frames with other
         names, or with these in another order, are refused from then on; plain arrays are not.
     metadata : dict
-        Whatever JSON can hold and should be saved with the network.
+        What should be saved with the network: what JSON can hold, with names that are strings.
 
     Examples
     --------
@@ -780,6 +780,8 @@ class Sequential(Exchange):
         ------
         OSError
             If the file cannot be written; the old one is intact.
+        TypeError
+            If JSON cannot hold the metadata.
         ValueError
             If the parameters were changed in place to what is not finite.
 

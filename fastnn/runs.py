@@ -115,16 +115,20 @@ class Checkpoints:
         arrays = {f"{OF_FIT}{name}": A for name, A in state.arrays().items()}
         states = []
         for i, one in enumerate(remembering(watchers)):
-            known = one.state_dict()
-            arrays |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items() if isinstance(A, np.ndarray)}
-            states.append({"kind": type(one).__name__, "state": {name: A for name, A in known.items() if not isinstance(A, np.ndarray)}})
+            known, state_of_one = _parts(one)
+            arrays |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items()}
+            states.append({"kind": type(one).__name__, "state": state_of_one})
         improved = not state.batch and self._improves(state)
         fit = {**state.settings(), "best": self.best, "is_best": improved, "facts": facts, "callbacks": states, "source": source.state_dict()}
         try:
-            text = json.dumps({"format": FORMAT, **network.settings(), "fit": fit})
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"state_dict and metadata must hold arrays and what JSON can; got {error}.") from None
-        arrays = {name: A.copy() for name, A in arrays.items()} | checkpoints.named(network.layers, network.weights)
+            text = files.as_text({"format": FORMAT, **network.settings(), "fit": fit})
+        except (files.Damaged, TypeError, ValueError) as error:
+            raise TypeError(f"metadata, and state_dict of batches, must hold what JSON can; got {error}.") from None
+        try:
+            arrays = {name: A.copy() for name, A in arrays.items()} | checkpoints.named(network.layers, network.weights)
+        except MemoryError as error:
+            self._error = error
+            return
         path = os.path.join(self.folder, NAME.format(state.step))
 
         def put() -> None:
@@ -148,10 +152,10 @@ class Checkpoints:
         error, self._thread, self._error = self._error, None, None
         if error is None:
             return
-        if not isinstance(error, OSError):
+        if not isinstance(error, (OSError, MemoryError)):
             raise error
         if not self._warned:
-            said = f"{self.folder} cannot be written ({error.strerror or error})"
+            said = f"{self.folder} cannot be written ({getattr(error, 'strerror', None) or str(error) or 'too little memory'})"
             warnings.warn(f"checkpoint: {said}: the training goes on, the checkpoints before are there.", stacklevel=2)
         self._warned = True
 
@@ -243,6 +247,22 @@ class Saved:
 def remembering(watchers: list[Any]) -> list[Any]:
     """Return the callbacks that have something to remember."""
     return [one for one in watchers if hasattr(one, "state_dict")]
+
+
+def _parts(callback: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the arrays that a callback remembers, and what else it does."""
+    try:
+        known = callback.state_dict()
+        if not isinstance(known, dict):
+            raise TypeError(validation.shown(known))
+        arrays = {name: A for name, A in known.items() if isinstance(A, np.ndarray)}
+        files.as_text({name: None if name in arrays else value for name, value in known.items()})
+        files.entries(arrays)
+    except (files.Damaged, TypeError, ValueError) as error:
+        kinds = f"arrays of {', '.join(np.dtype(one).name for one in files.CODES)}"
+        kind = type(callback).__name__
+        raise TypeError(f"state_dict of {kind} must return a dict of {kinds}, of at most 8 dimensions, and of what JSON can hold; got {error}.") from None
+    return arrays, {name: value for name, value in known.items() if name not in arrays}
 
 
 def facts_of(X: Array, y: Array, held_out: Mapping[str, tuple[Array, ...]], **settings: Any) -> dict[str, Any]:

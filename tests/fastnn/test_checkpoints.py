@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import stat
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,27 @@ def test_the_file_has_plain_arrays(saved):
     for i, (W, b) in enumerate(net.weights):
         np.testing.assert_array_equal(arrays[f"dense.{i}.W"], W)
         np.testing.assert_array_equal(arrays[f"dense.{i}.b"], b)
+
+
+def test_the_bytes_are_those_of_safetensors(tmp_path):
+    arrays = {f"a {dtype}": np.arange(3).astype(dtype) for dtype in files.CODES}
+    arrays |= {'ä\x7f\x01\t"\\': np.zeros((0, 3)), "one": np.array(1.5, "f4"), "b": np.ones((2, 1), "f4")}
+    for text in ("{}", '{"ä": "\\n/\u2028"}', "[1]       "):
+        files.write(tmp_path / "file", text, arrays | {"z": np.arange(6).reshape(2, 3).T})
+        given = arrays | {"z": np.arange(6).reshape(2, 3).T.copy()}
+        metadata = {"fastnn": text, "sha256": files.checksum(text, given)}
+        expected = {save(given, metadata=metadata) for _ in range(50)}  # its order of the metadata is chance
+        assert (tmp_path / "file").read_bytes() in expected
+
+
+def test_arrays_are_not_copied(tmp_path):
+    arrays = {"a": np.ones(1 << 20), "b": np.ones((1 << 10, 1 << 10), "f4")}
+    tracemalloc.start()
+    try:
+        files.write(tmp_path / "file", "{}", arrays)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 18
+    finally:
+        tracemalloc.stop()
 
 
 def check_refused(path, data):
@@ -247,12 +269,33 @@ def test_permissions_and_links_stay(saved, tmp_path):
     Sequential.load(link)
 
 
-def test_metadata_that_json_cannot_hold_is_refused(tmp_path):
+def nested(depth):
+    return [nested(depth - 1)] if depth else 0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"array": np.zeros(3)}, "Object of type ndarray is not JSON serializable"),
+        ({1: "a", "1": "b"}, "a name that is no string, 1"),
+        ({"a": [{None: 1}]}, "a name that is no string, None"),
+        ({"a": nested(files.MAX_DEPTH)}, "lists and dicts that lie more than 200 deep in each other"),
+        ({"a": 10**5000}, "Exceeds the limit"),
+    ],
+)
+def test_metadata_that_json_cannot_hold_is_refused(tmp_path, metadata, message):
     net = network()
-    net.metadata = {"array": np.zeros(3)}
-    with pytest.raises(TypeError, match="metadata must hold what JSON can; got"):
+    net.metadata = metadata
+    with pytest.raises(TypeError, match=f"^metadata must hold what JSON can; got a dict: {message}"):
         net.save(tmp_path / "net")
     assert not os.listdir(tmp_path)
+
+
+def test_deep_metadata_loads(tmp_path):
+    net = network()
+    net.metadata = {"a": nested(files.MAX_DEPTH - 2)}
+    net.save(tmp_path / "net")
+    assert Sequential.load(tmp_path / "net").metadata == net.metadata
 
 
 def test_what_is_not_finite_is_not_saved(saved, tmp_path):

@@ -27,6 +27,7 @@ from fastnn import (
     Rprop,
     Sequential,
     StopWhen,
+    checkpoints,
 )
 from fastnn.runs import THREAD
 from tests.kill_resume import kill_and_resume
@@ -261,18 +262,68 @@ def test_who_keeps_its_state_to_itself_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^checkpoint must be None for LBFGS, whose state SciPy keeps to itself; got '.*\.$"):
         go(Sequential([Dense(3, "softmax")], 4), optimizer=LBFGS(), checkpoint=str(tmp_path))
 
-    class Strange:
-        def on_fit_end(self):
-            pass
 
-        def state_dict(self):
-            return {"what": object()}
+class Knowing:
+    """Remembers something."""
 
-    with pytest.raises(TypeError, match="^state_dict and metadata must hold arrays and what JSON can; got "):
-        go(network(), callbacks=Strange(), checkpoint=tmp_path)
+    def __init__(self, known):
+        self.known = known
+
+    def on_fit_end(self):
+        pass
+
+    def state_dict(self):
+        return self.known
+
+    def load_state_dict(self, state):
+        self.known = state
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"what": object()}, "Object of type object is not JSON serializable"),
+        (None, "None"),
+        ([], "a list"),
+        ({1: 1, "1": 2}, "a name that is no string, 1"),
+        ({"a": np.zeros(3, "f2")}, "an array 'a' of an unknown dtype"),
+        ({"a": np.zeros(3, bool)}, "an array 'a' of an unknown dtype"),
+        ({"a": np.zeros(3, ">f4")}, "an array 'a' of an unknown dtype"),
+        ({"a": np.zeros(3, complex)}, "an array 'a' of an unknown dtype"),
+        ({"a": np.array(["text"])}, "an array 'a' of an unknown dtype"),
+        ({"a": np.array([None])}, "an array 'a' of an unknown dtype"),
+        ({"a": np.zeros((1,) * 9)}, "an array 'a' of an impossible shape or place"),
+        ({"\ud800": np.zeros(1)}, r"an array '\\ud800' whose name is no text"),
+    ],
+)
+def test_what_a_checkpoint_cannot_hold_is_refused(tmp_path, known, message):
+    with pytest.raises(TypeError, match=f"^state_dict of Knowing must return a dict of arrays of .*, and of what JSON can hold; got {message}"):
+        go(network(), callbacks=Knowing(known), checkpoint=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_checkpoint_can_hold_comes_back(tmp_path):
+    known = {"a": np.array(3.0), "b": np.zeros((0, 2), "u1"), "c": np.arange(6).reshape(2, 3).T, "d": {"e": [1, None, "ä", True]}}
+    go(network(), callbacks=Knowing(known), checkpoint=tmp_path, epochs=1)
+    again = Knowing({})
+    go(network(), callbacks=again, checkpoint=tmp_path, resume=True, epochs=1)
+    assert sorted(again.known) == list("abcd") and again.known["d"] == known["d"]
+    for name in "abc":
+        np.testing.assert_array_equal(again.known[name], known[name], strict=True)
 
 
 # Faults.
+
+
+def test_a_fit_goes_on_where_there_is_no_memory_for_a_checkpoint(tmp_path, monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    net = network()
+    with pytest.warns(UserWarning, match=r"^checkpoint: .* cannot be written \(too little memory\): the training goes on, the checkpoints before are there\.$"):
+        go(net, checkpoint=tmp_path, callbacks=Fault(4, lambda: monkeypatch.setattr(checkpoints, "named", full)))
+    monkeypatch.undo()
+    assert [path.name for path in sorted(tmp_path.glob("step*"))] == [f"step-{4 * i:012d}.safetensors" for i in (2, 3)]
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
