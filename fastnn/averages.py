@@ -105,7 +105,7 @@ class SWA(Average):
     """
 
     def __init__(self, start: int = 1, every: int = 1) -> None:
-        self.start, self.period = validation.integer("start", start, 1), validation.integer("every", every, 1)
+        self.start, self._every = validation.integer("start", start, 1), validation.integer("every", every, 1)
 
     def on_fit_begin(self, network: Any) -> None:
         """Forget the fit before."""
@@ -114,7 +114,7 @@ class SWA(Average):
 
     def on_epoch_trained(self, epoch: int) -> None:
         """Take the parameters into the average, and let it be judged."""
-        if epoch >= self.start and epoch % self.period == 0 and epoch > self._epoch:  # not twice where its judging was interrupted
+        if epoch >= self.start and epoch % self._every == 0 and epoch > self._epoch:  # not twice where its judging was interrupted
             self._count, self._epoch = self._count + 1, epoch
             self.update(1.0 / self._count)
         self._swap(True)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import glob
 import hashlib
+import inspect
 import json
 import math
 import os
+import re
 import threading
 import warnings
 from collections.abc import Mapping
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,8 @@ import kernels
 
 from . import checkpoints, files, validation
 from .checkpoints import FORMAT, OF_FIT
+from .custom import Activation
+from .layers import single
 from .metrics import improves_upwards
 from .optimizers import Optimizer
 from .state import State
@@ -34,6 +40,7 @@ NAME, BEST = "step-{:012d}.safetensors", "best.safetensors"
 FILES = "step-" + "[0-9]" * 12 + ".safetensors"
 THREAD = "fastnn checkpoint"
 SAMPLE = 64  # rows of data that a fingerprint looks at
+MISSING = object()
 
 
 class Checkpoints:
@@ -115,9 +122,9 @@ class Checkpoints:
         arrays = {f"{OF_FIT}{name}": A for name, A in state.arrays().items()}
         states = []
         for i, one in enumerate(remembering(watchers)):
-            known, state_of_one = _parts(one)
+            known, rest = _parts(one)
             arrays |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items()}
-            states.append({"kind": type(one).__name__, "state": state_of_one})
+            states.append(rest)
         improved = not state.batch and self._improves(state)
         fit = {**state.settings(), "best": self.best, "is_best": improved, "facts": facts, "callbacks": states, "source": source.state_dict()}
         try:
@@ -218,17 +225,13 @@ class Saved:
         self.arrays = {name: A for name, A in arrays.items() if not name.startswith(OF_FIT)}
         self.of_fit = {name[len(OF_FIT) :]: A for name, A in arrays.items() if name.startswith(OF_FIT)}
 
-    def check(self, network: Network, facts: dict[str, Any], watchers: list[Any]) -> None:
-        """Raise where the fit that is to go on has another network, other data, settings or callbacks."""
+    def check(self, network: Network, facts: dict[str, Any]) -> None:
+        """Raise where the fit that is to go on has another network, other data, settings, metrics or callbacks."""
         own = json.loads(json.dumps({**network.settings(), **facts}))
         saved = {**self.settings, **self.fit["facts"]}
         for name in ("layers", "n_features", "dtype", "seed", "feature_names", *facts):
             if own[name] != saved.get(name):
                 raise ValueError(f"{name} must be as in {self.path} to resume it, {_short(saved.get(name))}; got {_short(own[name])}.")
-        kinds = [type(one).__name__ for one in remembering(watchers)]
-        before = [one["kind"] for one in self.fit["callbacks"]]
-        if kinds != before:
-            raise ValueError(f"callbacks must be as in {self.path} to resume it, {before}; got {kinds}.")
 
     def restore(self, network: Network, trainer: kernels.Trainer, optimizer: Optimizer) -> State:
         """Give the network and the optimizer what they had, and return the state of the fit."""
@@ -241,7 +244,7 @@ class Saved:
         for i, (one, saved) in enumerate(zip(remembering(watchers), self.fit["callbacks"])):
             prefix = f"callback.{i}."
             arrays = {name[len(prefix) :]: A for name, A in self.of_fit.items() if name.startswith(prefix)}
-            one.load_state_dict({**saved["state"], **arrays})
+            one.load_state_dict({**saved, **arrays})
 
 
 def remembering(watchers: list[Any]) -> list[Any]:
@@ -265,13 +268,19 @@ def _parts(callback: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     return arrays, {name: value for name, value in known.items() if name not in arrays}
 
 
-def facts_of(X: Array, y: Array, held_out: Mapping[str, tuple[Array, ...]], **settings: Any) -> dict[str, Any]:
+def facts_of(
+    network: Network, X: Array, y: Array, held_out: Mapping[str, tuple[Array, ...]], metrics: Mapping[str, Any], watchers: list[Any], **settings: Any
+) -> dict[str, Any]:
     """Return by what a fit is known again: its settings, and shape, dtype and a checksum of some rows of its data."""
+    callbacks = remembering(watchers)
     data = {"X": described(X), "y": described(y), "validation_data": {name: [described(A) for A in arrays] for name, arrays in held_out.items()}}
-    return data | {name: described(value) for name, value in settings.items()}
+    named = {"callbacks": [type(one).__name__ for one in callbacks], "metrics": list(metrics)}
+    each = {f"callbacks[{i}]": _object(one) for i, one in enumerate(callbacks)} | {f"metrics[{name!r}]": described(one) for name, one in metrics.items()}
+    own = [layer.activation for layer in single(network.layers) if isinstance(getattr(layer, "activation", None), Activation)]
+    return data | named | each | {name: described(value) for name, value in {**settings, "activations": own}.items()}
 
 
-def described(value: Any) -> str:
+def described(value: Any, depth: int = 8) -> str:
     """Return what a setting is in words that are the same in another process.
 
     Examples
@@ -279,16 +288,54 @@ def described(value: Any) -> str:
     >>> described(np.arange(3.0)), described(len), described(None)
     ('(3,) float64 ...', 'builtins.len', 'None')
     """
-    if hasattr(value, "shape") and hasattr(value, "dtype"):  # an array, or rows that are made dense when they are asked for
+    if getattr(value, "shape", ()) and hasattr(value, "dtype"):  # an array, or rows that are made dense when they are asked for
         n_rows = value.shape[0]
         rows = value[np.unique(np.linspace(0, n_rows - 1, SAMPLE).astype(np.int64))] if n_rows else np.zeros(0)
         return f"{value.shape} {value.dtype} {hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}"
+    if depth == 0:
+        return type(value).__name__
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(described(one, depth - 1) for one in value)}]"
+    if isinstance(value, functools.partial):
+        return f"partial{described((value.func, value.args, *value.keywords.items()), depth - 1)}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (f"{field.name}={described(getattr(value, field.name))}" for field in dataclasses.fields(value))
+        fields = (f"{field.name}={described(getattr(value, field.name), depth - 1)}" for field in dataclasses.fields(value))
         return f"{type(value).__name__}({', '.join(fields)})"
+    if hasattr(f := getattr(value, "py_func", value), "__code__"):  # of a function that Numba compiles, the one in Python
+        return f"{f.__module__}.{f.__qualname__} {_digest(f, depth - 1)}"
     if callable(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
-    return repr(value)
+        return f"{getattr(value, '__module__', '')}.{value.__qualname__}" if hasattr(value, "__qualname__") else _object(value, depth - 1)
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
+
+
+def _object(value: Any, depth: int = 8) -> str:
+    """Return the class of an object and those arguments of its constructor that it keeps under their names; a path may change."""
+    names: Any = ()
+    with contextlib.suppress(TypeError, ValueError):  # a class in C
+        names = inspect.signature(type(value)).parameters
+    kept = {name: getattr(value, name, getattr(value, f"_{name}", MISSING)) for name in names if name != "path"}
+    return f"{type(value).__name__}({', '.join(f'{name}={described(_fixed(one), depth - 1)}' for name, one in kept.items() if one is not MISSING)})"
+
+
+def _digest(f: Any, depth: int) -> str:
+    """Return a checksum of the code of a function, its defaults and what it has from around it."""
+    around = []
+    for cell in f.__closure__ or ():
+        with contextlib.suppress(ValueError):  # an empty one
+            around.append(cell.cell_contents)
+    parts = [_code(f.__code__), f.__defaults__, f.__kwdefaults__, *map(_fixed, around)]
+    return hashlib.sha256(described(parts, depth).encode()).hexdigest()[:16]
+
+
+def _fixed(value: Any) -> Any:
+    """Return a value, but only the type of a list, dict or set, which may be a memory."""
+    return type(value) if isinstance(value, (list, dict, set)) else value
+
+
+def _code(code: CodeType) -> list[Any]:
+    """Return what compiled code does, without the place where it stands."""
+    constants = [_code(one) if isinstance(one, CodeType) else sorted(map(repr, one)) if isinstance(one, frozenset) else one for one in code.co_consts]
+    return [code.co_code, code.co_names, constants]
 
 
 def _short(value: Any) -> str:

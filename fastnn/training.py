@@ -199,11 +199,12 @@ def fit(
     run = Run(network, loss, epoch + epochs, judged, judges, watchers, progress, threads, state, Interrupts(files is not None), files=files)
     watching.check_monitors(watchers, run.entries())
     if files:
-        settings = {"loss": loss.settings(), "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
+        settings = {"loss": loss, "optimizer": replace(optimizer, learning_rate=learning_rate), "batch_size": source.batch_size}
         spanned = n_steps if trainers.spans(network, optimizer) else None
-        facts = facts_of(X, y, {name: data.arrays() for name, data in judged.items()}, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
+        sets = {name: data.arrays() for name, data in judged.items()}
+        facts = facts_of(network, X, y, sets, judges, watchers, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
         if saved:
-            saved.check(network, facts, watchers)
+            saved.check(network, facts)
             if isinstance(source, ArraySource):
                 source.load_state_dict(saved.fit["source"])
             run.state = state = saved.restore(network, trainer, optimizer)

@@ -1,6 +1,7 @@
 """Fits go on from their checkpoints, with the bits of those that were not interrupted."""
 
 import errno
+import functools
 import os
 import shutil
 import signal
@@ -17,6 +18,7 @@ from fastnn import (
     SWA,
     Adam,
     CSVLogger,
+    CustomLoss,
     Dense,
     Dropout,
     EarlyStopping,
@@ -29,7 +31,7 @@ from fastnn import (
     StopWhen,
     checkpoints,
 )
-from fastnn.runs import THREAD
+from fastnn.runs import THREAD, described
 from tests.kill_resume import kill_and_resume
 
 X = np.random.default_rng(4).normal(size=(50, 4))
@@ -224,7 +226,7 @@ def test_a_function_with_a_memory_is_asked_again_from_the_first_epoch(tmp_path):
         ({"shuffle": False}, r"shuffle must be as in .* to resume it, True; got False\."),
         ({"validation_data": None}, r"validation_data must be as in .*"),
         ({"sample_weight": np.ones(50)}, r"weights must be as in .* to resume it, None; got \(50,\) float64 \w+\."),
-        ({"callbacks": EMA()}, r"callbacks must be as in .* to resume it, \['EarlyStopping'\]; got \['EMA'\]\."),
+        ({"callbacks": EMA()}, r'callbacks must be as in .* to resume it, \["EarlyStopping"\]; got \["EMA"\]\.'),
         ({"resume": False}, r"checkpoint must be a folder without checkpoints unless resume=True; got '.*' with 2\."),
         ({"resume": 1}, r"resume must be True or False; got 1\."),
         ({"checkpoint": None}, r"resume must be False without checkpoint; got True\."),
@@ -256,6 +258,81 @@ def test_another_network_is_refused(tmp_path, other, name):
     go(network(), checkpoint=tmp_path, epochs=1)
     with pytest.raises(ValueError, match=f"^{name} must be as in .* to resume it, "):
         go(other(), checkpoint=tmp_path, epochs=1, resume=True)
+
+
+class Counting:
+    """A callback that keeps its settings, one of them under another name, and a count that is none of them."""
+
+    def __init__(self, limit, path):
+        self._limit, self.path, self.count = limit, path, 0
+
+    def on_epoch_end(self, epoch, logs):
+        self.count += 1
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+def scaled(factor):
+    return lambda y, outputs: factor * float(np.mean(outputs))
+
+
+def own_loss(power):
+    return CustomLoss(lambda a, t, p: abs(a - t) ** p, lambda a, t, p: power * (a - t) * abs(a - t) ** (p - 2), [2.0], name="own")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            {"callbacks": EarlyStopping("val_loss")},
+            {"callbacks": EarlyStopping("val_accuracy")},
+            r"callbacks\[0\] .*monitor='val_loss'.*; got .*accuracy'",
+        ),
+        ({"callbacks": EarlyStopping(restore_best=False)}, {"callbacks": EarlyStopping()}, r"callbacks\[0\] "),
+        ({"callbacks": [EarlyStopping("loss"), EarlyStopping()]}, {"callbacks": [EarlyStopping(), EarlyStopping("loss")]}, r"callbacks\[0\] "),
+        ({"callbacks": EMA(0.8)}, {"callbacks": EMA(0.9)}, r"callbacks\[0\] .*decay=0.8.*decay=0.9"),
+        ({"callbacks": SWA(1, 2)}, {"callbacks": SWA(1, 3)}, r"callbacks\[0\] .*every=2.*every=3"),
+        ({"callbacks": Counting(1, "a")}, {"callbacks": Counting(2, "b")}, r"callbacks\[0\] .*Counting\(limit=1\); got Counting\(limit=2\)"),
+        ({"metrics": "f1"}, {"metrics": ["f1", "accuracy"]}, r'metrics .*\["f1"\]; got \["f1", "accuracy"\]'),
+        ({"metrics": {"own": scaled(2)}}, {"metrics": {"own": scaled(3)}}, r"metrics\['own'\] "),
+        ({"optimizer": Adam(lambda step: 0.1)}, {"optimizer": Adam(lambda step: 0.2)}, "optimizer .*<lambda>"),
+        ({"optimizer": Adam(lambda step: max(0.1, step))}, {"optimizer": Adam(lambda step: min(0.1, step))}, "optimizer .*<lambda>"),
+    ],
+)
+def test_other_callbacks_metrics_and_functions_are_refused(tmp_path, before, after, message):
+    before, after = {"optimizer": Adam(0.05), **before}, {"optimizer": Adam(0.05), **after}
+    go(network(), checkpoint=tmp_path, epochs=1, **before)
+    net = network()
+    start = net.parameters.copy()
+    with pytest.raises(ValueError, match=f"^{message}"):
+        go(net, checkpoint=tmp_path, resume=True, epochs=2, **after)
+    np.testing.assert_array_equal(net.parameters, start)
+    assert len(go(net, checkpoint=tmp_path, resume=True, epochs=2, **before).epochs) == 2
+
+
+def test_functions_with_another_body_are_others():
+    assert described(own_loss(2)) == described(own_loss(2)) != described(own_loss(3))
+    assert described(lambda x: x in {"a", "b"}) == described(lambda x: x in {"b", "a"}) != described(lambda x: x in {"a", "c"})
+    assert described(functools.partial(scaled, 1)) != described(functools.partial(scaled, 2))
+    assert described([object(), np.float64(2), np.arange(2)]).startswith("[<object object>, np.float64(2.0), (2,) int64 ")
+
+    def recursive(n=1):
+        return recursive(n - 1) if n else calls.append(n)
+
+    calls = []
+    before = described(recursive)
+    recursive()
+    assert described(recursive) == before
+
+
+def test_what_a_resumed_fit_may_have_otherwise(tmp_path):
+    go(network(), checkpoint=tmp_path, epochs=1, optimizer="adam", callbacks=Counting(1, "a"))
+    more = {"callbacks": [StopWhen("loss", below=0.0), Counting(1, "b")], "time_limit": 99, "checkpoint_every": 2, "checkpoint_keep": 1, "n_threads": 1}
+    assert len(go(network(), checkpoint=tmp_path, epochs=3, optimizer="adam", resume=True, **more).epochs) == 3
 
 
 def test_who_keeps_its_state_to_itself_is_refused(tmp_path):
