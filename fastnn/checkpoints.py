@@ -19,6 +19,7 @@ T = TypeVar("T")
 FORMAT = 2  # 2: layers that standardize, factors for each feature
 KINDS = layers.KINDS
 OF_FIT = "fit."  # how the names of the arrays begin that a checkpoint of a fit has beside those of a network
+MAX_FITS = 1 << 32  # the seed of a fit, of 64 bits, has their number above that of the network
 MAX_SAID = 300  # characters of an error, which may show what a file holds
 
 
@@ -100,12 +101,12 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
     """
     try:
         settings, arrays = files.read(path)
-        _check_format(settings)
+        check_format(settings)
         settings["loss"] = read_loss(settings["loss"], custom)
         return build(settings, _with_arrays(read_layers(settings, custom), settings, arrays))
     except _Unknown as error:
         raise ValueError(f"custom must have {error}, which {os.fspath(path)} names; got {list(custom) or None}. Files hold no code.") from None
-    except _Newer as error:
+    except Newer as error:
         raise ValueError(f"{os.fspath(path)} must be a network of format {FORMAT} or older; got format {error}. Update fastnn.") from None
     except (OSError, MemoryError):
         raise
@@ -113,7 +114,7 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
         raise ValueError(f"{os.fspath(path)} must be an intact network saved by fastnn; got a file with {_what(error)}.") from None
 
 
-class _Newer(Exception):
+class Newer(Exception):
     """The file is of a format from the future."""
 
 
@@ -127,9 +128,10 @@ def _what(error: Exception) -> str:
     return said if isinstance(error, Damaged) else f"unreadable content ({type(error).__name__}: {said})"
 
 
-def _check_format(settings: dict[str, Any]) -> None:
+def check_format(settings: dict[str, Any]) -> None:
+    """Raise where a file is of no format that is known."""
     if isinstance(settings["format"], int) and settings["format"] > FORMAT:
-        raise _Newer(validation.shown(settings["format"]))
+        raise Newer(validation.shown(settings["format"]))
     if settings["format"] not in range(1, FORMAT + 1):
         raise Damaged("an unknown format")
 

@@ -119,6 +119,7 @@ def _content(A: Array) -> memoryview:
 def replace(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
     """Put `parts` into the file `path` by a rename, after they have reached the disk."""
     target = os.path.realpath(os.fspath(path))
+    check_replaceable(target)
     folder, base = os.path.split(target)
     name = os.path.join(folder, f".{base}.{uuid.uuid4().hex}.part")
     try:
@@ -134,6 +135,12 @@ def replace(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
             os.unlink(name)
         raise
     _flush_folder(folder)
+
+
+def check_replaceable(path: str) -> None:
+    """Raise OSError for what a file must not take the place of; the system says so itself of a folder."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError(f"path must be a regular file where it exists; got {path!r}, a pipe or a device.")
 
 
 def _flush_folder(folder: str) -> None:

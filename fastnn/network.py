@@ -836,7 +836,7 @@ class Sequential(Exchange):
     @classmethod
     def _from_settings(cls, settings: dict[str, Any], layers: list[Layer]) -> Sequential:
         network = cls(layers, settings["n_features"], settings["dtype"], settings["seed"])
-        network.n_fits, network.metadata = validation.integer("n_fits", settings["n_fits"], 0), settings["metadata"]
+        network.n_fits, network.metadata = validation.integer("n_fits", settings["n_fits"], 0, checkpoints.MAX_FITS - 1), settings["metadata"]
         names = settings.get("feature_names")  # files had none at first
         if names is not None and (not isinstance(names, list) or len(names) != network.n_features):
             raise ValueError(f"feature_names must have a name for each of {network.n_features} features.")

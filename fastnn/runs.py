@@ -32,7 +32,7 @@ from .custom import Activation
 from .layers import single
 from .metrics import improves_upwards
 from .optimizers import Optimizer
-from .state import State
+from .state import NUMBERS, State
 from .trainers import Network
 from .validation import Array
 
@@ -41,6 +41,8 @@ FILES = "step-" + "[0-9]" * 12 + ".safetensors"
 THREAD = "fastnn checkpoint"
 SAMPLE = 64  # rows of data that a fingerprint looks at
 MISSING = object()
+KINDS: dict[str, Any] = dict.fromkeys(NUMBERS, int)  # of what is said of a fit
+KINDS |= {"last_loss": float, "stopped": bool, "best": float, "is_best": bool, "facts": dict, "callbacks": list, "source": dict}
 
 
 class Checkpoints:
@@ -185,6 +187,7 @@ class Checkpoints:
     def _link_best(self, path: str) -> None:
         """Let the best one be this one, by a second name for it where the system has that."""
         best = os.path.join(self.folder, BEST)
+        files.check_replaceable(best)
         part = f"{best}.{os.getpid()}.part"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
@@ -195,6 +198,8 @@ class Checkpoints:
                 files.replace(best, file.read())
         else:
             os.replace(part, best)
+            with contextlib.suppress(FileNotFoundError):  # it stays where the best one is this one already
+                os.unlink(part)
 
     # Reading.
 
@@ -203,27 +208,70 @@ class Checkpoints:
         for part in glob.glob(os.path.join(glob.escape(self.folder), ".*.part")) + glob.glob(os.path.join(glob.escape(self.folder), f"{BEST}.*.part")):
             with contextlib.suppress(OSError):
                 os.unlink(part)
-        for path in reversed(self._found()):
+        found, saved = self._found()[::-1], None
+        damaged: dict[str, str] = {}
+        for path in [*found, *glob.glob(os.path.join(glob.escape(self.folder), BEST))] if found else []:
             try:
                 saved = Saved(path, *files.read(path))
-            except (files.Damaged, ValueError, RecursionError, LookupError, TypeError) as error:
-                warnings.warn(f"checkpoint: {path} is damaged ({error}): the one before is taken.", stacklevel=2)
+                break
+            except checkpoints.Newer as error:
+                raise ValueError(f"{path} must be a checkpoint of format {FORMAT} or older; got format {error}. Update fastnn.") from None
+            except (files.Damaged, ValueError, RecursionError) as error:
+                damaged[path] = str(error)
+            except OSError:
+                if os.path.isfile(path):
+                    raise
+                damaged[path] = "no file"
+            with contextlib.suppress(OSError):
                 os.replace(path, f"{path}.damaged")
-                continue
-            if saved.fit["is_best"]:  # the process may have been killed before that was done
-                self._link_best(path)
-            self.best = saved.fit["best"]
-            return saved
-        return None
+        taken = f"{os.path.basename(saved.path)} is taken" if saved else "none is intact, the training begins anew"
+        for path, said in damaged.items():
+            warnings.warn(f"checkpoint: {path} is damaged ({said}): {taken}.", stacklevel=2)
+        if saved and saved.fit["is_best"]:  # the process may have been killed before that was done
+            self._link_best(saved.path)
+        self.best = saved.fit["best"] if saved else self.best
+        return saved
 
 
 class Saved:
-    """A checkpoint that was read."""
+    """A checkpoint that was read.
 
-    def __init__(self, path: str, settings: dict[str, Any], arrays: dict[str, Array]) -> None:
-        self.path, self.settings, self.fit = path, settings, settings["fit"]
+    Raises
+    ------
+    Damaged
+        If it is not what `Checkpoints.write` wrote.
+    Newer
+        If a newer version wrote it.
+    """
+
+    def __init__(self, path: str, settings: Any, arrays: dict[str, Array]) -> None:
+        self.path, self.settings = path, settings
         self.arrays = {name: A for name, A in arrays.items() if not name.startswith(OF_FIT)}
         self.of_fit = {name[len(OF_FIT) :]: A for name, A in arrays.items() if name.startswith(OF_FIT)}
+        if not isinstance(settings, dict) or not isinstance(settings.get("fit"), dict) or "format" not in settings:
+            raise files.Damaged("no state of a fit")
+        checkpoints.check_format(settings)
+        self.fit: dict[str, Any] = settings["fit"]
+        self._check_fit()
+
+    def _check_fit(self) -> None:
+        """Raise where the state of the fit has not all its parts, each of its kind, or of lengths that do not belong together."""
+        fit, arrays = self.fit, self.of_fit
+        for name, kind in KINDS.items():
+            if not _is(fit.get(name), kind, 2**64 if name == "seed" else 2**62):
+                raise files.Damaged(f"a fit whose {name} is no {kind.__name__} that it can be")
+        epoch, batch = fit["epoch"], fit["batch"]
+        lengths: dict[str, int] = {"losses": batch, "seconds": epoch} | {name: epoch for name in arrays if name.startswith("history.")}
+        if "buffers" not in arrays or (epoch and "history.loss" not in arrays):
+            raise files.Damaged("a fit without its history or the state of its optimizer")
+        for name, length in lengths.items():
+            A = arrays.get(name, np.zeros(0))  # a quantity may be known of some epochs only where `continue_fit` has changed what is
+            if A.dtype != np.float64 or A.ndim != 1 or len(A) > length or (len(A) < length and name in ("losses", "seconds", "history.loss")):
+                raise files.Damaged(f"a fit whose {name} is no list of {length} numbers")
+        if fit["rows"] < batch or not _is(self.settings.get("n_fits"), int, checkpoints.MAX_FITS) or not _is(fit["source"].get("epoch", 0), int, epoch + 1):
+            raise files.Damaged("a fit that counts what cannot be")
+        if not all(isinstance(one, dict) for one in fit["callbacks"]):
+            raise files.Damaged("callbacks that remember nothing")
 
     def check(self, network: Network, facts: dict[str, Any]) -> None:
         """Raise where the fit that is to go on has another network, other data, settings, metrics or callbacks."""
@@ -232,9 +280,15 @@ class Saved:
         for name in ("layers", "n_features", "dtype", "seed", "feature_names", *facts):
             if own[name] != saved.get(name):
                 raise ValueError(f"{name} must be as in {self.path} to resume it, {_short(saved.get(name))}; got {_short(own[name])}.")
+        if len(self.fit["callbacks"]) != len(facts["callbacks"]):
+            raise ValueError(f"{self.path} must have a state for each of {len(facts['callbacks'])} callbacks; got {len(self.fit['callbacks'])}.")
 
     def restore(self, network: Network, trainer: kernels.Trainer, optimizer: Optimizer) -> State:
         """Give the network and the optimizer what they had, and return the state of the fit."""
+        own = {**checkpoints.named(network.layers, network.weights), "buffers": trainer.state}
+        saved = {**self.arrays, "buffers": self.of_fit["buffers"]}
+        if {name: (A.shape, A.dtype) for name, A in own.items()} != {name: (A.shape, A.dtype) for name, A in saved.items()}:
+            raise ValueError(f"{self.path} must be an intact checkpoint; got one with other arrays than its settings name.")
         network.set_weights(checkpoints.listed(network.layers, self.arrays))
         trainer.state[:] = self.of_fit["buffers"]
         return dataclasses.replace(State.of(self.fit, self.of_fit), optimizer=optimizer, buffers=trainer.state)
@@ -244,7 +298,20 @@ class Saved:
         for i, (one, saved) in enumerate(zip(remembering(watchers), self.fit["callbacks"])):
             prefix = f"callback.{i}."
             arrays = {name[len(prefix) :]: A for name, A in self.of_fit.items() if name.startswith(prefix)}
-            one.load_state_dict({**saved, **arrays})
+            state = {**saved, **arrays}
+            try:
+                for name, value in one.state_dict().items():
+                    if isinstance(value, (int, float)) and not isinstance(state.get(name, 0), (int, float)):
+                        raise TypeError(f"{name} is no number")
+                one.load_state_dict(state)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                said = f"{type(error).__name__}: {error}"
+                raise ValueError(f"{self.path} must have a state that {type(one).__name__} can take back; got {said}.") from error
+
+
+def _is(value: Any, kind: type, end: int) -> bool:
+    """Whether a value is of a kind, and from 0 on below `end` where that is int."""
+    return type(value) is kind and (kind is not int or 0 <= value < end)
 
 
 def remembering(watchers: list[Any]) -> list[Any]:

@@ -126,7 +126,7 @@ class StreamSource:
         if first is None:
             self._check_end(0)
         self.batch_size = len(first.order)
-        if state and state["first"] not in (None, self._first):
+        if state and state.get("first") not in (None, self._first):
             raise ValueError(f"X must yield in epoch {epoch + 1} what it yielded before; got another first batch.")
 
     @property

@@ -167,6 +167,7 @@ def rewritten(path, change, arrays=None):
         lambda s: s.update(dtype="object"),
         lambda s: s.update(n_features=5),
         lambda s: s.update(seed=-1),
+        lambda s: s.update(n_fits=2**62),
         lambda s: s.update(feature_names=5),
         lambda s: s.update(loss={"name": "squared_error"}),
         lambda s: s["layers"][1].update(units=10**15),
@@ -256,6 +257,16 @@ def test_an_old_file_survives_a_failed_write(saved, monkeypatch):
         network("float32").save(path)
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_devices_and_pipes_are_not_replaced(saved, tmp_path):
+    net, _ = saved
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link"):
+        with pytest.raises(OSError, match=r"^path must be a regular file where it exists; got '.*', a pipe or a device\.$"):
+            net.save(path)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
 def test_permissions_and_links_stay(saved, tmp_path):

@@ -2,9 +2,11 @@
 
 import errno
 import functools
+import json
 import os
 import shutil
 import signal
+import stat
 import threading
 
 import numpy as np
@@ -30,6 +32,7 @@ from fastnn import (
     Sequential,
     StopWhen,
     checkpoints,
+    files,
 )
 from fastnn.runs import THREAD, described
 from tests.kill_resume import kill_and_resume
@@ -459,10 +462,133 @@ def test_the_one_before_a_damaged_one_is_taken(tmp_path):
     newest = sorted(tmp_path.glob("step*"))[-1]
     newest.write_bytes(newest.read_bytes()[:-1] + b"w")
     (tmp_path / ".step-1.part").write_bytes(b"half")
-    with pytest.warns(UserWarning, match=r"^checkpoint: .* is damaged \(a wrong checksum\): the one before is taken\.$"):
+    with pytest.warns(UserWarning, match=r"^checkpoint: .* is damaged \(a wrong checksum\): step-0+20\.safetensors is taken\.$"):
         go(net, checkpoint=tmp_path, resume=True)
     np.testing.assert_array_equal(net.parameters, whole.parameters)
     assert not list(tmp_path.glob(".*")) and sum(path.suffix == ".damaged" for path in tmp_path.iterdir()) == 1
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-1] + b"w")
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "pipe"])
+def test_what_is_no_file_is_skipped(tmp_path, kind):
+    whole, net = network(), network()
+    go(whole, checkpoint=tmp_path)
+    newest = tmp_path / f"step-{99:012d}.safetensors"
+    {"folder": os.mkdir, "pipe": os.mkfifo, "link": lambda path: os.symlink("nowhere", path)}[kind](newest)
+    with pytest.warns(UserWarning, match=r"^checkpoint: .*99\.safetensors is damaged \(.*\): step-0+24\.safetensors is taken\.$"):
+        go(net, checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+
+
+def test_the_best_one_is_taken_where_all_others_are_damaged(tmp_path):
+    settings = {"optimizer": Adam(0.7), "epochs": 20, "checkpoint": tmp_path}
+    whole, net = network(), network()
+    history = go(whole, **settings)
+    assert np.argmin(history["val_loss"]) < 17
+    for path in tmp_path.glob("step*"):
+        damage(path)
+    with pytest.warns(UserWarning, match=r"is damaged \(a wrong checksum\): best\.safetensors is taken\.$") as seen:
+        assert go(net, resume=True, **settings).history == history.history
+    assert len(seen) == 2 and (tmp_path / "best.safetensors").exists()
+    np.testing.assert_array_equal(net.parameters, whole.parameters)
+
+
+def test_a_warning_says_that_none_is_intact(tmp_path):
+    go(network(), checkpoint=tmp_path)
+    for path in tmp_path.iterdir():
+        damage(path)
+    with pytest.warns(UserWarning, match=r"is damaged \(a wrong checksum\): none is intact, the training begins anew\.$"):
+        assert len(go(network(), checkpoint=tmp_path, resume=True).epochs) == 6
+
+
+def hostile(path, change, arrays):
+    """Write a checkpoint with another state under a checksum that fits."""
+    settings, before = files.read(path)
+    if change:
+        change(settings)
+    files.write(path, json.dumps(settings), before | arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "arrays", "message"),
+    [
+        (lambda s: s["fit"].update(epoch=10**9), {}, "a fit whose seconds is no list of 1000000000 numbers"),
+        (lambda s: s["fit"].update(batch=10**9, rows=10**9), {}, "a fit whose losses is no list of 1000000000 numbers"),
+        (lambda s: s["fit"].update(step=-1), {}, "a fit whose step is no int"),
+        (lambda s: s["fit"].update(seed=2**64), {}, "a fit whose seed is no int"),
+        (lambda s: s["fit"].pop("is_best"), {}, "a fit whose is_best is no bool"),
+        (lambda s: s["fit"].update(best="x"), {}, "a fit whose best is no float"),
+        (lambda s: s["fit"].update(facts=None), {}, "a fit whose facts is no dict"),
+        (lambda s: s["fit"].update(source=None), {}, "a fit whose source is no dict"),
+        (lambda s: s["fit"].update(source={"epoch": 10**9}), {}, "a fit that counts what cannot be"),
+        (lambda s: s["fit"].update(callbacks=[3]), {}, "callbacks that remember nothing"),
+        (lambda s: s.update(fit=[]), {}, "no state of a fit"),
+        (lambda s: s.pop("fit"), {}, "no state of a fit"),
+        (lambda s: s.update(n_fits="x"), {}, "a fit that counts what cannot be"),
+        (lambda s: s.update(n_fits=2**62), {}, "a fit that counts what cannot be"),
+        (lambda s: s.update(format=0), {}, "an unknown format"),
+        (None, {"fit.seconds": np.zeros(3)}, "a fit whose seconds is no list of 6 numbers"),
+        (None, {"fit.history.val_loss": np.zeros((2, 2))}, "a fit whose history.val_loss is no list"),
+        (None, {"fit.losses": np.zeros(0, "f4")}, "a fit whose losses is no list"),
+    ],
+)
+def test_a_hostile_checkpoint_is_a_damaged_one(tmp_path, change, arrays, message):
+    go(network(), checkpoint=tmp_path)
+    hostile(sorted(tmp_path.glob("step*"))[-1], change, arrays)
+    net = network()
+    with pytest.warns(UserWarning, match=rf"^checkpoint: .* is damaged \({message}.*\): step-0+20\.safetensors is taken\.$"):
+        go(net, checkpoint=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "arrays", "message"),
+    [
+        (lambda s: s.update(format=3), {}, r"format 2 or older; got format 3\. Update fastnn\.$"),
+        (None, {"fit.buffers": np.zeros(1, "f4")}, "an intact checkpoint; got one with other arrays than its settings name"),
+        (None, {"dense.0.W": np.zeros((1, 1), "f4")}, "an intact checkpoint; got one with other arrays than its settings name"),
+        (lambda s: s["fit"]["callbacks"].pop(), {}, "have a state for each of 2 callbacks; got 1"),
+    ],
+)
+def test_a_hostile_checkpoint_changes_nothing(tmp_path, change, arrays, message):
+    go(network(), checkpoint=tmp_path, callbacks=[EMA(), EarlyStopping()])
+    hostile(sorted(tmp_path.glob("step*"))[-1], change, arrays)
+    net = network()
+    before = net.parameters.copy()
+    with pytest.raises(ValueError, match=message):
+        go(net, checkpoint=tmp_path, resume=True, callbacks=[EMA(), EarlyStopping()])
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.n_fits == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "arrays", "message"),
+    [
+        (lambda s: s["fit"]["callbacks"][1].update(best="x"), {}, "EarlyStopping can take back; got TypeError: best is no number"),
+        (lambda s: s["fit"]["callbacks"][1].pop("best"), {}, "EarlyStopping can take back; got KeyError"),
+        (None, {"fit.callback.0.average": np.zeros(1)}, "EMA can take back; got ValueError: average must have shape"),
+    ],
+)
+def test_a_state_that_a_callback_cannot_take_back_is_refused(tmp_path, change, arrays, message):
+    go(network(), checkpoint=tmp_path, callbacks=[EMA(), EarlyStopping()])
+    hostile(sorted(tmp_path.glob("step*"))[-1], change, arrays)
+    with pytest.raises(ValueError, match=message):
+        go(network(), checkpoint=tmp_path, resume=True, callbacks=[EMA(), EarlyStopping()])
+
+
+def test_a_device_or_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "best.safetensors")
+    with pytest.warns(UserWarning, match="^checkpoint: .* cannot be written \\(path must be a regular file where it exists; got '.*', a pipe or a device"):
+        go(network(), checkpoint=tmp_path)
+    assert stat.S_ISFIFO(os.stat(tmp_path / "best.safetensors").st_mode)
+
+
+def test_no_part_stays(tmp_path):
+    for _ in range(2):
+        go(network(), checkpoint=tmp_path, epochs=1, resume=True)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["best.safetensors", f"step-{0:012d}.safetensors", f"step-{4:012d}.safetensors"]
 
 
 def test_a_loss_that_is_not_finite_leaves_the_checkpoints(tmp_path):
