@@ -309,7 +309,7 @@ class Saved:
                 raise ValueError(f"{self.path} must have a state that {type(one).__name__} can take back; got {said}.") from error
 
 
-def _is(value: Any, kind: type, end: int) -> bool:
+def _is(value: Any, kind: Any, end: int) -> bool:
     """Whether a value is of a kind, and from 0 on below `end` where that is int."""
     return type(value) is kind and (kind is not int or 0 <= value < end)
 
