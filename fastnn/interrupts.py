@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a fit runs: heard at once, but never in the middle of a step."""
+"""Ctrl-C, SIGTERM and SIGUSR1 while a fit runs: heard at once, but never in the middle of a step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+
+WARNINGS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]  # Windows has none
 
 
 class Interrupts:
@@ -19,7 +21,8 @@ class Interrupts:
     Parameters
     ----------
     terminate : bool
-        Whether to catch SIGTERM too, unless it is ignored.
+        Whether to catch SIGTERM too, unless it is ignored, and SIGUSR1 and SIGUSR2 where nobody handles them: with these a
+        queue says that it will soon end a job.
 
     Attributes
     ----------
@@ -40,6 +43,9 @@ class Interrupts:
                 self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, self._hear)
             if self.terminate and signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
                 self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._hear)
+            for number in WARNINGS if self.terminate else ():
+                if signal.getsignal(number) is signal.SIG_DFL:
+                    self._handlers[number] = signal.signal(number, self._hear)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -72,6 +78,6 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def pass_on(self) -> None:
-        """Give a SIGTERM that came to whom it would have come: by default it ends the process."""
-        if self.caught == signal.SIGTERM:
-            signal.raise_signal(signal.SIGTERM)
+        """Give a signal that came, Ctrl-C aside, to whom it would have come: by default it ends the process."""
+        if self.caught not in (0, signal.SIGINT):
+            signal.raise_signal(self.caught)

@@ -568,7 +568,8 @@ class Sequential(Exchange):
             keep theirs. Loss and optimizer, left out, are those of the last fit.
         checkpoint : path, optional
             A folder for checkpoints: files that hold all that the rest of the fit depends on, which `load` reads as networks
-            too. SIGTERM and Ctrl-C write one before they end the fit. One that cannot be written is a warning.
+            too. Ctrl-C, SIGTERM, and SIGUSR1 and SIGUSR2 where nobody handles them, write one before they end the fit; but for
+            Ctrl-C the process then gets the signal. One that cannot be written is a warning.
         checkpoint_every : float
             How many epochs lie between two; 0.1: ten an epoch.
         checkpoint_keep : int

@@ -51,7 +51,7 @@ class Checkpoints:
     Parameters
     ----------
     folder : path
-        Made where there is none.
+        Made by `make_folder` where there is none.
     every : float
         How many epochs lie between two; below 1 a part of an epoch.
     keep : int
@@ -61,8 +61,6 @@ class Checkpoints:
 
     Raises
     ------
-    OSError
-        If there is no folder that can be written.
     ValueError
         If it has checkpoints and is not to be resumed.
     """
@@ -77,12 +75,12 @@ class Checkpoints:
         self.best, self._written, self._warned = math.nan, (-1, -1, False), False
         self._thread: threading.Thread | None = None
         self._error: Exception | None = None
-        self._check_folder()
         found = self._found()
         if found and not resume:
             raise ValueError(f"checkpoint must be a folder without checkpoints unless resume=True; got {self.folder!r} with {len(found)}.")
 
-    def _check_folder(self) -> None:
+    def make_folder(self) -> None:
+        """Make the folder; raise OSError where it cannot be written."""
         probe = os.path.join(self.folder, f".{os.getpid()}.part")
         try:
             os.makedirs(self.folder, exist_ok=True)
@@ -228,7 +226,8 @@ class Checkpoints:
         for path, said in damaged.items():
             warnings.warn(f"checkpoint: {path} is damaged ({said}): {taken}.", stacklevel=2)
         if saved and saved.fit["is_best"]:  # the process may have been killed before that was done
-            self._link_best(saved.path)
+            with contextlib.suppress(OSError):
+                self._link_best(saved.path)
         self.best = saved.fit["best"] if saved else self.best
         return saved
 
@@ -316,7 +315,11 @@ def _is(value: Any, kind: Any, end: int) -> bool:
 
 def remembering(watchers: list[Any]) -> list[Any]:
     """Return the callbacks that have something to remember."""
-    return [one for one in watchers if hasattr(one, "state_dict")]
+    found = [one for one in watchers if hasattr(one, "state_dict")]
+    for one in found:
+        if not hasattr(one, "load_state_dict"):
+            raise TypeError(f"callbacks must have load_state_dict where they have state_dict, for checkpoint; got a {type(one).__name__} without.")
+    return found
 
 
 def _parts(callback: Any) -> tuple[dict[str, Array], dict[str, Any]]:

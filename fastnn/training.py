@@ -203,6 +203,7 @@ def fit(
         spanned = n_steps if trainers.spans(network, optimizer) else None
         sets = {name: data.arrays() for name, data in judged.items()}
         facts = facts_of(network, X, y, sets, judges, watchers, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
+        files.make_folder()
         if saved:
             saved.check(network, facts)
             if isinstance(source, ArraySource):

@@ -3,6 +3,7 @@
 import errno
 import functools
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -187,6 +188,25 @@ def test_signals_write_a_checkpoint(tmp_path, number):
     np.testing.assert_array_equal(parts.parameters, whole.parameters)
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])
+def test_a_signal_that_nobody_handles_ends_the_process_after_a_checkpoint(tmp_path, number):
+    child = multiprocessing.get_context("fork").Process(target=go, args=(network(),), kwargs={"callbacks": Signal(6, number), "checkpoint": tmp_path})
+    child.start()
+    child.join()
+    assert child.exitcode == -number
+    assert [path.name for path in sorted(tmp_path.glob("step-*"))][-1:] == [f"step-{7:012d}.safetensors"]
+
+
+def test_a_handler_of_sigusr1_stays(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    try:
+        assert len(go(network(), callbacks=Signal(6, signal.SIGUSR1), checkpoint=tmp_path).epochs) == 6
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1] and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
 def test_sigterm_is_left_alone_without_checkpoints():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
@@ -357,6 +377,16 @@ class Knowing:
 
     def load_state_dict(self, state):
         self.known = state
+
+
+def test_a_refused_fit_leaves_no_folder(tmp_path):
+    class Forgetful(Knowing):
+        load_state_dict = property()
+
+    for settings in ({"callbacks": Forgetful({})}, {"callbacks": EarlyStopping("test_loss")}, {"shuffle": [99]}):
+        with pytest.raises((TypeError, ValueError), match=r"^callbacks must have load_state_dict where .* Forgetful without\.$|^monitor|^shuffle"):
+            go(network(), checkpoint=tmp_path / "run", **settings)
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
