@@ -82,6 +82,7 @@ def write(path: str | os.PathLike[str], settings: dict[str, Any], arrays: dict[s
     TypeError, ValueError
         If the metadata is not what JSON can hold, or so much that it would be refused as hostile when it is read.
     """
+    path = files.checked_path("path", path)
     try:
         text = files.as_text({"format": FORMAT, **settings})
     except (Damaged, TypeError, ValueError) as error:
@@ -99,19 +100,20 @@ def read(path: str | os.PathLike[str], build: Callable[[dict[str, Any], list[Any
     ValueError
         If it is damaged, not a network, or of a newer format.
     """
+    path = files.checked_path("path", path)
     try:
         settings, arrays = files.read(path)
         check_format(settings)
         settings["loss"] = read_loss(settings["loss"], custom)
         return build(settings, _with_arrays(read_layers(settings, custom), settings, arrays))
     except _Unknown as error:
-        raise ValueError(f"custom must have {error}, which {os.fspath(path)} names; got {list(custom) or None}. Files hold no code.") from None
+        raise ValueError(f"custom must have {error}, which {path} names; got {list(custom) or None}. Files hold no code.") from None
     except Newer as error:
-        raise ValueError(f"{os.fspath(path)} must be a network of format {FORMAT} or older; got format {error}. Update fastnn.") from None
+        raise ValueError(f"{path} must be a network of format {FORMAT} or older; got format {error}. Update fastnn.") from None
     except (OSError, MemoryError):
         raise
     except Exception as error:
-        raise ValueError(f"{os.fspath(path)} must be an intact network saved by fastnn; got a file with {_what(error)}.") from None
+        raise ValueError(f"{path} must be an intact network saved by fastnn; got a file with {_what(error)}.") from None
 
 
 class Newer(Exception):

@@ -36,6 +36,16 @@ class Damaged(Exception):
     """Says what is wrong with the content of a file."""
 
 
+def checked_path(name: str, path: Any, kind: str = "file") -> str:
+    """Return a path as text."""
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name} must be the path of a {kind}; got {validation.shown(path)}.")
+    text = os.fsdecode(path)
+    if "\0" in text:
+        raise ValueError(f"{name} must be without null characters; got {validation.shown(text)}.")
+    return text
+
+
 def as_text(settings: Any) -> str:
     """Return JSON from which `read` makes the same again.
 

@@ -306,9 +306,13 @@ class Sequential(Exchange):
         fit = f"A fit with {type(settings).__name__} and batch_size={batch_size}"
         return describe(self.layers, self.n_features, self.precision, self.flops_per_row, fit, self.memory(batch_size, settings))
 
-    def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam") -> int:
-        """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations."""
-        return trainers.memory_of_fit(self, validation.integer("batch_size", batch_size, 1), step_optimizer(optimizer))
+    def memory(self, batch_size: int = 32, optimizer: str | Optimizer = "adam", checkpoint: bool = False) -> int:
+        """Return the bytes that a fit will take beyond the data: parameters, gradient, optimizer state, activations.
+
+        With `checkpoint` those count too that are copied to be written, parameters and optimizer state. What callbacks keep does not.
+        """
+        settings = validation.integer("batch_size", batch_size, 1), step_optimizer(optimizer), validation.flag("checkpoint", checkpoint)
+        return trainers.memory_of_fit(self, *settings)
 
     # What it does.
 
@@ -569,7 +573,8 @@ class Sequential(Exchange):
         checkpoint : path, optional
             A folder for checkpoints: files that hold all that the rest of the fit depends on, which `load` reads as networks
             too. Ctrl-C, SIGTERM, and SIGUSR1 and SIGUSR2 where nobody handles them, write one before they end the fit; but for
-            Ctrl-C the process then gets the signal. One that cannot be written is a warning.
+            Ctrl-C the process then gets the signal. One that cannot be written is a warning. It takes the memory of parameters and
+            optimizer state once more while it is written, beside what `memory` says without `checkpoint=True`.
         checkpoint_every : float
             How many epochs lie between two; 0.1: ten an epoch.
         checkpoint_keep : int

@@ -66,9 +66,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Any, every: float, keep: int, resume: bool) -> None:
-        if not isinstance(folder, (str, os.PathLike)):
-            raise TypeError(f"checkpoint must be the path of a folder; got {validation.shown(folder)}.")
-        self.folder, self.every = os.fspath(folder), validation.positive("checkpoint_every", every)
+        self.folder, self.every = files.checked_path("checkpoint", folder, "folder"), validation.positive("checkpoint_every", every)
         if self.every > 1:
             self.every = validation.integer("checkpoint_every above 1", every, 1)
         self.keep = validation.integer("checkpoint_keep", keep, 1)

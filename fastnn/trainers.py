@@ -111,9 +111,9 @@ def fit_seed(network: Network) -> int:
     return network.seed + (network.n_fits << 32)
 
 
-def memory_of_fit(network: Network, batch_size: int, optimizer: Optimizer) -> int:
-    """Return the bytes that a fit takes beyond the data: parameters, gradient, optimizer state, activations."""
-    vectors = 2 + optimizer.n_buffers
+def memory_of_fit(network: Network, batch_size: int, optimizer: Optimizer, checkpoint: bool = False) -> int:
+    """Return the bytes that a fit takes beyond the data: parameters, gradient, optimizer state, activations, what a checkpoint copies."""
+    vectors = 2 + optimizer.n_buffers + checkpoint * (1 + optimizer.n_buffers)
     return int(vectors * network.plan.parameters_size * network.dtype.itemsize + network.plan.workspace_bytes(batch_size))
 
 

@@ -328,6 +328,8 @@ def hostile(original: bytes) -> dict[str, bytes]:
         "NaN among the settings": resigned(lambda s: s["layers"][2].update(rate=float("nan"))),
         "a format of the future": resigned(lambda s: s.update(format=10**4000)),
         "format 0": resigned(lambda s: s.update(format=0)),
+        "2**62 fits": resigned(lambda s: s.update(n_fits=2**62)),
+        "metadata 300 deep, under a checksum that fits": resigned(lambda s: s.update(metadata=json.loads("[" * 300 + "]" * 300))),
         "names for other features": resigned(lambda s: s.update(feature_names=["a"])),
         "settings that are a list": signed("[]", arrays),
         "a pickle": pickle.dumps({"W": np.zeros(3)}),

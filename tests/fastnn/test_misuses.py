@@ -207,6 +207,11 @@ MISUSES = [
     ("a file in no folder", "FileNotFoundError: [Errno 2]", lambda c: c.net.save(c.folder / "no" / "net")),
     ("a file that is not there", "FileNotFoundError: [Errno 2]", lambda c: Sequential.load(c.folder / "nothing")),
     ("a file that is a folder", "IsADirectoryError: [Errno 21]", lambda c: Sequential.load(c.folder)),
+    ("a file None", "TypeError: path must be the path of a file; got None.", lambda c: c.net.save(None)),
+    ("a file that is a number", "TypeError: path must be the path of a file; got 1.5.", lambda c: Sequential.load(1.5)),
+    ("a file that is a descriptor", "TypeError: path must be the path of a file; got 0.", lambda c: Sequential.load(0)),
+    ("a null character in a path", "ValueError: path must be without null characters; got 'a\\x00b'.", lambda c: c.net.save("a\0b")),
+    ("a null character in a path to load", "ValueError: path must be without null characters; got 'a\\x00b'.", lambda c: Sequential.load("a\0b")),
     ("an idx file that is not there", "FileNotFoundError: [Errno 2]", lambda c: fastnn.datasets.read_idx(c.folder / "nothing")),
     ("an npz file that is not there", "FileNotFoundError: [Errno 2]", lambda c: fastnn.datasets.load_npz(c.folder / "nothing.npz")),
 ]

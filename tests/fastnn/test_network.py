@@ -325,6 +325,7 @@ def test_summary_counts():
     assert [line.split()[0] for line in text.splitlines()[1:5]] == ["Scale(0.003922)", "Dense(relu)", "Dropout(0.2)", "Dense(softmax)"]
     assert 4 * 4 * 397_510 < net.memory(100) < 4 * 4 * 397_510 + 16e6
     assert net.memory(100, "sgd") < net.memory(100, "adam") < net.memory(1000, "adam")
+    assert 3 * 4 * 397_510 <= net.memory(100, checkpoint=True) - net.memory(100) < 3 * 4 * 397_510 + 1e6
 
 
 def test_importing_is_light_and_leaves_no_trace():

@@ -254,6 +254,7 @@ def test_a_function_with_a_memory_is_asked_again_from_the_first_epoch(tmp_path):
         ({"resume": 1}, r"resume must be True or False; got 1\."),
         ({"checkpoint": None}, r"resume must be False without checkpoint; got True\."),
         ({"checkpoint": 3}, r"checkpoint must be the path of a folder; got 3\."),
+        ({"checkpoint": "a\0b"}, r"checkpoint must be without null characters; got 'a\\x00b'\."),
         ({"checkpoint_every": 0}, r"checkpoint_every must be above 0; got 0\."),
         ({"checkpoint_every": 1.5}, r"checkpoint_every above 1 must be an integer of at least 1; got 1\.5\."),
         ({"checkpoint_keep": 0}, r"checkpoint_keep must be an integer of at least 1; got 0\."),
