@@ -40,7 +40,6 @@ NAME, BEST = "step-{:012d}.safetensors", "best.safetensors"
 FILES = "step-" + "[0-9]" * 12 + ".safetensors"
 THREAD = "fastnn checkpoint"
 SAMPLE = 64  # rows of data that a fingerprint looks at
-MISSING = object()
 KINDS: dict[str, Any] = dict.fromkeys(NUMBERS, int)  # of what is said of a fit
 KINDS |= {"last_loss": float, "stopped": bool, "best": float, "is_best": bool, "facts": dict, "callbacks": list, "source": dict}
 
@@ -147,8 +146,13 @@ class Checkpoints:
             except Exception as error:
                 self._error = error
 
-        self._thread = threading.Thread(target=put, name=THREAD)
-        self._thread.start()
+        thread = threading.Thread(target=put, name=THREAD)
+        try:
+            thread.start()
+        except RuntimeError:  # there is no thread to be had
+            put()
+        else:
+            self._thread = thread
 
     def wait(self) -> None:
         """Wait until all is written; where that could not be done, warn once: the fit goes on."""
@@ -373,7 +377,7 @@ def described(value: Any, depth: int = 8) -> str:
         return f"{f.__module__}.{f.__qualname__} {_digest(f, depth - 1)}"
     if callable(value):
         return f"{getattr(value, '__module__', '')}.{value.__qualname__}" if hasattr(value, "__qualname__") else _object(value, depth - 1)
-    return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
+    return " ".join(re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value)).split())
 
 
 def _object(value: Any, depth: int = 8) -> str:
@@ -381,8 +385,9 @@ def _object(value: Any, depth: int = 8) -> str:
     names: Any = ()
     with contextlib.suppress(TypeError, ValueError):  # a class in C
         names = inspect.signature(type(value)).parameters
-    kept = {name: getattr(value, name, getattr(value, f"_{name}", MISSING)) for name in names if name != "path"}
-    return f"{type(value).__name__}({', '.join(f'{name}={described(_fixed(one), depth - 1)}' for name, one in kept.items() if one is not MISSING)})"
+    found = getattr(value, "__dict__", {})
+    kept = {name: found[key] for name in names for key in (name, f"_{name}") if key in found and name != "path"}
+    return f"{type(value).__name__}({', '.join(f'{name}={described(_fixed(one), depth - 1)}' for name, one in kept.items())})"
 
 
 def _digest(f: Any, depth: int) -> str:

@@ -186,7 +186,7 @@ def resettle(rng: np.random.Generator, data: bytes) -> bytes:
         elif kind == 2 and isinstance(parent, dict):
             parent[f"{key}s"] = place
         else:
-            parent[key] = VALUES[rng.integers(len(VALUES))]
+            parent[key] = copy.deepcopy(VALUES[rng.integers(len(VALUES))])  # a list of theirs may be changed next
     return signed(json.dumps(settings), load(data))
 
 

@@ -499,6 +499,15 @@ def test_the_one_before_a_damaged_one_is_taken(tmp_path):
     assert not list(tmp_path.glob(".*")) and sum(path.suffix == ".damaged" for path in tmp_path.iterdir()) == 1
 
 
+def test_a_checkpoint_is_written_where_there_is_no_thread(tmp_path, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    go(network(), checkpoint=tmp_path, epochs=2)
+    assert [path.name for path in sorted(tmp_path.glob("step*"))] == [f"step-{4 * i:012d}.safetensors" for i in (1, 2)]
+
+
 def damage(path):
     path.write_bytes(path.read_bytes()[:-1] + b"w")
 
