@@ -28,7 +28,7 @@ from .metrics import Metric, checked_metrics, directions, values
 from .minimize import minimize
 from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optimizer
 from .progress import Progress
-from .runs import Checkpoints, facts_of
+from .runs import Checkpoints, Saved, facts_of
 from .schedules import LearningRate, rates, spanning
 from .sparse import take
 from .state import State
@@ -158,10 +158,7 @@ def fit(
     if y is None:
         check_stream(X, optimizer, shuffle, class_weight, checkpoint, validation_split, sample_weight)
     if validation_split is not None:
-        if validation_data is not None:
-            raise ValueError("validation_split must be left out where validation_data is given; got both.")
-        if not isinstance(shuffle, (bool, np.bool_)):
-            raise ValueError(f"shuffle must be True or False with validation_split, which takes rows away; got {validation.shown(shuffle)}.")
+        check_split(validation_data, shuffle)
         X, y, sample_weight, validation_data = split_off(network, loss, X, y, sample_weight, validation_split)
     if y is not None:
         X, y = network.training_data(loss, X, y, learn=True)
@@ -203,19 +200,29 @@ def fit(
         spanned = n_steps if trainers.spans(network, optimizer) else None
         sets = {name: data.arrays() for name, data in judged.items()}
         facts = facts_of(network, X, y, sets, judges, watchers, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
-        files.make_folder()
+        let_save(run, files, facts, source)
         if saved:
-            saved.check(network, facts)
-            if isinstance(source, ArraySource):
-                source.load_state_dict(saved.fit["source"])
-            run.state = state = saved.restore(network, trainer, optimizer)
-            run.restore = lambda: saved.restore_callbacks(watchers)
-        run.save = lambda: files.write(network, state, facts, watchers, source)
+            go_on(run, saved, facts, trainer, optimizer, source)
     begin(network, loss, 0 if last else 1)
     if saved:
         network.n_fits = saved.settings["n_fits"]
     steps = Steps(trainer, source, learning_rate, loss.reduction != "sum")
     return _watch(run, lambda: _epochs(run, steps), trainer.settle)
+
+
+def let_save(run: Run, files: Checkpoints, facts: dict[str, Any], source: Source) -> None:
+    """Let a fit save checkpoints."""
+    files.make_folder()
+    run.save = lambda: files.write(run.network, run.state, facts, run.watchers, source)
+
+
+def go_on(run: Run, saved: Saved, facts: dict[str, Any], trainer: kernels.Trainer, optimizer: Optimizer, source: Source) -> None:
+    """Go on from a checkpoint, if it is one of this fit."""
+    saved.check(run.network, facts)
+    if isinstance(source, ArraySource):  # a stream was made where it stood
+        source.load_state_dict(saved.fit["source"])
+    run.state = saved.restore(run.network, trainer, optimizer)
+    run.restore = lambda: saved.restore_callbacks(run.watchers)
 
 
 def begin(network: Network, loss: Loss, fits: int = 1) -> None:
@@ -228,6 +235,14 @@ def stream_batch(network: Network, loss: Loss, class_weight: Any, X: Any, y: Any
     X, y = network.training_data(loss, X, y)
     validation.usable("X", X, *network.scaling, network.dtype)
     return X, y, row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
+
+
+def check_split(validation_data: Any, shuffle: Any) -> None:
+    """Raise for what cannot stand beside `validation_split`."""
+    if validation_data is not None:
+        raise ValueError("validation_split must be left out where validation_data is given; got both.")
+    if not isinstance(shuffle, (bool, np.bool_)):
+        raise ValueError(f"shuffle must be True or False with validation_split, which takes rows away; got {validation.shown(shuffle)}.")
 
 
 def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, share: float) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 KERNELS = sorted((ROOT / "kernels").glob("*.py"))
 FASTNN = sorted((ROOT / "fastnn").glob("*.py"))
 LLVM = {"_bits.py", "_jit.py", "_link.py", "_pairs.py", "_tile.py", "_wait.py"}
-ALWAYS = {"kernels", "numpy", "safetensors", "tqdm"}
+ALWAYS = {"kernels", "numpy", "tqdm"}
 LATE = {"estimators.py"}  # modules that are imported when used: their classes need those of an optional package
 
 

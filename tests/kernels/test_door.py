@@ -96,8 +96,8 @@ def test_settings_become_numbers_of_python():
         assert all(type(number) is int for number in field)
     assert all(type(number) is float for number in (*plan.dropouts, *plan.penalties[0])) and type(plan.trained[0][0]) is bool
     assert plan.parameters_size == 16 * 200 * 16 + 256 + 250 * 16 + 16  # 16 panels of 200 inputs, one of 250, and the biases
-    objective = kernels.Objective(np.int8(2), np.float32(0.5), np.False_, np.int64(1), 1, 0)
-    assert objective == kernels.Objective(2, 0.5, False, 1.0, 1.0, 0.0) and type(objective.loss) is int and type(objective.mean_rows) is bool
+    objective = kernels.Objective(np.int8(2), np.float32(0.5), np.False_, 1, 0)
+    assert objective == kernels.Objective(2, 0.5, False, 1.0, 0.0) and type(objective.loss) is int and type(objective.mean_rows) is bool
 
 
 @pytest.mark.parametrize("kind", [np.bool_, np.float32])
