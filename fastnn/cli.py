@@ -318,8 +318,8 @@ def _must_be_left_out(options: argparse.Namespace, name: str, reason: str) -> No
         raise ValueError(f"{name} must be left out for {reason}; got {value!r}.")
 
 
-def _check_files(options: argparse.Namespace, taken: dict[str, str | None]) -> None:
-    """Raise before the work where its results could not be written after it, or would replace what it reads, or each other."""
+def _check_files(options: argparse.Namespace, taken: dict[str, str | None], stream: str = "") -> None:
+    """Raise before the work where its results could not be written after it, or would replace what it reads, or each other; one may be a stream."""
     for name in ("out", "save", "plot", "checkpoint"):
         path = getattr(options, name, None)
         if not path:
@@ -329,6 +329,8 @@ def _check_files(options: argparse.Namespace, taken: dict[str, str | None]) -> N
                 raise ValueError(f"{name} must be another file than {other}; got {path!r}.")
         taken[f"that of {name}"] = path
         folder = os.path.dirname(os.path.realpath(path))
+        if _is_stream(path) and name != stream:
+            raise ValueError(f"{name} must be a file, which takes the place of what is there; got {path!r}, a pipe or a device.")
         if name != "checkpoint" and not _is_stream(path) and (os.path.isdir(path) or not os.access(folder, os.W_OK)):
             raise ValueError(f"{name} must name a file in a folder that exists and can be written; got {path!r}.")
     if getattr(options, "plot", None):
@@ -495,7 +497,7 @@ def _description(options: argparse.Namespace, problem: Problem, network: Sequent
 
 def _predict(options: argparse.Namespace) -> int:
     """Print a line for each row: the name of its class, or its numbers."""
-    _check_files(options, {"the model": options.model, "the data": options.file})
+    _check_files(options, {"the model": options.model, "the data": options.file}, "out")
     if sys.stdout is None and not options.out:
         raise ValueError("out must be given where standard output is closed; got neither.")
     network = Sequential.load(options.model)

@@ -163,6 +163,8 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         targets = self._encoded(y)
         weights = self._row_weights(sample_weight, X, self._class_weights(y, targets, incremental))
         held_out = None if X_val is None and y_val is None else self._held_out(X_val, y_val, targets)
+        scored = {"val_score": True} if held_out or (self.early_stopping and self.solver in STEPWISE) else {}
+        watching.check_monitors(watchers, {"loss": False, **scored, "seconds": False})
         self._random_state = check_random_state(self.random_state)
         if first_pass:
             self.out_activation_ = self._kind_of_output()

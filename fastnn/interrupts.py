@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 while a fit runs: heard at once, but never in the middle of a step."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and SIGUSR2 while a fit runs: heard at once, but never in the middle of a step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from types import FrameType
 from typing import Any
 
 WARNINGS = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]  # Windows has none
+
+
+def _is_handled(number: int) -> bool:
+    """Return whether somebody handles a signal, in C too, as faulthandler does, of which Python knows on Linux only."""
+    if signal.getsignal(number) is not signal.SIG_DFL:
+        return True
+    with contextlib.suppress(OSError, ValueError, StopIteration), open("/proc/self/status") as status:
+        caught = next(line for line in status if line.startswith("SigCgt"))
+        return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 class Interrupts:
@@ -44,7 +54,7 @@ class Interrupts:
             if self.terminate and signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
                 self._handlers[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._hear)
             for number in WARNINGS if self.terminate else ():
-                if signal.getsignal(number) is signal.SIG_DFL:
+                if not _is_handled(number):
                     self._handlers[number] = signal.signal(number, self._hear)
         return self
 

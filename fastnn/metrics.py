@@ -10,6 +10,7 @@ Raises ValueError where the shapes do not belong together or there is no row, Ty
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -455,7 +456,7 @@ def _scorer_names() -> list[str]:
 
 def _scored(scorer: Any, classes: bool, y: Array, outputs: Array, sample_weight: Array | None = None) -> float:
     """Return what a scorer of scikit-learn gives for outputs."""
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    weights = {"sample_weight": sample_weight} if sample_weight is not None and _takes_weights(scorer._score_func) else {}
     if classes:
         y = (y if y.ndim == 1 else y >= 0.5).astype(np.int64)
         y = y if y.shape[1:] > (1,) else y.reshape(-1)
@@ -510,13 +511,20 @@ def values(metrics: Mapping[str, Metric], loss: Loss, y: Array, outputs: Array, 
             outputs = np.exp(outputs)
     found = {}
     for name, metric in metrics.items():
-        takes = sample_weight is not None and "sample_weight" in inspect.signature(metric.function).parameters
+        takes = sample_weight is not None and _takes_weights(metric.function)
         value = metric.function(y, outputs, **{"sample_weight": sample_weight} if takes else {})
         try:
             found[name] = float(value)
         except (TypeError, ValueError):
             raise TypeError(f"metrics must return a number; got {validation.shown(value)} from {name!r}.") from None
     return found
+
+
+def _takes_weights(function: Any) -> bool:
+    """Return whether a function has an argument for the weights of rows."""
+    with contextlib.suppress(ValueError):  # of one in C nothing is known
+        return "sample_weight" in inspect.signature(function).parameters
+    return False
 
 
 def quantity(name: str) -> str:

@@ -208,7 +208,8 @@ class Perceptron:
         network = self.__dict__.get("_network")
         if network is not None and not self._replaced():
             arrays = [*self.__dict__["coefs_"], *self.__dict__["intercepts_"]]
-            if not all(map(np.array_equal, arrays, [A for pair in zip(*network.weights) for A in pair])):
+            theirs = [A for pair in zip(*network.weights) for A in pair]
+            if not all(np.array_equal(one.astype(A.dtype), A, equal_nan=True) for one, A in zip(arrays, theirs)):
                 self._unpack(network)
 
     def _replaced(self) -> bool:
@@ -424,7 +425,7 @@ class Perceptron:
                 self._note_score(logs["val_score"])
             stop = watching.end_epoch(watchers, "on_epoch_end", n_iter, last, {**logs, "seconds": seconds})
             stop |= watching.call(watchers, "on_chunk_end", n_iter) | tasks.end()
-            if not stop:
+            if not stop and not last:
                 begin()
             return stop
 

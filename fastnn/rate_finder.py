@@ -63,7 +63,7 @@ class LearningRateFinder:
         """Fit a copy of the network, with the settings of `fit` but `epochs`, and return the finder."""
         if "epochs" in settings:
             raise ValueError(f"epochs must be left out, for n_steps says how long it goes on; got {settings['epochs']}.")
-        watchers = watching.check_callbacks(settings.pop("callbacks", ()))
+        watchers = watching.check_callbacks(settings.pop("callbacks", None) or ())
         with contextlib.suppress(DivergedError):  # what came before says enough
             copy.deepcopy(network).fit(X, y, **{"verbose": 0, **settings, "epochs": self.n_steps, "callbacks": [*watchers, self]})
         return self

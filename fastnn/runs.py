@@ -32,6 +32,7 @@ from .custom import Activation
 from .layers import single
 from .metrics import improves_upwards
 from .optimizers import Optimizer
+from .sparse import SparseRows
 from .state import NUMBERS, State
 from .trainers import Network
 from .validation import Array
@@ -40,6 +41,8 @@ NAME, BEST = "step-{:012d}.safetensors", "best.safetensors"
 FILES = "step-" + "[0-9]" * 12 + ".safetensors"
 THREAD = "fastnn checkpoint"
 SAMPLE = 64  # rows of data that a fingerprint looks at
+ENDS = {"seed": 2**64, "n_steps": 2**128}  # of epochs as many as Python can count
+OURS = re.compile(r"fastnn\b")
 KINDS: dict[str, Any] = dict.fromkeys(NUMBERS, int)  # of what is said of a fit
 KINDS |= {"last_loss": float, "stopped": bool, "best": float, "is_best": bool, "facts": dict, "callbacks": list, "source": dict}
 
@@ -259,7 +262,7 @@ class Saved:
         """Raise where the state of the fit has not all its parts, each of its kind, or of lengths that do not belong together."""
         fit, arrays = self.fit, self.of_fit
         for name, kind in KINDS.items():
-            if not _is(fit.get(name), kind, 2**64 if name == "seed" else 2**62):
+            if not _is(fit.get(name), kind, ENDS.get(name, 2**62)):
                 raise files.Damaged(f"a fit whose {name} is no {kind.__name__} that it can be")
         epoch, batch = fit["epoch"], fit["batch"]
         lengths: dict[str, int] = {"losses": batch, "seconds": epoch} | {name: epoch for name in arrays if name.startswith("history.")}
@@ -302,7 +305,7 @@ class Saved:
             state = {**saved, **arrays}
             try:
                 for name, value in one.state_dict().items():
-                    if isinstance(value, (int, float)) and not isinstance(state.get(name, 0), (int, float)):
+                    if OURS.match(type(one).__module__) and isinstance(value, (int, float)) and not isinstance(state.get(name, 0), (int, float)):
                         raise TypeError(f"{name} is no number")
                 one.load_state_dict(state)
             except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -360,54 +363,68 @@ def described(value: Any, depth: int = 8) -> str:
     >>> described(np.arange(3.0)), described(len), described(None)
     ('(3,) float64 ...', 'builtins.len', 'None')
     """
-    if getattr(value, "shape", ()) and hasattr(value, "dtype"):  # an array, or rows that are made dense when they are asked for
-        n_rows = value.shape[0]
-        rows = value[np.unique(np.linspace(0, n_rows - 1, SAMPLE).astype(np.int64))] if n_rows else np.zeros(0)
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        return f"{value.shape} {value.dtype}"
+    if isinstance(value, (np.ndarray, SparseRows)):
+        n_rows = value.shape[0] if value.shape else 0
+        rows = value[np.unique(np.linspace(0, n_rows - 1, SAMPLE).astype(np.int64))] if n_rows else np.asarray(value)
         return f"{value.shape} {value.dtype} {hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}"
-    if depth == 0:
+    if depth <= 0:
         return type(value).__name__
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(described(one, depth - 1) for one in value)}]"
+    if isinstance(value, (set, frozenset, dict)):
+        return f"{{{', '.join(sorted(described(one, depth - 1) for one in (value.items() if isinstance(value, dict) else value)))}}}"
     if isinstance(value, functools.partial):
-        return f"partial{described((value.func, value.args, *value.keywords.items()), depth - 1)}"
+        return f"partial{described((value.func, value.args, value.keywords), depth - 1)}"
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (f"{field.name}={described(getattr(value, field.name), depth - 1)}" for field in dataclasses.fields(value))
         return f"{type(value).__name__}({', '.join(fields)})"
     if hasattr(f := getattr(value, "py_func", value), "__code__"):  # of a function that Numba compiles, the one in Python
         return f"{f.__module__}.{f.__qualname__} {_digest(f, depth - 1)}"
+    if hasattr(value, "__qualname__"):
+        return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
     if callable(value):
-        return f"{getattr(value, '__module__', '')}.{value.__qualname__}" if hasattr(value, "__qualname__") else _object(value, depth - 1)
+        return _object(value, depth - 1)
     return " ".join(re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value)).split())
 
 
 def _object(value: Any, depth: int = 8) -> str:
-    """Return the class of an object and those arguments of its constructor that it keeps under their names; a path may change."""
+    """Return the class of an object and those arguments of its constructor that it keeps under their names, and that are no part of its state.
+
+    A path may change.
+    """
     names: Any = ()
     with contextlib.suppress(TypeError, ValueError):  # a class in C
         names = inspect.signature(type(value)).parameters
+    state: Any = ("path",)
+    with contextlib.suppress(Exception):  # one that knows nothing before a fit begins
+        state = ("path", *value.state_dict())
     found = getattr(value, "__dict__", {})
-    kept = {name: found[key] for name in names for key in (name, f"_{name}") if key in found and name != "path"}
+    kept = {name: found[key] for name in names for key in (name, f"_{name}") if key in found and name not in state}
     return f"{type(value).__name__}({', '.join(f'{name}={described(_fixed(one), depth - 1)}' for name, one in kept.items())})"
 
 
 def _digest(f: Any, depth: int) -> str:
     """Return a checksum of the code of a function, its defaults and what it has from around it."""
-    around = []
+    around = [*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
     for cell in f.__closure__ or ():
         with contextlib.suppress(ValueError):  # an empty one
             around.append(cell.cell_contents)
-    parts = [_code(f.__code__), f.__defaults__, f.__kwdefaults__, *map(_fixed, around)]
-    return hashlib.sha256(described(parts, depth).encode()).hexdigest()[:16]
+    return hashlib.sha256(described([_code(f.__code__, f.__doc__), *map(_fixed, around)], depth).encode()).hexdigest()[:16]
 
 
 def _fixed(value: Any) -> Any:
-    """Return a value, but only the type of a list, dict or set, which may be a memory."""
-    return type(value) if isinstance(value, (list, dict, set)) else value
+    """Return what a value is that cannot change, and of others, which may be a memory, the type."""
+    if isinstance(value, tuple):
+        return tuple(map(_fixed, value))
+    fixed = isinstance(value, (str, bytes, int, float, complex, type(None), np.generic, type)) or callable(value)
+    return value if fixed else type(value)
 
 
-def _code(code: CodeType) -> list[Any]:
-    """Return what compiled code does, without the place where it stands."""
-    constants = [_code(one) if isinstance(one, CodeType) else sorted(map(repr, one)) if isinstance(one, frozenset) else one for one in code.co_consts]
+def _code(code: CodeType, doc: str | None = None) -> list[Any]:
+    """Return what compiled code does, without the place where it stands and what is said of it."""
+    constants = [_code(one) if isinstance(one, CodeType) else one for one in code.co_consts if one is not None and one != doc]
     return [code.co_code, code.co_names, constants]
 
 

@@ -253,6 +253,8 @@ def split_off(network: Network, loss: Loss, X: Any, y: Any, sample_weight: Any, 
     if not len(others):
         raise ValueError(f"validation_split must hold out at least one row; got {share:g} of {len(y)} rows.")
     held_out = take(X, others), y[others], *([] if weights is None else [weights[others]])
+    if weights is not None and not weights[others].any():
+        raise ValueError(f"validation_split must hold out a row whose weight is above 0; got {share:g} of {len(y)} rows.")
     return take(X, rows), y[rows], None if weights is None else weights[rows], held_out
 
 

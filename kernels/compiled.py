@@ -89,7 +89,7 @@ class CompiledNetwork:
         else:
             record["scale"], record["shift"] = scale, shift
         if (mean is None) != (std is None):
-            raise ValueError("mean and std must be given both or not at all.")
+            raise ValueError(f"mean and std must be given both or not at all; got {mean} and {std}.")
         if mean is not None and std is not None:
             mean, std = _of_outputs(plan, "mean", mean, -np.inf), _of_outputs(plan, "std", std, 0.0)
             factor = np.divide(1.0, std, out=np.zeros_like(std), where=std > 0)

@@ -858,3 +858,10 @@ def test_ctrl_c_ends_the_training_tidily(tmp_path):
     assert "Traceback" not in err
     assert re.search(r"test accuracy 0\.\d{4}\n$", out)
     assert fastnn.Sequential.load(model).n_features == 64
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_network_is_not_written_to_a_pipe_which_is_said_before_the_training(capsys, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    expected = f"fastnn: save must be a file, which takes the place of what is there; got '{tmp_path / 'pipe'}', a pipe or a device.\n"
+    assert run(capsys, "train", "digits", "--save", tmp_path / "pipe") == (1, "", expected)

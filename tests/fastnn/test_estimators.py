@@ -24,7 +24,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import kernels
-from fastnn import EMA, SWA, Activation, Dense, Dropout, MLPClassifier, MLPRegressor, StopWhen
+from fastnn import EMA, SWA, Activation, Dense, Dropout, EarlyStopping, MLPClassifier, MLPRegressor, StopWhen
 from fastnn.solvers import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -627,3 +627,20 @@ def test_without_scikit_learn_one_sentence_says_what_to_install():
     code = "import sys; sys.modules['sklearn'] = None; import fastnn; fastnn.MLPClassifier"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert run.stderr.endswith("MLPClassifier and MLPRegressor need scikit-learn 1.6 or later: pip install 'fastnn[sklearn]'.\n")
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_what_is_not_there_to_be_watched_is_refused_before_the_first_step(solver):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    model = MLPClassifier((4,), solver=solver, max_iter=2, callbacks=[EarlyStopping("val_score")])
+    with pytest.raises(ValueError, match=r"^monitor must be one of 'loss', 'seconds'; got 'val_score'\."):
+        model.fit(X, y)
+    assert not hasattr(model, "loss_curve_") or not model.loss_curve_
+
+
+def test_arrays_put_into_a_float32_network_stay():
+    X, y = np.random.default_rng(0).normal(size=(40, 3)).astype("f4"), np.arange(40) % 2
+    model = MLPClassifier((4,), max_iter=2).fit(X, y)
+    model.coefs_ = given = [W.astype("f8") + 1e-12 for W in model.coefs_]
+    model.predict(X)
+    assert all(one is other for one, other in zip(model.coefs_, given))

@@ -374,3 +374,12 @@ def test_scorers_have_the_names_of_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ValueError, match=r"got 'neg_log_loss'. Names of scikit-learn's scorers need it: pip install 'fastnn\[sklearn\]'\."):
         checked_metrics("neg_log_loss", CrossEntropy())
+
+
+def test_scorers_without_weights_judge_weighted_rows():
+    from sklearn.metrics import make_scorer
+
+    cost = make_scorer(lambda y, outputs: float(np.mean(y != outputs)), greater_is_better=False)
+    net, X, y = Sequential([Dense(3, "softmax")], n_features=4), np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+    history = net.fit(X, y, sample_weight=np.linspace(0, 1, 60), validation_split=0.2, metrics={"cost": cost, "accuracy": "accuracy"}, verbose=0)
+    assert -1 <= history.history["val_cost"][0] <= 0

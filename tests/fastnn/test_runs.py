@@ -1,6 +1,7 @@
 """Fits go on from their checkpoints, with the bits of those that were not interrupted."""
 
 import errno
+import faulthandler
 import functools
 import json
 import multiprocessing
@@ -8,6 +9,8 @@ import os
 import shutil
 import signal
 import stat
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -207,6 +210,19 @@ def test_a_handler_of_sigusr1_stays(tmp_path):
     assert heard == [signal.SIGUSR1] and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="elsewhere Python does not know of handlers in C")
+def test_a_handler_in_c_stays(tmp_path):
+    with open(tmp_path / "log", "w+") as log:
+        faulthandler.register(signal.SIGUSR1, log)
+        try:
+            net = network()
+            assert len(go(net, checkpoint=tmp_path / "run", epochs=2, callbacks=Signal(1, signal.SIGUSR1)).epochs) == 2
+        finally:
+            faulthandler.unregister(signal.SIGUSR1)
+        log.seek(0)
+        assert "most recent call first" in log.read()
+
+
 def test_sigterm_is_left_alone_without_checkpoints():
     heard = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
@@ -351,6 +367,62 @@ def test_functions_with_another_body_are_others():
     before = described(recursive)
     recursive()
     assert described(recursive) == before
+
+
+DESCRIBED = """
+import collections, functools, sys
+import numpy as np
+import scipy.sparse
+from fastnn.runs import _object, described
+
+words, names = {"a", "b", "c"}, np.array(["x", "y"], object)
+sparse, many = scipy.sparse.csr_matrix(np.eye(3)), collections.deque([1])
+
+def metric(y, outputs, seen=frozenset({"u", "v", "w"}), memory=[], dtype=np.float64, *, table={}):
+    if used:
+        memory.append(1), table.update(a=1), many.append(2)
+    return words, names, sparse, many
+
+class Count:
+    def __init__(self, n=0):
+        self.n = n
+    def state_dict(self):
+        return {"n": self.n}
+
+used = sys.argv[1] == "used"
+if used:
+    metric(0, 0)
+one = Count()
+one.n += used
+one.other = one
+print(described(metric), described((frozenset({"q", "r", "s"}), {"t", "u"}, {"k": 1})), described(functools.partial(metric, names)), _object(one))
+"""
+
+
+def test_settings_are_known_again_in_other_processes():
+    """Whatever the order of sets, where objects lie, and what functions and callbacks remember."""
+    said = set()
+    for seed, used in (("1", "new"), ("2", "used"), ("3", "new")):
+        done = subprocess.run([sys.executable, "-c", DESCRIBED, used], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True)
+        said.add(done.stdout)
+    assert len(said) == 1
+
+
+def test_what_a_callback_knows_may_become_of_another_kind(tmp_path):
+    class Growing(Knowing):
+        def on_epoch_end(self, epoch, logs):
+            self.known = {"total": np.ones(3), "limit": None}
+
+    go(network(), checkpoint=tmp_path, epochs=1, optimizer="adam", callbacks=Growing({"total": 0, "limit": 5}))
+    again = Growing({"total": 0, "limit": 5})
+    go(network(), checkpoint=tmp_path, epochs=1, optimizer="adam", resume=True, callbacks=again)
+    assert again.known["total"].tolist() == [1, 1, 1] and again.known["limit"] is None
+
+
+def test_epochs_without_end(tmp_path):
+    settings = {"epochs": sys.maxsize, "checkpoint": tmp_path, "optimizer": "adam", "callbacks": StopWhen("loss", above=0.0)}
+    for _ in range(2):  # the second time it was stopped already, by a checkpoint that is not taken for a damaged one
+        assert len(go(network(), resume=True, **settings).epochs) == 1
 
 
 def test_what_a_resumed_fit_may_have_otherwise(tmp_path):
