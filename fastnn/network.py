@@ -584,8 +584,8 @@ class Sequential(Exchange):
             Whether to go on from the newest checkpoint in the folder, if there is one: with the same data and settings, on
             any number of threads, the fit ends with the bits of one that was not interrupted. What is another is refused, functions
             by their code and callbacks that have `state_dict` by the arguments that they keep under their names. Others may be
-            `epochs`, `time_limit`, `verbose`, `n_threads`, `checkpoint_every`, `checkpoint_keep`, the `path` of a callback, and callbacks
-            without `state_dict`.
+            `epochs`, where no schedule spans them, `time_limit`, `verbose`, `n_threads`, `checkpoint_every`, `checkpoint_keep`, the
+            `path` of a callback, and callbacks without `state_dict`.
         metrics : str, function, Metric, a sequence or a dict of them, optional
             What the validation data is judged by beside the loss, as for `evaluate`; without such data nothing is.
             `validation_data={"train": (X, y), ...}` judges the training data, too.
