@@ -202,7 +202,7 @@ def fit(
         facts = facts_of(network, X, y, sets, judges, watchers, **settings, shuffle=shuffle, weights=weights, n_steps=spanned)
         let_save(run, files, facts, source)
         if saved:
-            go_on(run, saved, facts, trainer, optimizer, source)
+            resume_from(run, saved, facts, trainer, optimizer, source)
     begin(network, loss, 0 if last else 1)
     if saved:
         network.n_fits = saved.settings["n_fits"]
@@ -216,7 +216,7 @@ def let_save(run: Run, files: Checkpoints, facts: dict[str, Any], source: Source
     run.save = lambda: files.write(run.network, run.state, facts, run.watchers, source)
 
 
-def go_on(run: Run, saved: Saved, facts: dict[str, Any], trainer: kernels.Trainer, optimizer: Optimizer, source: Source) -> None:
+def resume_from(run: Run, saved: Saved, facts: dict[str, Any], trainer: kernels.Trainer, optimizer: Optimizer, source: Source) -> None:
     """Go on from a checkpoint, if it is one of this fit."""
     saved.check(run.network, facts)
     if isinstance(source, ArraySource):  # a stream was made where it stood
