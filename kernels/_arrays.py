@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._jit import helper, task
 from ._link import linked_task
-from ._tile import pointer
+from ._tile import array_at
 
 NO_PROBLEM, DTYPE, SHAPE, MEMORY = range(4)
 SIZE, ITEMSIZE, DATA, AXES = 2, 3, 4, 5  # words of an array as Numba keeps it; from AXES on lengths, then strides
@@ -43,8 +43,8 @@ def _table(typingctx, arrays):
 @helper
 def _words(table, k):
     """Return the words of an array of a table and its number of axes."""
-    row = carray(pointer(np.int64(0), table + k * 16), 2)
-    return carray(pointer(np.int64(0), row[0]), AXES + 2 * row[1]), row[1]
+    row = array_at(np.int64(0), table + k * 16, 2)
+    return array_at(np.int64(0), row[0], AXES + 2 * row[1]), row[1]
 
 
 @helper
@@ -113,7 +113,7 @@ def _same(table, i, j):
 @task
 def compare_arrays(tag, table, count, alike, written, place, replaced):
     """Write behind a table what is wrong with its arrays, the first of which are alike; `written` has a bit for each that is."""
-    carray(pointer(np.int64(0), table + count * 16), 1)[0] = _problem(table, count, alike, written, place, replaced)
+    array_at(np.int64(0), table + count * 16, 1)[0] = _problem(table, count, alike, written, place, replaced)
 
 
 _compare = linked_task(compare_arrays)
@@ -122,7 +122,7 @@ _compare = linked_task(compare_arrays)
 @helper
 def _compared(table, count, alike, written, place, replaced):
     _compare(np.float32(0), 0, (table, count, alike, written, place, replaced))
-    return carray(pointer(np.int64(0), table + count * 16), 1)[0]
+    return array_at(np.int64(0), table + count * 16, 1)[0]
 
 
 @helper
@@ -189,7 +189,7 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
     @helper
     def check(given):
         problem = find(given)
-        if problem == NO_PROBLEM:
+        if n_arrays > 1 and problem == NO_PROBLEM:
             problem = _compared(_table(given), n_arrays, n_alike, bits, place, replaced)
         if problem == DTYPE:
             raise TypeError(a_dtype)

@@ -22,7 +22,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numba import carray, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -31,18 +31,7 @@ from ._bits import absolute, all_like, choose, like
 from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
 from ._lazy import cached_property
-from ._tile import (
-    BUFFER_LINES,
-    PANEL_BYTES,
-    add_line,
-    address_of,
-    array_pointer,
-    line_buffer,
-    pointer,
-    prefetch,
-    width_of,
-    zero_of,
-)
+from ._tile import BUFFER_LINES, PANEL_BYTES, add_line, address_of, array_at, line_buffer, prefetch, width_of, zero_of
 
 __all__ = ["Activation", "Loss", "Rule", "custom_activation", "custom_loss", "custom_rule"]
 
@@ -72,7 +61,7 @@ def _floats_reader(count: int) -> Any:
 
 @helper
 def _numbers(zero, address, count):
-    return carray(pointer(zero, address), count)
+    return array_at(zero, address, count)
 
 
 # Functions of arrays.
@@ -260,7 +249,7 @@ def _loss_task(name: str, pair: Any, n_parameters: int, cached: bool) -> Task:
 
     def loss(tag, parameters, a, t, total, count, scale):
         zero = zero_of(tag)
-        width, p, factor = width_of(zero), read(zero, parameters), like(zero, carray(pointer(0.0, scale), 1)[0])
+        width, p, factor = width_of(zero), read(zero, parameters), like(zero, array_at(0.0, scale, 1)[0])
         values = line_buffer(zero)
         for first in range(0, count, BUFFER_LINES * width):
             at, n = first * (PANEL_BYTES // width), min(count - first, BUFFER_LINES * width)
@@ -427,9 +416,9 @@ def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: 
     update, record, looks_ahead = _update_loop(element, n_buffers, True), np.zeros(1, dtype), n_buffers > 1
 
     def rule(tag, hyper, w, g, state, stride, count, pace):
-        zero, now = zero_of(tag), carray(pointer(0.0, pace), 2)
+        zero, now = zero_of(tag), array_at(0.0, pace, 2)
         step = np.int64(now[1])
-        numbers = numbers_of(carray(array_pointer(record, hyper), 1)[0], now[0], step)
+        numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], step)
         W, G = _numbers(zero, w, count), _numbers(zero, g, count)
         S1, S2 = _numbers(zero, state, count), _numbers(zero, state + stride, count)
         length = _BLOCK if looks_ahead else max(count, 1)
@@ -452,9 +441,9 @@ def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, flushes: b
     record = np.zeros(1, dtype)
 
     def rule(tag, hyper, w, g, state, stride, count, pace):
-        zero, now = zero_of(tag), carray(pointer(0.0, pace), 2)
+        zero, now = zero_of(tag), array_at(0.0, pace, 2)
         step, length = np.int64(now[1]), BUFFER_LINES // 2 * width_of(zero)
-        numbers = numbers_of(carray(array_pointer(record, hyper), 1)[0], now[0], step)
+        numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], step)
         room = line_buffer(zero)
         for first in range(0, count, length):
             at, n = first * (PANEL_BYTES // width_of(zero)), min(length, count - first)

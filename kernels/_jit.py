@@ -24,6 +24,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import typeof_impl
 
 from ._cache import Cache
+from ._lazy import cached_property
 
 if numba.config.DISABLE_JIT:
     raise ImportError("NUMBA_DISABLE_JIT must be 0 or left out; got 1. The kernels work on addresses, which only compiled code can.")
@@ -59,20 +60,50 @@ def compilations() -> list[str]:
     return list(_compilations)
 
 
-def _compile(function: Callable[..., Any], **flags: Any) -> Any:
+def _dispatcher(function: Callable[..., Any], cached: bool = True, **flags: Any) -> Any:
     dispatcher = numba.njit(function, **FLAGS, **flags)
-    dispatcher._cache = Cache(function, _note_compilation)
+    if cached:
+        dispatcher._cache = Cache(function, _note_compilation)
     return dispatcher
+
+
+class Prepared:
+    """A function that gets its dispatcher, an object of Numba's, when somebody first asks for it.
+
+    Who finds a kernel on the disk never asks for those of the hundreds of functions that are part of it: a fifth of the time of an import.
+    """
+
+    def __init__(self, function: Callable[..., Any], **flags: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func, self._flags = function, flags
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The dispatcher."""
+        return _dispatcher(self.py_func, **self._flags)
+
+    def __call__(self, *args: Any) -> Any:
+        return self.compiled(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.compiled, name)
+
+
+@typeof_impl.register(Prepared)
+def _typeof_prepared(value: Prepared, context: Any) -> Any:
+    return types.Dispatcher(value.compiled)
 
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile a function that Python and other kernels call."""
-    return _compile(function)
+    return _dispatcher(function)
 
 
 def helper(function: Callable[..., Any]) -> Any:
     """Compile a function that only other kernels call: it becomes part of their machine code and has none of its own to keep."""
-    return numba.njit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
+    return Prepared(function, cached=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def task(function: Callable[..., Any], cached: bool = True) -> Any:
@@ -80,12 +111,12 @@ def task(function: Callable[..., Any], cached: bool = True) -> Any:
 
     It is kept on the disk unless its sources are a user's, whose changes nobody watches.
     """
-    return _compile(function, no_cpython_wrapper=True) if cached else numba.njit(function, no_cpython_wrapper=True, **FLAGS)
+    return Prepared(function, cached=cached, no_cpython_wrapper=True)
 
 
 def inline(function: Callable[..., Any]) -> Any:
     """Compile a scalar helper into the loops that call it, so that they vectorize."""
-    return numba.njit(function, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
+    return Prepared(function, cached=False, forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def public_inline(function: Callable[..., Any]) -> Any:
@@ -148,8 +179,13 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
-        self.compiled = jit(function)
-        self._face: Callable[..., Any] = self.compiled
+        self._function = function
+        self._face: Callable[..., Any] | None = None
+
+    @cached_property
+    def compiled(self) -> Any:
+        """The compiled function itself."""
+        return jit(self._function)
 
     def from_python(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Let calls from Python go through `function`, which takes the same arguments."""
@@ -163,7 +199,7 @@ class Kernel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return self._face(*args, **kwargs)
+            return (self._face or self.compiled)(*args, **kwargs)
         except (TypeError, ValueError) as error:
             if isinstance(error, TypeError) and not str(error).startswith(f"{self.__name__}: "):  # type: ignore[attr-defined]
                 raise

@@ -38,7 +38,10 @@ def _target_machine() -> Any:
 
 
 def _vector_bytes() -> int:
-    """Ask LLVM how wide it makes explicit vectors: what it does to the sum of two panels tells."""
+    """Return how wide LLVM makes explicit vectors: where more than the CPU's features decides, what it does to the sum of two panels tells."""
+    features = cpu_features()
+    if config.CPU_NAME is None and config.CPU_FEATURES is None and "avx512f" not in features:
+        return 32 if "avx" in features else 16
     code = """define void @f(ptr %a) {
         %x = load <16 x float>, ptr %a
         %y = fadd <16 x float> %x, %x
@@ -475,6 +478,30 @@ def pointer_address(typingctx, where):
 
 
 @intrinsic
+def array_at(typingctx, kind, address, shape):
+    """Return memory that nobody owns as an array in C's order, of the type of `kind`: a number, or an array or a pointer of such.
+
+    As `numba.carray` does, which compiles some functions of Numba's for each type and shape, and needs what they need when they are found on the disk.
+    """
+    lengths = shape if isinstance(shape, types.BaseTuple) else types.UniTuple(types.intp, 1)
+    array = types.Array(types.unliteral(getattr(kind, "dtype", kind)), len(lengths), "C")
+
+    def codegen(context, builder, sig, args):
+        from numba.np import arrayobj  # takes 50 ms to load
+
+        made, values = context.make_array(array)(context, builder), [args[2]] if lengths is not shape else cgutils.unpack_tuple(builder, args[2])
+        itemsize = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(array.dtype)))
+        strides = [itemsize]
+        for length in reversed(values[1:]):
+            strides.insert(0, builder.mul(strides[0], length))
+        data = builder.inttoptr(args[1], made.data.type)
+        arrayobj.populate_array(made, data=data, shape=values, strides=strides, itemsize=itemsize, meminfo=None)
+        return made._getvalue()
+
+    return array(kind, types.intp, types.UniTuple(types.intp, len(lengths)) if lengths is shape else types.intp), codegen
+
+
+@intrinsic
 def array_pointer(typingctx, array, address):
     """Return an address inside an array as a pointer to the array's dtype."""
     kind = types.CPointer(array.dtype)
@@ -509,7 +536,7 @@ def prefetch(typingctx, address):
 
 @intrinsic
 def pointer(typingctx, zero, address):
-    """Return an address as a pointer to the dtype of `zero`, for `numba.carray`."""
+    """Return an address as a pointer to the dtype of `zero`."""
     kind = types.CPointer(zero)
 
     def codegen(context, builder, sig, args):

@@ -11,11 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from . import _jit
 from ._jit import task
-from ._tile import PANEL_BYTES, call, copy_line, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import BatchNorm
 from .dense import elements
 from .dropout import Dropout
@@ -56,7 +55,7 @@ def block_gradients(tag, t, worker, record, now):
     """The losses of some blocks and the sum of their gradients."""
     zero, B, S = zero_of(tag), BLOCKS(record), NOW(now)
     bound, itemsize = B.bound + worker * BOUND_BYTES, PANEL_BYTES // width_of(zero)
-    N, losses = NOW(BOUND(bound).now), carray(pointer(0.0, B.losses), B.n_blocks)
+    N, losses = NOW(BOUND(bound).now), array_at(0.0, B.losses, B.n_blocks)
     own, total = elements(zero, B.own + worker * B.size * itemsize, B.size), elements(zero, B.sums + t * B.size * itemsize, B.size)
     first, last = t * B.n_blocks // B.groups, (t + 1) * B.n_blocks // B.groups
     for k in range(first, last):
@@ -78,7 +77,7 @@ def block_gradients(tag, t, worker, record, now):
 def add_losses(tag, t, worker, record, now):
     """Add up the losses of the blocks in their order; stop before an update where the sum is not finite."""
     B, S = BLOCKS(record), NOW(now)
-    losses = carray(pointer(0.0, B.losses), B.n_blocks)
+    losses = array_at(0.0, B.losses, B.n_blocks)
     S.loss = 0.0
     for k in range(B.n_blocks):
         S.loss += losses[k]

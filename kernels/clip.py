@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from ._bits import like
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .dense import elements
 from .plan import Array
 from .program import Program
@@ -80,32 +79,32 @@ def _squares(g, lanes):
 def clip_blocks(tag, t, worker, record, now):
     """Clip some blocks by value, and add up the squares of each."""
     zero, R = zero_of(tag), CLIP(record)
-    size, lanes = BLOCK * width_of(zero), carray(pointer(0.0, R.lanes + t * R.n_lanes * 8), R.n_lanes)
+    size, lanes = BLOCK * width_of(zero), array_at(0.0, R.lanes + t * R.n_lanes * 8, R.n_lanes)
     blocks = (R.count + size - 1) // size
     for k in range(t * blocks // R.parts, (t + 1) * blocks // R.parts):
         g = elements(zero, R.gradient + k * BLOCK * PANEL_BYTES, min(size, R.count - k * size))
         if R.value < math.inf:
             _clip_value(g, like(zero, R.value))
         if R.sums != 0:
-            carray(pointer(0.0, R.sums), blocks)[k] = _squares(g, lanes)
+            array_at(0.0, R.sums, blocks)[k] = _squares(g, lanes)
 
 
 @task
 def clip_norm(tag, t, worker, record, now):
     """factor = norm / (sqrt(sum of squares) + 1e-6), and 1 where the root is not finite: that is not to be hidden."""
     R = NORM(record)
-    sums, total = carray(pointer(0.0, R.sums), R.blocks), 0.0
+    sums, total = array_at(0.0, R.sums, R.blocks), 0.0
     for k in range(R.blocks):
         total += sums[k]
     found = math.sqrt(total)
-    carray(pointer(0.0, R.factor), 1)[0] = R.norm / (found + LEAST) if found < math.inf else 1.0
+    array_at(0.0, R.factor, 1)[0] = R.norm / (found + LEAST) if found < math.inf else 1.0
 
 
 @task
 def clip_scale(tag, t, worker, record, now):
     """Multiply a part of a range by the factor where it is below 1."""
     zero, R = zero_of(tag), CLIP(record)
-    factor, width = carray(pointer(0.0, R.factor), 1)[0], width_of(zero)
+    factor, width = array_at(0.0, R.factor, 1)[0], width_of(zero)
     if factor >= 1.0:
         return
     lines, scale = R.count // width, like(zero, factor)

@@ -12,7 +12,6 @@ from typing import Any
 from numba import types
 from numba.core import cgutils, errors, imputils
 from numba.extending import NativeValue, box, intrinsic, models, overload_attribute, overload_method, register_model, unbox
-from numba.np import arrayobj
 
 from ._arrays import overlap
 from ._cache import FINGERPRINT
@@ -84,6 +83,8 @@ def _vector(typingctx: Any, model: Any, where: Any, size: Any) -> Any:
     kind = _flat(model)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        from numba.np import arrayobj  # loads what whoever finds all kernels on the disk never needs
+
         value, itemsize = cgutils.create_struct_proxy(model)(context, builder, value=args[0]), context.get_constant(types.intp, kind.dtype.bitwidth // 8)
         array = context.make_array(kind)(context, builder)
         data = builder.inttoptr(args[1], array.data.type)

@@ -17,12 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from numba import carray
-
 from ._factory import Activation
 from ._jit import helper, task
 from ._product import FEW_ROWS, TOGETHER, column_product, few_rows_product, panel_product
-from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, call, pointer, transpose_block, width_of, zero_of
+from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, array_at, call, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
 from .bfloat16 import Rounded
 from .panels import panels
@@ -102,7 +100,7 @@ ACTIVATION = Record(
 @helper
 def elements(zero, where, count):
     """Return the numbers at an address as an array."""
-    return carray(pointer(zero, where), count)
+    return array_at(zero, where, count)
 
 
 @task

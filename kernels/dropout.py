@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import carray
 
 from . import _door
 from ._bits import like
 from ._jit import task
-from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .operations import drawing, follow, four_lines
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_DROPOUT, philox
@@ -41,7 +40,7 @@ def drop(tag, record, first, last, panel, now):
     zero, D = zero_of(tag), DROPOUT(record)
     width, threshold = width_of(zero), D.threshold
     if D.schedule != 0:
-        threshold = carray(pointer(np.int64(0), SCHEDULE(D.schedule).thresholds), NOW(now).done + 1)[NOW(now).done]
+        threshold = array_at(np.int64(0), SCHEDULE(D.schedule).thresholds, NOW(now).done + 1)[NOW(now).done]
     limit, scale, column = np.uint32(threshold), like(zero, (1 << 32) / ((1 << 32) - threshold)), panel * width
     source, out, drawn = drawing(zero, D, PURPOSE_DROPOUT, panel, now)
     for i in range(first, last, 4):

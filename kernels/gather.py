@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, types
+from numba import types
 from numpy.typing import NDArray
 
 from ._arrays import overlap
@@ -20,7 +20,7 @@ from ._bits import fma, like
 from ._checks import check_read, check_whole, check_written
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
-from ._tile import PANEL_BYTES, address_of, array_pointer, call, convert_columns, convert_panel, keep, pointer, pointer_as, prefetch, width_of, zero_of
+from ._tile import PANEL_BYTES, address_of, array_at, array_pointer, call, convert_columns, convert_panel, keep, pointer_as, prefetch, width_of, zero_of
 from .plan import Array
 from .program import task_address
 from .records import F, I, Record, address
@@ -62,12 +62,12 @@ def _gather_task(source_tag, zero, t, S):
     width = width_of(zero)
     itemsize = PANEL_BYTES // width
     factor, offset = like(zero, S.scale), like(zero, S.shift)
-    element = carray(pointer_as(source_tag, S.X), 1).itemsize
+    element = array_at(source_tag, S.X, 1).itemsize
     first_bad, side_by_side = np.int64(-1), S.column_bytes == element
     whole = S.n // width if side_by_side else 0
     panel_bytes, row_size = width * element, S.n * element
     distance = max(LEAST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // max(1, row_size)))
-    order = carray(pointer(np.int64(0), S.order), S.rows)
+    order = array_at(np.int64(0), S.order, S.rows)
     minibatch, i = t * ROWS // S.batch, t * ROWS % S.batch
     for position in range(t * ROWS, min(S.rows, (t + 1) * ROWS)):
         index = order[position] if S.order != 0 else S.first + position
@@ -87,11 +87,11 @@ def _gather_task(source_tag, zero, t, S):
                 columns, place = p * width * 8, target + p * S.jump * itemsize
                 panel = pointer_as(source_tag, source + p * panel_bytes)
                 wrong |= convert_columns(zero, panel, place, S.scales + columns, S.shifts + columns)
-            scales, shifts = carray(pointer(0.0, S.scales), S.n), carray(pointer(0.0, S.shifts), S.n)
+            scales, shifts = array_at(0.0, S.scales, S.n), array_at(0.0, S.shifts, S.n)
             for j in range(whole * width, S.n):
-                number = carray(pointer_as(source_tag, source + j * S.column_bytes), 1)[0]
+                number = array_at(source_tag, source + j * S.column_bytes, 1)[0]
                 value = like(zero, fma(np.float64(number), scales[j], shifts[j]))
-                carray(pointer(zero, target + j // width * S.jump * itemsize), width)[j % width] = value
+                array_at(zero, target + j // width * S.jump * itemsize, width)[j % width] = value
                 wrong |= 0 if value - value == zero else 1
         else:
             for p in range(whole):
@@ -99,9 +99,9 @@ def _gather_task(source_tag, zero, t, S):
                 wrong |= convert_panel(zero, pointer_as(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
             for p in range(whole, (S.n + width - 1) // width):
                 first = p * width
-                line = carray(pointer(zero, target + p * S.jump * itemsize), width)
+                line = array_at(zero, target + p * S.jump * itemsize, width)
                 for j in range(first, min(S.n, first + width)):
-                    value = like(zero, carray(pointer_as(source_tag, source + j * S.column_bytes), 1)[0]) * factor + offset
+                    value = like(zero, array_at(source_tag, source + j * S.column_bytes, 1)[0]) * factor + offset
                     line[j - first] = value
                     wrong |= 0 if value - value == zero else 1
         if wrong != 0 and first_bad < 0:
@@ -116,7 +116,7 @@ def _gather_task(source_tag, zero, t, S):
 def gather_converted(source_tag, tag, t, record):
     """Gather some rows of an array of the dtype that `source_tag` points to."""
     S = SOURCE(record)
-    carray(pointer(np.int64(0), S.bad), t + 1)[t] = _gather_task(source_tag, zero_of(tag), t, S)
+    array_at(np.int64(0), S.bad, t + 1)[t] = _gather_task(source_tag, zero_of(tag), t, S)
 
 
 @task
@@ -132,7 +132,7 @@ def gather_some(task, record, X, row_bytes, column_bytes, order, first, rows, ba
     S.X, S.row_bytes, S.column_bytes = X, row_bytes, column_bytes
     S.order, S.first, S.rows = address_of(order) if order.size > 0 else 0, first, rows
     tasks = (rows + ROWS - 1) // ROWS
-    run_tasks(team if rows * S.n * 20 > LARGE_WORK else 0, task, tasks, record, 0)
+    run_tasks(team if rows * S.n * 20 > LARGE_WORK else 0, task, tasks, record, np.int64(0))
     for t in range(tasks):
         if bad[t] >= 0:
             return bad[t]

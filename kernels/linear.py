@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from ._arrays import overlap
 from ._checks import check_read, check_whole, check_written
@@ -24,11 +23,11 @@ from ._tile import (
     PANEL_BYTES,
     VECTOR_BYTES,
     address_of,
+    array_at,
     copy_line,
     keep,
     line_buffer,
     make_tiles,
-    pointer,
     transpose_block,
     width_of,
     zero_of,
@@ -122,12 +121,12 @@ _plain_product, _transpose_pairs = linked_task(plain_product), linked_task(trans
 
 @inline
 def _number(zero, where):
-    return carray(pointer(zero, where), 1)[0]
+    return array_at(zero, where, 1)[0]
 
 
 @inline
 def _put(zero, where, value):
-    carray(pointer(zero, where), 1)[0] = value
+    array_at(zero, where, 1)[0] = value
 
 
 @inline
@@ -345,8 +344,8 @@ def linear_task(tag, record, team, n_threads, pack, part):
         L.packs = n_threads
         L.parts, L.blocks = (n_threads, 1) if in_place or panels(L.n_out, width) >= 4 * n_threads else (1, n_threads)
         if not in_place:
-            run_tasks(team, pack, L.packs, record, 0)
-        run_tasks(team, part, L.parts * L.blocks, record, 0)
+            run_tasks(team, pack, L.packs, record, np.int64(0))
+        run_tasks(team, part, L.parts * L.blocks, record, np.int64(0))
     elif in_place:
         _few_rows_part(zero, L, 0, 1)
     else:
@@ -363,11 +362,11 @@ def _widen_panel(W, depth, q, P, out):
     for p in range(P):
         for line in range(8):
             at = out + (16 * p + 2 * line) * PANEL_BYTES
-            low, high = carray(pointer(np.int32(0), at), 16), carray(pointer(np.int32(0), at + PANEL_BYTES), 16)
+            low, high = array_at(np.int32(0), at, 16), array_at(np.int32(0), at + PANEL_BYTES, 16)
             for j in range(16):
                 low[j] = high[j] = 0
             if 8 * q + line < depth:
-                words = carray(pointer(np.int32(0), W + (p * depth + 8 * q + line) * PANEL_BYTES), 16)
+                words = array_at(np.int32(0), W + (p * depth + 8 * q + line) * PANEL_BYTES, 16)
                 for j in range(16):
                     low[j], high[j] = words[j] << 16, words[j] & -65536
 

@@ -10,14 +10,13 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import carray
 from numpy.typing import NDArray
 
 from . import _door
 from ._bits import like
 from ._factory import Activation, Loss
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, call, multiply_line, pointer, transpose_block, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, multiply_line, transpose_block, width_of, zero_of
 from .dense import apply, elements, finishing
 from .losses import FUSED, LOSSES, parameters_of
 from .panels import panels
@@ -129,9 +128,9 @@ def loss_rows(tag, t, worker, record, now):
     width, n = width_of(zero), L.n
     P, jump = panels(n, width), L.jump * (PANEL_BYTES // width)
     scale = L.scale / S.rows if L.mean_rows else L.scale
-    losses = carray(pointer(0.0, L.row_losses), S.rows)
+    losses = array_at(0.0, L.row_losses, S.rows)
     lanes = L.lanes + t * LINES * PANEL_BYTES
-    carray(pointer(0.0, lanes + (LINES - 1) * PANEL_BYTES), 1)[0] = scale
+    array_at(0.0, lanes + (LINES - 1) * PANEL_BYTES, 1)[0] = scale
     for first in range(t * LOSS_ROWS, min(S.rows, (t + 1) * LOSS_ROWS), width):
         last = min(S.rows, first + width)
         a, d, targets = L.A + first * PANEL_BYTES, L.dA + first * PANEL_BYTES, S.targets + first * PANEL_BYTES
@@ -144,7 +143,7 @@ def loss_rows(tag, t, worker, record, now):
         else:
             _elementwise(zero, L.loss, L.values, d, targets, jump, n, first, last, scale, lanes, losses)
         if S.weights != 0:
-            _weigh(zero, d, jump, n, first, last, carray(pointer(0.0, S.weights), last), lanes, losses)
+            _weigh(zero, d, jump, n, first, last, array_at(0.0, S.weights, last), lanes, losses)
         for j in range(n, P * width):
             beyond = output_lanes(zero, d, jump, j)
             for l in range(width):
@@ -158,7 +157,7 @@ def loss_rows(tag, t, worker, record, now):
 def loss_sum(tag, t, worker, record, now):
     """Add up the losses in the order of the rows; stop before an update where the sum is not finite."""
     S = NOW(now)
-    losses = carray(pointer(0.0, SUM(record).row_losses), S.rows)
+    losses = array_at(0.0, SUM(record).row_losses, S.rows)
     total = 0.0
     for i in range(S.rows):
         total += losses[i]

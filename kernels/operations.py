@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, call, copy_line, pointer, width_of
+from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of
 from .program import Operation, Program, Value, task_address
 from .random import seed_key
 from .records import NOW, I, Record
@@ -32,7 +31,7 @@ def four_lines(zero, source, out):
     if source != out:
         for k in range(4):
             copy_line(zero, source + k * PANEL_BYTES, out + k * PANEL_BYTES)
-    return carray(pointer(zero, out), 4 * width_of(zero))
+    return array_at(zero, out, 4 * width_of(zero))
 
 
 @helper

@@ -11,14 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from ._arrays import overlap
 from ._checks import check_packed, check_read, check_written
 from ._door import float_dtype, whole
 from ._jit import helper, inline, kernel
 from ._pairs import round_lines
-from ._tile import PANEL_BYTES, line_buffer, pointer
+from ._tile import PANEL_BYTES, array_at, line_buffer
 
 __all__ = ["pack", "packed_shape", "panel_width", "unpack"]
 
@@ -77,7 +76,7 @@ def _lines(n, packed):
 def _pack_pairs(W, out):
     n, m = W.shape
     zero, lines = np.float32(0), line_buffer(np.float32(0))
-    numbers, halves = carray(pointer(zero, lines), 32), carray(pointer(np.uint16(0), lines + 2 * PANEL_BYTES), 32)
+    numbers, halves = array_at(zero, lines, 32), array_at(np.uint16(0), lines + 2 * PANEL_BYTES, 32)
     for p in range(out.shape[0]):
         count = min(16, m - p * 16)
         for i in range(0, n, 2):
@@ -93,8 +92,8 @@ def _pack_pairs(W, out):
 @inline
 def _widened(half):
     where = line_buffer(np.float32(0))
-    carray(pointer(np.uint32(0), where), 1)[0] = np.uint32(half) << np.uint32(16)
-    return carray(pointer(np.float32(0), where), 1)[0]
+    array_at(np.uint32(0), where, 1)[0] = np.uint32(half) << np.uint32(16)
+    return array_at(np.float32(0), where, 1)[0]
 
 
 @kernel

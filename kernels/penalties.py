@@ -6,11 +6,10 @@ Who updates parameters as soon as their gradient is written adds the penalties f
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from ._bits import absolute, like
 from ._jit import task
-from ._tile import PANEL_BYTES, line_buffer, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, line_buffer, width_of, zero_of
 from .dense import Dense, elements
 from .panels import panels
 from .program import Memory, Program, task_address
@@ -74,7 +73,7 @@ def penalty_sum(tag, t, worker, record, now):
     if S.penalized == 0:
         return
     width = width_of(zero)
-    sums, total = elements(zero, L.sums, L.blocks * width), carray(pointer(0.0, line_buffer(zero)), width)
+    sums, total = elements(zero, L.sums, L.blocks * width), array_at(0.0, line_buffer(zero), width)
     for l in range(width):
         total[l] = 0.0
     for i in range(0, L.blocks * width, width):

@@ -27,8 +27,8 @@ from .workspaces import FINISH
 __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together
-FUSED_FORWARD: dict[Any, Any] = {code: one.forward.compiled for code, one in ROW_ACTIVATIONS.items()}
-FUSED_FORWARD |= {SIGMOID: sigmoid_forward.compiled, EXPONENTIAL: exponential_forward.compiled}
+FUSED_FORWARD: dict[Any, Any] = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
+FUSED_FORWARD |= {SIGMOID: sigmoid_forward, EXPONENTIAL: exponential_forward}
 
 
 @jit
@@ -249,5 +249,5 @@ def evaluate(
             program.run("forward", "close", team=team)
         total += float(now["loss"])
     if fuses(objective.loss, plan.last_activation):
-        FUSED_FORWARD[plan.last_activation](out, out)
+        FUSED_FORWARD[plan.last_activation].compiled(out, out)
     return total + plan.penalty(parameters), out

@@ -9,12 +9,11 @@ transposed; labels at their address or 0. losses is the address of the losses of
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from ._bits import like
 from ._jit import Task, helper, inline, task
 from ._math import exp, expm1, log
-from ._tile import PANEL_BYTES, add_line, line_buffer, multiply_line, pointer, raise_line, subtract_line, width_of, zero_of
+from ._tile import PANEL_BYTES, add_line, array_at, line_buffer, multiply_line, raise_line, subtract_line, width_of, zero_of
 from .dense import elements
 from .losses import CROSS_ENTROPY, FOCAL, GAUSSIAN_NLL
 from .panels import panels
@@ -39,7 +38,7 @@ def output_lanes(zero, base, jump, j):
 
 @helper
 def _scale_of(lanes):
-    return carray(pointer(0.0, lanes + (LINES - 1) * PANEL_BYTES), 1)[0]
+    return array_at(0.0, lanes + (LINES - 1) * PANEL_BYTES, 1)[0]
 
 
 @helper
@@ -66,9 +65,9 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
     With labels at address 0, targets are probabilities.
     """
     zero, scale = zero_of(tag), _scale_of(lanes)
-    width, row_losses = width_of(zero), carray(pointer(0.0, losses), last)
+    width, row_losses = width_of(zero), array_at(0.0, losses, last)
     itemsize = PANEL_BYTES // width
-    smoothing = carray(pointer(0.0, parameters), 1)[0]
+    smoothing = array_at(0.0, parameters, 1)[0]
     keep, share = 1.0 - smoothing, smoothing / n
     top, total = elements(zero, lanes, width), elements(zero, lanes + PANEL_BYTES, width)
     _subtract_top(zero, d, jump, n, lanes)
@@ -85,7 +84,7 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
     for l in range(log_total.size):
         log_total[l] = log(log_total[l])
     if labels != 0:
-        label = carray(pointer(np.int64(0), labels + first * 8), width)
+        label = array_at(np.int64(0), labels + first * 8, width)
         for l in range(last - first):
             at = label[l] // width * jump + label[l] % width * itemsize + l * PANEL_BYTES
             shift = np.float64(log_total[l]) + np.float64(top[l])
@@ -134,8 +133,8 @@ def _focal(zero, log_p, gamma):
 def focal_rows(tag, parameters, a, d, targets, labels, jump, n, first, last, lanes, losses):
     """sum(-target * (1 - p)**gamma * log(p)), p = softmax(z), and its derivative; g - p * sum(g) with g = target * p * d/dp of a term."""
     zero, scale = zero_of(tag), _scale_of(lanes)
-    width, row_losses = width_of(zero), carray(pointer(0.0, losses), last)
-    gamma = like(zero, carray(pointer(0.0, parameters), 1)[0])
+    width, row_losses = width_of(zero), array_at(0.0, losses, last)
+    gamma = like(zero, array_at(0.0, parameters, 1)[0])
     t, room, count = elements(zero, lanes + 2 * PANEL_BYTES, width), line_buffer(zero), last - first
     top, total = elements(zero, lanes, count), elements(zero, lanes + PANEL_BYTES, count)
     p, value, slope = elements(zero, room, count), elements(zero, room + PANEL_BYTES, count), elements(zero, room + 2 * PANEL_BYTES, count)
@@ -171,7 +170,7 @@ def focal_rows(tag, parameters, a, d, targets, labels, jump, n, first, last, lan
 def _target_lanes(zero, targets, labels, jump, j, first, last, t):
     """t = the targets of one output, 1 or 0 where there are labels."""
     if labels != 0:
-        label = carray(pointer(np.int64(0), labels), last)
+        label = array_at(np.int64(0), labels, last)
         for l in range(last - first):
             t[l] = like(zero, 1.0) if label[first + l] == j else zero
     else:
@@ -187,8 +186,8 @@ def gaussian_nll_rows(tag, parameters, a, d, targets, labels, jump, n, first, la
     Where s is below, its derivative is that at log(eps), so that it comes back.
     """
     zero, scale = zero_of(tag), _scale_of(lanes)
-    width, row_losses, m = width_of(zero), carray(pointer(0.0, losses), last), n // 2
-    least = like(zero, log(carray(pointer(0.0, parameters), 1)[0]))
+    width, row_losses, m = width_of(zero), array_at(0.0, losses, last), n // 2
+    least = like(zero, log(array_at(0.0, parameters, 1)[0]))
     half, one, factor, total = like(zero, 0.5), like(zero, 1.0), like(zero, scale), elements(zero, lanes, width)
     for l in range(width):
         total[l] = zero

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numba import carray
 
 from ._jit import task
-from ._tile import PANEL_BYTES, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .activations import IDENTITY
 from .clip import NO_CLIP, Clip
 from .dense import Dense, elements
@@ -45,9 +44,9 @@ def place(tag, t, worker, record, now):
     S.labels = S.all_labels + k * S.batch * 8 if S.all_labels != 0 else 0
     S.targets = S.all_targets + k * S.target_bytes
     S.weights = S.all_weights + k * S.batch * 8 if S.all_weights != 0 else 0
-    S.rate = carray(pointer(0.0, S.rates), S.done + 1)[S.done]
+    S.rate = array_at(0.0, S.rates, S.done + 1)[S.done]
     if S.penalty_scales != 0:
-        S.penalized = carray(pointer(0.0, S.penalty_scales), S.done + 1)[S.done]
+        S.penalized = array_at(0.0, S.penalty_scales, S.done + 1)[S.done]
     S.drawn = np.int64(S.count)
 
 
@@ -55,7 +54,7 @@ def place(tag, t, worker, record, now):
 def close(tag, t, worker, record, now):
     """Write down the loss of the step."""
     S = NOW(now)
-    carray(pointer(0.0, S.losses), S.done + 1)[S.done] = S.loss + S.penalty
+    array_at(0.0, S.losses, S.done + 1)[S.done] = S.loss + S.penalty
     S.done += 1
 
 

@@ -140,7 +140,10 @@ def _run_together(team, function, count, record, now):
 
 @helper
 def run_tasks(team, function, count, record, now):
-    """Do the tasks 0 ... count - 1 with a team, or in order where there is none."""
+    """Do the tasks 0 ... count - 1 with a team, or in order where there is none.
+
+    Who has no `now` gives np.int64(0): for a literal 0 Numba would compile all of this once more.
+    """
     if team != 0 and count > 1 and not _is_alone(team):
         _run_together(team, function, count, record, now)
     else:

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from ._bits import like
 from ._factory import Rule
 from ._jit import task
-from ._tile import PANEL_BYTES, call, line_buffer, pointer, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, line_buffer, width_of, zero_of
 from .dense import elements
 from .optimizers import OPTIMIZERS
 from .program import Program, task_address
@@ -81,10 +80,10 @@ def set_paces(tag, t, worker, record, now):
     """Write down the learning rate and the weight decay of this step, of one pace."""
     S, P = NOW(now), PACE(record + t * PACE_BYTES)
     if P.pace != 0:
-        pace = carray(pointer(0.0, P.pace), 2)
+        pace = array_at(0.0, P.pace, 2)
         pace[0], pace[1] = S.rate * P.factor, S.count
     if P.decay != 0:
-        carray(pointer(0.0, P.decay), 1)[0] = carray(pointer(0.0, P.decays), S.done + 1)[S.done]
+        array_at(0.0, P.decay, 1)[0] = array_at(0.0, P.decays, S.done + 1)[S.done]
 
 
 PACE_BYTES = PACE.dtype.itemsize
@@ -95,7 +94,7 @@ def largest_norm(tag, t, worker, record, now):
     """w *= largest / norm for each column, of one panel, whose norm is larger."""
     zero, C = zero_of(tag), COLUMNS(record)
     width = width_of(zero)
-    w, factors = C.W + t * C.n_in * PANEL_BYTES, carray(pointer(0.0, line_buffer(zero)), width)
+    w, factors = C.W + t * C.n_in * PANEL_BYTES, array_at(0.0, line_buffer(zero), width)
     for l in range(width):
         factors[l] = 0.0
     for i in range(C.n_in):

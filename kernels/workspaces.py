@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from ._bits import fma, like
 from ._jit import helper, named, task
-from ._tile import PANEL_BYTES, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
 from ._wait import exchange, give_way, load, pause, store
 from .activations import ROW_ACTIVATIONS
 from .panels import panels
@@ -88,7 +87,7 @@ def _of_rows(name: str, rows: Any) -> Any:
     """Return the task of an activation of rows: it replaces plain rows."""
 
     def finish(tag, where, n_rows, n):
-        rows(carray(pointer(zero_of(tag), where), (n_rows, n)))
+        rows(array_at(zero_of(tag), where, (n_rows, n)))
 
     return task(named(finish, __name__, f"finish_{name}"))
 
@@ -123,7 +122,7 @@ def place_rows(zero, M, B, source_tag, X, row_bytes, column_bytes, rows):
     """Convert, scale and place some rows in panels, as a gather does."""
     width, n = width_of(zero), M.n_in
     scale, shift = like(zero, M.scale), like(zero, M.shift)
-    whole = n // width if column_bytes == carray(pointer_as(source_tag, X), 1).itemsize else 0
+    whole = n // width if column_bytes == array_at(source_tag, X, 1).itemsize else 0
     for i in range(rows):
         for p in range(whole):
             source, place = X + i * row_bytes + p * width * column_bytes, B.inputs + p * B.jump + i * PANEL_BYTES
@@ -133,14 +132,14 @@ def place_rows(zero, M, B, source_tag, X, row_bytes, column_bytes, rows):
                 convert_columns(zero, pointer_as(source_tag, source), place, M.scales + p * width * 8, M.shifts + p * width * 8)
         for p in range(whole, panels(n, width)):
             count, at = min(width, n - p * width), X + i * row_bytes + p * width * column_bytes
-            line = carray(pointer(zero, B.inputs + p * B.jump + i * PANEL_BYTES), width)
+            line = array_at(zero, B.inputs + p * B.jump + i * PANEL_BYTES, width)
             if M.scales == 0:
                 for j in range(count):
-                    line[j] = like(zero, carray(pointer_as(source_tag, at + j * column_bytes), 1)[0]) * scale + shift
+                    line[j] = like(zero, array_at(source_tag, at + j * column_bytes, 1)[0]) * scale + shift
             else:
-                scales, shifts = carray(pointer(0.0, M.scales + p * width * 8), width), carray(pointer(0.0, M.shifts + p * width * 8), width)
+                scales, shifts = array_at(0.0, M.scales + p * width * 8, width), array_at(0.0, M.shifts + p * width * 8, width)
                 for j in range(count):
-                    number = np.float64(carray(pointer_as(source_tag, at + j * column_bytes), 1)[0])
+                    number = np.float64(array_at(source_tag, at + j * column_bytes, 1)[0])
                     line[j] = like(zero, fma(number, scales[j], shifts[j]))
 
 
@@ -148,11 +147,11 @@ def place_rows(zero, M, B, source_tag, X, row_bytes, column_bytes, rows):
 def write_rows(zero, M, B, out_tag, out, row_bytes, column_bytes, rows):
     """Write plain outputs to an array, in the units of the targets."""
     n = M.n_out
-    A = carray(pointer(zero, B.outputs), rows * n)
-    mean, std = carray(pointer(0.0, M.mean), n), carray(pointer(0.0, M.std), n)
+    A = array_at(zero, B.outputs, rows * n)
+    mean, std = array_at(0.0, M.mean, n), array_at(0.0, M.std, n)
     for i in range(rows):
         for j in range(n):
-            place = carray(pointer_as(out_tag, out + i * row_bytes + j * column_bytes), 1)
+            place = array_at(out_tag, out + i * row_bytes + j * column_bytes, 1)
             if M.mean == 0:
                 place[0] = A[i * n + j]
             else:
@@ -181,11 +180,11 @@ def predict_rows(tag, model, source_tag, X, X_row, X_column, out_tag, out, out_r
 def place_targets(zero, M, B, targets, source_tag, y, row_bytes, column_bytes, rows):
     """Convert, standardize and place the targets of some rows in panels."""
     width, n = width_of(zero), M.n_out
-    mean, factor = carray(pointer(0.0, M.mean), n), carray(pointer(0.0, M.factor), n)
+    mean, factor = array_at(0.0, M.mean, n), array_at(0.0, M.factor, n)
     for i in range(rows):
         for j in range(n):
-            number = carray(pointer_as(source_tag, y + i * row_bytes + j * column_bytes), 1)[0]
-            place = carray(pointer(zero, targets + j // width * B.jump + i * PANEL_BYTES), width)
+            number = array_at(source_tag, y + i * row_bytes + j * column_bytes, 1)[0]
+            place = array_at(zero, targets + j // width * B.jump + i * PANEL_BYTES, width)
             if M.mean == 0:
                 place[j % width] = like(zero, number)
             else:
@@ -196,9 +195,9 @@ def place_targets(zero, M, B, targets, source_tag, y, row_bytes, column_bytes, r
 def move_gradient(slot, gradient):
     """Let the records of a step say that the gradient is written to another address."""
     S = SLOT(slot)
-    words, by = carray(pointer(np.int64(0), S.words), S.n_words), gradient - S.gradient
+    words, by = array_at(np.int64(0), S.words, S.n_words), gradient - S.gradient
     for k in range(S.n_words):
-        carray(pointer(np.int64(0), words[k]), 1)[0] += by
+        array_at(np.int64(0), words[k], 1)[0] += by
     S.gradient = gradient
 
 
@@ -214,19 +213,19 @@ def gradient_rows(tag, model, source_tag, X, X_row, X_column, y_tag, y, y_row, y
     now.rows, now.seen, now.labels, now.weights = n_rows, 0, 0, 0
     if labels:
         now.labels = S.labels
-        into = carray(pointer(np.int64(0), S.labels), n_rows)
+        into = array_at(np.int64(0), S.labels, n_rows)
         for i in range(n_rows):
-            into[i] = np.int64(carray(pointer_as(y_tag, y + i * y_row), 1)[0])
+            into[i] = np.int64(array_at(y_tag, y + i * y_row, 1)[0])
     else:
         place_targets(zero, M, B, S.targets, y_tag, y, y_row, y_column, n_rows)
     if weights != 0:
         now.weights = S.weights
-        factors = carray(pointer(0.0, S.weights), n_rows)
+        factors = array_at(0.0, S.weights, n_rows)
         for i in range(n_rows):
-            factors[i] = np.float64(carray(pointer_as(weight_tag, weights + i * weight_step), 1)[0])
+            factors[i] = np.float64(array_at(weight_tag, weights + i * weight_step, 1)[0])
     move_gradient(slot, gradient)
     call(M.run, (0, S.step, M.n_out))
-    gaps, flat = carray(pointer(np.int64(0), M.gaps), 2 * M.n_gaps), carray(pointer(zero, gradient), M.n_parameters)
+    gaps, flat = array_at(np.int64(0), M.gaps, 2 * M.n_gaps), array_at(zero, gradient, M.n_parameters)
     for k in range(M.n_gaps):
         for i in range(gaps[2 * k], gaps[2 * k + 1]):
             flat[i] = zero
@@ -253,7 +252,7 @@ def _integrand(zero: Any) -> Any:
         if n != MODEL(model).n_in:
             return np.nan
         predict_rows(pointer(zero, 0), model, x, pointer_address(x), 0, 8, pointer(0.0, out), out, 0, 8, 1)
-        return carray(pointer(0.0, out), 1)[0]
+        return array_at(0.0, out, 1)[0]
 
     return task(named(integrand, __name__, f"integrand_{zero.dtype}"))
 

@@ -10,11 +10,10 @@ import subprocess
 import sys
 
 import numpy as np
-from numba import carray
 
 import kernels
 from kernels._jit import Task, task
-from kernels._tile import pointer, zero_of
+from kernels._tile import array_at, zero_of
 from tests.kernels.tasks import run_task
 
 
@@ -44,7 +43,7 @@ def work() -> str:
 @task
 def reads_beyond(tag, numbers, count):
     """Read one number more than there are."""
-    x = carray(pointer(zero_of(tag), numbers), count)
+    x = array_at(zero_of(tag), numbers, count)
     x[0] = x[count]
 
 
