@@ -377,7 +377,8 @@ def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
     ----------
     metrics : str, function, Metric, a sequence or a dict of them, or None
         Names in `METRICS`, or functions (y, outputs) -> float, which are called by their own name, or by the key of a dict; or
-        scorers of scikit-learn, such as `get_scorer("neg_log_loss")`, or their names.
+        scorers of scikit-learn, such as `get_scorer("neg_log_loss")`, or their names. A scorer is called by the name of its
+        function, with "neg_" before it where it gives the negative.
         None: what belongs to the task of the loss.
     loss : Loss
         Of the fit.
@@ -405,10 +406,13 @@ def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
 
 
 def _name(metric: Any) -> str:
-    """Return what a metric is called in the logs."""
+    """Return what a metric is called in the logs: as its function, after "neg_" for a scorer that gives the negative of it."""
+    if isinstance(metric, str):
+        return metric
     function = metric.function if isinstance(metric, Metric) else metric
+    sign = "neg_" if getattr(function, "_sign", 1) < 0 else ""
     function = getattr(function, "func", getattr(function, "_score_func", function))  # of a partial, of a scorer
-    return metric if isinstance(metric, str) else str(getattr(function, "__name__", type(function).__name__))
+    return sign + str(getattr(function, "__name__", type(function).__name__))
 
 
 def _metric(one: Any, loss: Loss) -> Metric:

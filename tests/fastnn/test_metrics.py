@@ -358,7 +358,8 @@ def test_scorers_of_scikit_learn_judge_numbers():
     scorer = pytest.importorskip("sklearn.metrics").get_scorer("neg_mean_absolute_error")
     net = Sequential([Dense(1)], n_features=1)
     found = net.evaluate(NUMBERS[:, None], PREDICTED, metrics=[scorer, "mae"])
-    assert found["mean_absolute_error"] == pytest.approx(-found["mae"], rel=1e-13)
+    assert list(found) == ["loss", "neg_mean_absolute_error", "mae"]
+    assert found["neg_mean_absolute_error"] == pytest.approx(-found["mae"], rel=1e-13)
 
 
 def test_scorers_have_the_names_of_scikit_learn(monkeypatch):
@@ -368,7 +369,7 @@ def test_scorers_have_the_names_of_scikit_learn(monkeypatch):
     assert improves_upwards("val_neg_log_loss") and not improves_upwards("val_log_loss")
     sklearn = pytest.importorskip("sklearn.metrics")
     scorers = [sklearn.get_scorer("neg_log_loss"), sklearn.make_scorer(sklearn.f1_score, average="weighted"), "roc_auc_ovr"]
-    assert directions(checked_metrics(scorers, CrossEntropy())) == {"loss": False, "log_loss": True, "f1_score": True, "roc_auc_ovr": True}
+    assert directions(checked_metrics(scorers, CrossEntropy())) == {"loss": False, "neg_log_loss": True, "f1_score": True, "roc_auc_ovr": True}
     with pytest.raises(ValueError, match="metrics must be one of .*; got 'neg_log_los'. Did you mean 'neg_log_loss'"):
         checked_metrics("neg_log_los", CrossEntropy())
     monkeypatch.setitem(sys.modules, "sklearn", None)
