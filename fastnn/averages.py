@@ -54,10 +54,8 @@ class Average:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
-        shape = self._network.parameters.shape
-        if state["average"].shape not in ((0,), shape):
-            raise ValueError(f"average must have shape {shape}; got {state['average'].shape}.")
-        self._average, self._swapped, self._count = state["average"], state["swapped"], state["count"]
+        average = validation.saved_vector("average", state["average"], self._network.parameters, empty=True)
+        self._average, self._swapped, self._count = average, state["swapped"], state["count"]
 
 
 class EMA(Average):

@@ -160,8 +160,10 @@ class EarlyStopping(Monitor):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` returned."""
+        kept = self.restore_best and state["best_epoch"] > 0
+        parameters = validation.saved_vector("parameters", state["parameters"], self._network.parameters, empty=not kept)
         super().load_state_dict(state)
-        self._parameters = state["parameters"]
+        self._parameters = parameters
 
 
 class ReduceOnPlateau(Monitor):

@@ -7,6 +7,7 @@ minibatches beside it. It is there as a whole or not at all, whenever the proces
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import glob
@@ -26,7 +27,7 @@ import numpy as np
 
 import kernels
 
-from . import checkpoints, files, validation
+from . import checkpoints, files, validation, watching
 from .checkpoints import FORMAT, OF_FIT
 from .custom import Activation
 from .layers import single
@@ -297,20 +298,32 @@ class Saved:
         trainer.state[:] = self.of_fit["buffers"]
         return dataclasses.replace(State.of(self.fit, self.of_fit), optimizer=optimizer, buffers=trainer.state)
 
+    def check_callbacks(self, watchers: list[Any], network: Network) -> None:
+        """Raise where a callback of fastnn cannot take back what it knew, which copies try before anything changes."""
+        for i, one in enumerate(remembering(watchers)):
+            if OURS.match(type(one).__module__):
+                trial = copy.copy(one)
+                watching.call([trial], "on_fit_begin", network)
+                self._restore_callback(i, trial)
+
     def restore_callbacks(self, watchers: list[Any]) -> None:
         """Give the callbacks what they knew."""
-        for i, (one, saved) in enumerate(zip(remembering(watchers), self.fit["callbacks"])):
-            prefix = f"callback.{i}."
-            arrays = {name[len(prefix) :]: A for name, A in self.of_fit.items() if name.startswith(prefix)}
-            state = {**saved, **arrays}
-            try:
-                for name, value in one.state_dict().items():
-                    if OURS.match(type(one).__module__) and isinstance(value, (int, float)) and not isinstance(state.get(name, 0), (int, float)):
-                        raise TypeError(f"{name} is no number")
-                one.load_state_dict(state)
-            except (LookupError, TypeError, ValueError, AttributeError) as error:
-                said = f"{type(error).__name__}: {error}"
-                raise ValueError(f"{self.path} must have a state that {type(one).__name__} can take back; got {said}.") from error
+        for i, one in enumerate(remembering(watchers)):
+            self._restore_callback(i, one)
+
+    def _restore_callback(self, i: int, one: Any) -> None:
+        """Give the callback of a number what it knew."""
+        prefix = f"callback.{i}."
+        arrays = {name[len(prefix) :]: A for name, A in self.of_fit.items() if name.startswith(prefix)}
+        state = {**self.fit["callbacks"][i], **arrays}
+        try:
+            for name, value in one.state_dict().items():
+                if OURS.match(type(one).__module__) and isinstance(value, (int, float)) and not isinstance(state.get(name, 0), (int, float)):
+                    raise TypeError(f"{name} is no number")
+            one.load_state_dict(state)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            said = f"{type(error).__name__}: {error}".rstrip(".")
+            raise ValueError(f"{self.path} must have a state that {type(one).__name__} can take back; got {said}.") from error
 
 
 def _is(value: Any, kind: Any, end: int) -> bool:

@@ -219,6 +219,7 @@ def let_save(run: Run, files: Checkpoints, facts: dict[str, Any], source: Source
 def resume_from(run: Run, saved: Saved, facts: dict[str, Any], trainer: kernels.Trainer, optimizer: Optimizer, source: Source) -> None:
     """Go on from a checkpoint, if it is one of this fit."""
     saved.check(run.network, facts)
+    saved.check_callbacks(run.watchers, run.network)
     if isinstance(source, ArraySource):  # a stream was made where it stood
         source.load_state_dict(saved.fit["source"])
     run.state = saved.restore(run.network, trainer, optimizer)

@@ -441,6 +441,18 @@ def flat(name: str, value: Any, shape: tuple[int, ...]) -> Array:
     return A
 
 
+def saved_vector(name: str, value: Any, like: Array, empty: bool) -> Array:
+    """Return an array of a saved state: finite, of the shape and dtype of `like`, or where that may be without elements."""
+    A = array(name, value)
+    if empty and A.shape == (0,):
+        return A
+    flat(name, A, like.shape)
+    if A.dtype != like.dtype:
+        raise TypeError(f"{name} must have dtype {like.dtype}; got {A.dtype}.")
+    finite(name, A)
+    return A
+
+
 def place(at: tuple[int, ...]) -> str:
     """Say where an element is: `row 3, column 5`."""
     return f"row {at[0]}" + "".join(f", column {j}" for j in at[1:])

@@ -680,14 +680,23 @@ def test_a_hostile_checkpoint_changes_nothing(tmp_path, change, arrays, message)
     [
         (lambda s: s["fit"]["callbacks"][1].update(best="x"), {}, "EarlyStopping can take back; got TypeError: best is no number"),
         (lambda s: s["fit"]["callbacks"][1].pop("best"), {}, "EarlyStopping can take back; got KeyError"),
-        (None, {"fit.callback.0.average": np.zeros(1)}, "EMA can take back; got ValueError: average must have shape"),
+        (None, {"fit.callback.0.average": np.zeros(1)}, r"EMA can take back; got ValueError: average must have shape \(256,\); got \(1,\)\.$"),
+        (None, {"fit.callback.0.average": np.zeros(256)}, r"EMA can take back; got TypeError: average must have dtype float32; got float64\.$"),
+        (None, {"fit.callback.1.parameters": np.zeros(2, "f4")}, r"EarlyStopping .* parameters must have shape \(256,\); got \(2,\)\.$"),
+        (None, {"fit.callback.1.parameters": np.zeros(0)}, r"EarlyStopping .* parameters must have shape \(256,\); got \(0,\)\.$"),
+        (None, {"fit.callback.1.parameters": np.zeros(256)}, r"EarlyStopping .* parameters must have dtype float32; got float64\.$"),
+        (None, {"fit.callback.1.parameters": np.full(256, np.nan, "f4")}, r"EarlyStopping .* parameters must be finite; got nan in row 0\.$"),
     ],
 )
 def test_a_state_that_a_callback_cannot_take_back_is_refused(tmp_path, change, arrays, message):
     go(network(), checkpoint=tmp_path, callbacks=[EMA(), EarlyStopping()])
     hostile(sorted(tmp_path.glob("step*"))[-1], change, arrays)
+    net = network()
+    before = net.parameters.copy()
     with pytest.raises(ValueError, match=message):
-        go(network(), checkpoint=tmp_path, resume=True, callbacks=[EMA(), EarlyStopping()])
+        go(net, checkpoint=tmp_path, resume=True, callbacks=[EMA(), EarlyStopping()])
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.n_fits == 0
 
 
 def test_a_device_or_pipe_is_not_replaced(tmp_path):
