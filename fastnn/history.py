@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +17,8 @@ class History:
     Attributes
     ----------
     history : dict of str to list of float
-        A value for each epoch of "loss" and, with validation data, of "val_loss", "val_accuracy", ...
+        A value for each epoch of "loss" and, with validation data, of "val_loss", "val_accuracy", ...; NaN where a fit that
+        was continued with other validation data or metrics did not judge it.
     epochs : list of int
         The epochs that were finished, counted from 1.
     seconds : list of float
@@ -62,14 +64,19 @@ class History:
         return self._seconds.tolist()
 
     def add(self, losses: Iterable[float], logs: dict[str, float], seconds: float) -> int:
-        """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch."""
+        """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch.
+
+        What is not known of an epoch, as of a quantity that only one of two fits has judged, is NaN.
+        """
         stored, first = self._values.setdefault("loss", array("d")), len(self._epochs) + 1
         stored.extend(losses)
         self._epochs.extend(range(first, len(stored) + 1))
         self._seconds.extend(array("d", [seconds]) * (len(stored) + 1 - first))
-        for name, value in logs.items():
+        for name in dict.fromkeys([*self._values, *logs]):
             if name != "loss":
-                self._values.setdefault(name, array("d")).append(value)
+                values = self._values.setdefault(name, array("d"))
+                values.extend(array("d", [math.nan]) * (len(stored) - 1 - len(values)))
+                values.append(logs.get(name, math.nan))
         return len(stored)
 
     def __getitem__(self, name: str) -> list[float]:

@@ -569,7 +569,8 @@ class Sequential(Exchange):
             step, schedule and seed, and its history. With the same data and settings 2 and 2 epochs equal 4 to the bit, where
             schedules have an `n_steps` of their own (one that spans the fit spans the first) and no callback changes the training:
             those with a state, such as `EMA`, `SWA`, `ReduceOnPlateau` and `EarlyStopping`, begin anew. A checkpoint and `resume`
-            keep theirs. Loss and optimizer, left out, are those of the last fit.
+            keep theirs. Loss and optimizer, left out, are those of the last fit. Validation data and metrics may be others: what
+            was not judged in an epoch is NaN in its history.
         checkpoint : path, optional
             A folder for checkpoints: files that hold all that the rest of the fit depends on, which `load` reads as networks
             too. Ctrl-C, SIGTERM, and SIGUSR1 and SIGUSR2 where nobody handles them, write one before they end the fit; but for

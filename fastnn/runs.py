@@ -31,7 +31,6 @@ from . import checkpoints, files, validation, watching
 from .checkpoints import FORMAT, OF_FIT
 from .custom import Activation
 from .layers import single
-from .metrics import improves_upwards
 from .optimizers import Optimizer
 from .sparse import SparseRows
 from .state import NUMBERS, State
@@ -126,7 +125,7 @@ class Checkpoints:
             known, rest = _parts(one)
             arrays |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items()}
             states.append(rest)
-        improved = not state.batch and self._improves(state)
+        improved = not state.batch and self._improves(state, next(iter(facts["validation_data"]), None))
         fit = {**state.settings(), "best": self.best, "is_best": improved, "facts": facts, "callbacks": states, "source": source.state_dict()}
         try:
             text = files.as_text({"format": FORMAT, **network.settings(), "fit": fit})
@@ -177,14 +176,13 @@ class Checkpoints:
         if self._thread:
             self._thread.join()
 
-    def _improves(self, state: State) -> bool:
+    def _improves(self, state: State, validation_set: str | None) -> bool:
         """Return whether the last epoch is the best one: by the loss of the first validation set, or that of the training."""
-        values = state.history.history
-        name = next((name for name in values if name.endswith("_loss")), "loss")
-        if not values.get(name):
+        values = state.history.history.get("loss" if validation_set is None else f"{validation_set}_loss")
+        if not values:
             return False
-        value = values[name][-1]
-        better = math.isnan(self.best) or (value > self.best if improves_upwards(name) else value < self.best)
+        value = values[-1]
+        better = math.isnan(self.best) or value < self.best
         self.best = value if better else self.best
         return better
 
@@ -270,7 +268,7 @@ class Saved:
         if "buffers" not in arrays or (epoch and "history.loss" not in arrays):
             raise files.Damaged("a fit without its history or the state of its optimizer")
         for name, length in lengths.items():
-            A = arrays.get(name, np.zeros(0))  # a quantity may be known of some epochs only where `continue_fit` has changed what is
+            A = arrays.get(name, np.zeros(0))  # of a quantity that `continue_fit` brought or left an older version wrote no NaN
             if A.dtype != np.float64 or A.ndim != 1 or len(A) > length or (len(A) < length and name in ("losses", "seconds", "history.loss")):
                 raise files.Damaged(f"a fit whose {name} is no list of {length} numbers")
         if fit["rows"] < batch or not _is(self.settings.get("n_fits"), int, checkpoints.MAX_FITS) or not _is(fit["source"].get("epoch", 0), int, epoch + 1):

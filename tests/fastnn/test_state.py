@@ -72,6 +72,26 @@ def test_a_fit_that_was_stopped_goes_on():
     assert len(go(net, 2, continue_fit=True).epochs) == 3
 
 
+@pytest.mark.parametrize("batch_size", [16, None])
+def test_what_only_one_of_the_fits_has_judged_is_nan(batch_size):
+    net, held_out = network(), (X[:9], LABELS[:9])
+    go(net, 2, batch_size=batch_size)
+    go(net, 1, batch_size=batch_size, continue_fit=True, validation_data=held_out)
+    go(net, 1, batch_size=batch_size, continue_fit=True, validation_data={"val": held_out, "test": held_out}, metrics="f1")
+    history = go(net, 2, batch_size=batch_size, continue_fit=True)
+    known = {name: np.flatnonzero(np.isfinite(values)).tolist() for name, values in history.history.items()}
+    assert known == {"loss": [0, 1, 2, 3, 4, 5], "val_loss": [2, 3], "val_accuracy": [2], "val_f1": [3], "test_loss": [3], "test_f1": [3]}
+    assert {len(values) for values in history.history.values()} == {6} and len(repr(history).splitlines()) == 7
+
+
+def test_the_best_checkpoint_is_that_of_the_fit_which_is_continued(tmp_path):
+    net, held_out = network(), (X[:9], LABELS[:9])
+    go(net, 2, validation_data=held_out)
+    history = go(net, 9, continue_fit=True, validation_data={"test": held_out}, optimizer=Adam(0.7), checkpoint=tmp_path, checkpoint_keep=99)
+    best = Sequential.load(tmp_path / "best.safetensors").evaluate(*held_out)["loss"]
+    assert best == np.nanmin(history["test_loss"]) < history["test_loss"][-1]
+
+
 def diverge(net):
     with pytest.raises(DivergedError):
         net.fit(X, LABELS, optimizer=SGD(1e38), epochs=9, verbose=0)
