@@ -124,7 +124,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         """Return what scikit-learn makes of X, and y; sparse matrices by rows."""
         validation.not_masked("X", X)
         validation.not_masked("y", y)
-        _refuse_times("X", X)
+        validation.not_times("X", X)
         dtypes = "numeric" if isinstance(y, str) or self.dtype is not None else (np.float64, np.float32)
         checked = validate_data(self, X, y, accept_sparse=("csr", "csc"), dtype=dtypes, reset=reset, **how)
         if isinstance(y, str):
@@ -264,14 +264,6 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
 
 def _by_rows(X: Any) -> Any:
     return SparseRows(X) if hasattr(X, "tocsr") else X
-
-
-def _refuse_times(name: str, value: Any) -> None:
-    """Raise for points in time, which scikit-learn makes numbers of in silence."""
-    some = value[:1] if hasattr(value, "__array__") and hasattr(value, "__getitem__") and getattr(value, "ndim", None) != 0 else np.empty(0)
-    dtype = np.asarray(some).dtype
-    if dtype.kind in "mM":
-        raise TypeError(f"{name} must hold real numbers; got dtype {dtype}.")
 
 
 def _weights_of(table: Any, classes: list[Any]) -> Array:
@@ -622,13 +614,17 @@ class MLPRegressor(RegressorMixin, MLP):
         _keep(self, locals())
 
     def _validated(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        validation.not_times("y", y)
         X, y = self._check(X, y, reset, multi_output=True, y_numeric=True)
         self._check_targets("y", y)
         return X, y
 
+    def _held_out(self, X: Any, y: Any, targets: Array) -> tuple[Any, Array, None]:
+        validation.not_times("y_val", y)
+        return super()._held_out(X, y, targets)
+
     def _check_targets(self, name: str, y: Any) -> None:
-        """Raise where targets are no numbers, or the loss is not defined for them."""
-        _refuse_times(name, y)
+        """Raise where the loss is not defined for targets."""
         if self.loss == "poisson" and np.min(y) < 0:
             raise ValueError(f"Some value(s) of {name} are out of the valid range of the loss 'poisson': they must be at least 0.")
 

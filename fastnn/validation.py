@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ from .sparse import SparseRows
 Array = NDArray[Any]
 
 USUAL = (np.dtype(np.float32), np.dtype(np.float64))
+TIMES = re.compile("date|time|duration|period", re.IGNORECASE)  # how the names of their dtypes begin
 BLOCK = 1 << 20  # elements looked at together, so that a memory map is never in memory as a whole
 
 
@@ -148,9 +150,28 @@ def not_masked(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be an array without a mask; got a masked array. Use {name}.filled(value).")
 
 
+def not_times(name: str, value: Any) -> None:
+    """Raise for points or lengths of time, also in a column of a frame: libraries make numbers of them in silence.
+
+    What holds objects or is a list is known by its first row.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind in "buif":
+        return
+    columns = getattr(getattr(value, "schema", None), "types", getattr(value, "dtypes", None))  # of Arrow; of pandas and polars
+    kinds = [str(one) for one in (columns if isinstance(columns, Iterable) else [getattr(value, "dtype", "")])]
+    if isinstance(value, (list, tuple)) or (hasattr(value, "__array__") and "object" in kinds):
+        first = value[:1] if getattr(value, "ndim", 1) else value
+        with contextlib.suppress(ValueError, TypeError, RuntimeError):  # of what is no array, which others refuse
+            kinds = [type(one).__name__ for one in np.asarray(first, dtype=object).ravel()]
+    for j, kind in enumerate(kinds):
+        if TIMES.match(kind):
+            raise TypeError(f"{name} must hold real numbers; got dtype {kind}{f' in column {j}' if len(kinds) > 1 else ''}.")
+
+
 def array(name: str, value: Any) -> Array:
     """Return `value` as an array of real numbers that the kernels can read, without a copy where that is possible."""
     not_masked(name, value)
+    not_times(name, value)
     if hasattr(value, "toarray") and not hasattr(value, "__array__"):
         raise TypeError(f"{name} must be a dense array; got {shown(value)}. Use {name}.toarray().")
     try:

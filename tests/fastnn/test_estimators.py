@@ -600,7 +600,7 @@ def test_frames_of_times_are_refused(digits):
     polars = pytest.importorskip("polars")
     X, y = digits
     frame = polars.DataFrame((16 * X[:, :2]).astype("datetime64[ms]"), schema=["a", "b"])
-    with pytest.raises(TypeError, match=r"^X must hold real numbers; got dtype datetime64"):
+    with pytest.raises(TypeError, match=r"^X must hold real numbers; got dtype Datetime\(time_unit='ms'.* in column 0\.$"):
         MLPClassifier().fit(frame, y)
 
 

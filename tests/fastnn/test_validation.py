@@ -383,6 +383,36 @@ def test_objects_are_refused_with_a_way_out():
     check_refused(classifier(), pandas.DataFrame(X, columns=list("abc")).astype("Float64").assign(c=[1, 2, 3, None]), LABELS, TypeError, message)
 
 
+NUMBERS, TIMES = [0.5, 1.5, 2.5, 3.5], np.arange(4).astype("datetime64[ms]")
+DURATIONS = TIMES - TIMES[0]
+
+
+@pytest.mark.parametrize("times", [TIMES, DURATIONS], ids=["points", "lengths"])
+@pytest.mark.parametrize("kind", ["pandas", "pandas objects", "polars", "pyarrow", "objects", "list"])
+def test_a_column_of_times_is_refused(kind, times):
+    mixed = [[number, number, time] for number, time in zip(NUMBERS, times)]
+    columns = {"a": NUMBERS, "b": NUMBERS, "c": times}
+    frame = {
+        "pandas": lambda: pytest.importorskip("pandas").DataFrame(columns),
+        "pandas objects": lambda: pytest.importorskip("pandas").DataFrame(columns, dtype=object),
+        "polars": lambda: pytest.importorskip("polars").DataFrame(columns),
+        "pyarrow": lambda: pytest.importorskip("pyarrow").table(columns),
+        "objects": lambda: np.array(mixed, object),
+        "list": lambda: mixed,
+    }[kind]()
+    estimators = pytest.importorskip("fastnn.estimators")
+    for function in (
+        lambda: classifier().predict(frame),
+        lambda: estimators.MLPClassifier().fit(frame, [0, 1, 0, 1]),
+        lambda: estimators.MLPRegressor().fit(frame, NUMBERS),
+    ):
+        with pytest.raises(TypeError, match=r"^X must hold real numbers; got dtype \w*(Date|date|Time|time|Dur|dur).* in column 2\.$"):
+            function()
+    for y in ({"y": frame}, {"y": X, "X_val": X, "y_val": frame}):
+        with pytest.raises(TypeError, match=rf"^{list(y)[-1]} must hold real numbers; got dtype .* in column 2\.$"):
+            estimators.MLPRegressor().fit(X, **y)
+
+
 @pytest.mark.parametrize("make", [lambda torch: torch.ones((4, 3), dtype=torch.bfloat16), lambda torch: torch.ones((4, 3), requires_grad=True)])
 def test_tensors_that_numpy_cannot_read_are_refused_with_a_way_out(make):
     tensor = make(pytest.importorskip("torch"))
