@@ -38,10 +38,11 @@ except ImportError:  # before scikit-learn 1.9
 
 
 from . import validation, watching
+from .batches import Chunk
 from .custom import Activation
 from .perceptron import HIDDEN, NOT_FINITE, STEPWISE, Perceptron, Weights
 from .solvers import Problem
-from .sparse import SparseRows
+from .sparse import SparseRows, take
 from .training import refuse_watchers_of_steps
 from .validation import Array
 
@@ -154,30 +155,19 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         return self._fit(X, y, sample_weight, X_val, y_val)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, X_val: Any = None, y_val: Any = None, incremental: bool = False) -> Any:
-        self._sizes()
-        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        watchers = watching.check_callbacks([] if self.callbacks is None else self.callbacks)
-        if self.solver not in STEPWISE:
-            refuse_watchers_of_steps(self.solver, watchers)
-        X, y = self._validated(X, y, incremental, first_pass)
-        targets = self._encoded(y)
-        weights = self._row_weights(sample_weight, X, self._class_weights(y, targets, incremental))
-        held_out = None if X_val is None and y_val is None else self._held_out(X_val, y_val, targets)
-        scored = {"val_score": True} if held_out or (self.early_stopping and self.solver in STEPWISE) else {}
-        watching.check_monitors(watchers, {"loss": False, **scored, "seconds": False})
-        self._random_state = check_random_state(self.random_state)
-        if first_pass:
-            self.out_activation_ = self._kind_of_output()
-            self._initialize(targets.shape[1] if targets.ndim == 2 else len(self.classes_), X.dtype)
-        network = self.network_
-        objective = kernels.Objective(self._loss(), weighted_mean=True)
-        problem = Problem(network, objective, float(self.alpha), self._dropout_seed, validation.threads(self.n_threads))
+        before = self.__dict__.copy()
+        try:
+            X, y, targets, weights, rows, held_out, watchers, problem = self._prepared(X, y, sample_weight, X_val, y_val, incremental)
+        except BaseException:  # what was fitted before stays whole
+            self.__dict__ = before
+            raise
+        network = problem.network
         tasks = FitTasks(self, X, y, sample_weight)
         begun: list[Any] = []
         try:
             watching.begin_fit(watchers, network, begun)
             if self.solver in STEPWISE:
-                self._fit_steps(problem, X, targets, weights, held_out, incremental, watchers, tasks)
+                self._fit_steps(problem, Chunk(X, targets, rows, weights), held_out, incremental, watchers, tasks)
             else:
                 self._fit_lbfgs(problem, X, targets, weights, held_out, watchers, tasks)
         finally:
@@ -187,6 +177,34 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
             raise ValueError(NOT_FINITE)
         tasks.close()
         return self
+
+    def _prepared(self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, incremental: bool) -> tuple[Any, ...]:
+        """Return what a fit works with, checked, and initialize the network where it begins anew; `rows` are those to train on."""
+        self._sizes()
+        first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        watchers = watching.check_callbacks([] if self.callbacks is None else self.callbacks)
+        if self.solver not in STEPWISE:
+            refuse_watchers_of_steps(self.solver, watchers)
+        X, y = self._validated(X, y, incremental, first_pass)
+        targets = self._encoded(y)
+        weights = self._row_weights(sample_weight, X, self._class_weights(y, targets, incremental))
+        held_out = None if X_val is None and y_val is None else self._held_out(X_val, y_val, targets)
+        early_stopping = self.early_stopping and self.solver in STEPWISE
+        scored = {"val_score": True} if held_out or early_stopping else {}
+        watching.check_monitors(watchers, {"loss": False, **scored, "seconds": False})
+        if early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        self._random_state = check_random_state(self.random_state)
+        if first_pass:
+            self.out_activation_ = self._kind_of_output()
+            self._initialize(targets.shape[1] if targets.ndim == 2 else len(self.classes_), X.dtype)
+        objective = kernels.Objective(self._loss(), weighted_mean=True)
+        problem = Problem(self.network_, objective, float(self.alpha), self._dropout_seed, validation.threads(self.n_threads))
+        rows = np.arange(len(targets))
+        if early_stopping and held_out is None:
+            rows, judged = self._split(targets)
+            held_out = take(X, judged), targets[judged], None if weights is None else weights[judged]
+        return X, y, targets, weights, rows, held_out, watchers, problem
 
     def _class_weights(self, y: Any, targets: Array, incremental: bool) -> Weights:
         """Return the weight of every row by its class, or None."""

@@ -23,7 +23,6 @@ from .interrupts import Interrupts
 from .layers import ACTIVATIONS, LAST_ONLY, Dense, Dropout, Layer
 from .network import Sequential
 from .solvers import LBFGS, Problem, StepSolver, lbfgs
-from .sparse import take
 from .training import DivergedError
 from .validation import Array
 
@@ -120,10 +119,6 @@ class Perceptron:
 
     def _note_lbfgs(self, result: Any) -> int:
         """Return the number of iterations of a fit with L-BFGS, and warn where it did not converge."""
-        raise NotImplementedError
-
-    def _split(self, y: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows to train on and those to judge."""
         raise NotImplementedError
 
     # The start.
@@ -279,23 +274,16 @@ class Perceptron:
     def _fit_steps(
         self,
         problem: Problem,
-        X: Any,
-        y: Array,
-        weights: Weights,
+        data: Chunk,
         held_out: Any,
         incremental: bool,
         watchers: list[Any],
         tasks: Tasks,
     ) -> None:
         """Train epoch after epoch until a rule of scikit-learn's, or somebody who watches, says that it is enough."""
-        if self.early_stopping and incremental:
-            raise ValueError("partial_fit does not support early_stopping=True")
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._new_solver()
-        rows = np.arange(len(y))
-        if held_out is None and self.early_stopping:
-            rows, judged = self._split(y)
-            held_out = take(X, judged), y[judged], None if weights is None else weights[judged]
+        rows = data.order
         self._begin_scores(held_out)
         batch_size = self._rows_of_batch(len(rows))
         self._optimizer.bind(problem, batch_size)
@@ -309,7 +297,7 @@ class Perceptron:
                         permutation = np.arange(len(rows))
                         self._random_state.shuffle(permutation)
                         rows = rows[permutation]
-                    asked = self._iteration(fit, Chunk(X, y, rows, weights)) or incremental
+                    asked = self._iteration(fit, data._replace(order=rows)) or incremental
                     if self.n_iter_ == self.max_iter and not asked:
                         reached = f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached"
                         self._warn_of_end(f"{reached} and the optimization hasn't converged yet.")

@@ -549,6 +549,33 @@ def test_bad_input_is_refused(digits, parameters, fit, message):
 
 
 @pytest.mark.parametrize(
+    ("parameters", "fit"),
+    [
+        ({}, {"sample_weight": -np.ones(60)}),
+        ({}, {"X_val": np.zeros((2, 9)), "y_val": [0, 1]}),
+        ({"class_weight": {7: 1.0}}, {}),
+        ({"callbacks": [EarlyStopping("val_regret")]}, {}),
+        ({"hidden_layer_sizes": (5, 3), "activation": ["relu"]}, {}),
+        ({"hidden_layer_sizes": (5, 3), "dropout": [0.1]}, {}),
+        ({"hidden_layer_sizes": (10**9, 10**9)}, {}),
+        ({"early_stopping": True, "validation_fraction": 0.01}, {}),
+        ({"early_stopping": True}, {"incremental": True}),
+    ],
+)
+def test_a_fit_that_is_refused_leaves_what_was_fitted(parameters, fit):
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 3
+    model = MLPClassifier((7,), max_iter=2, random_state=0).fit(X, y)
+    before, known, fit = model.predict_proba(X), vars(model).copy(), dict(fit)
+    again = model.partial_fit if fit.pop("incremental", False) else model.fit
+    model.set_params(hidden_layer_sizes=(5,)).set_params(**parameters)
+    with pytest.raises((ValueError, MemoryError)):
+        again(X[:, : 4 if again == model.partial_fit else 3], y % 2, **fit)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert {name for name, value in vars(model).items() if value is not known.get(name)} <= {"hidden_layer_sizes", *parameters}
+    assert vars(model).keys() == known.keys()
+
+
+@pytest.mark.parametrize(
     ("loss", "outputs", "y_val", "error", "message"),
     [
         ("squared_error", 1, [np.nan] * 3, ValueError, r"^Input y_val contains NaN\."),
