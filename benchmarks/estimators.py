@@ -19,8 +19,11 @@ from typing import Any
 
 import numpy as np
 
-import fastnn
-from fastnn.datasets import load_mnist
+if __name__ == "__main__":  # a script finds its own folder first, but this one needs the folder above
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import fastnn  # noqa: E402
+from fastnn.datasets import load_mnist  # noqa: E402
 
 try:
     from sklearn import neural_network

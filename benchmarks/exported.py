@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,7 +17,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-import fastnn
+if __name__ == "__main__":  # a script finds its own folder first, but this one needs the folder above
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import fastnn  # noqa: E402
 
 NETWORKS = {"2-16-2": 20_000, "64-128-64-10": 4_000, "784-500-500-10": 60}  # rows in a round
 ROUNDS = 15

@@ -11,15 +11,20 @@ after each epoch is not. The recipes for a goal were found by their accuracy on 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-import fastnn
-from fastnn.problems import Recipe
-from fastnn.schedules import rates, spanning
+if __name__ == "__main__":  # a script finds its own folder first, but this one needs the folder above
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import fastnn  # noqa: E402
+from fastnn.problems import Recipe  # noqa: E402
+from fastnn.schedules import rates, spanning  # noqa: E402
 
 GOALS = (0.98, 0.985)
 RECIPES = {

@@ -12,10 +12,15 @@ the literature's was: both are a little flattered.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
-import fastnn
-from fastnn import Adam, BatchNorm, Dense, Dropout, Linear, OneCycle, PReLU, Scale, Sequential
+if __name__ == "__main__":  # a script finds its own folder first, but this one needs the folder above
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import fastnn  # noqa: E402
+from fastnn import Adam, BatchNorm, Dense, Dropout, Linear, OneCycle, PReLU, Scale, Sequential  # noqa: E402
 
 
 def network(dtype: str, seed: int) -> Sequential:

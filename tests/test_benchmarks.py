@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -17,6 +18,22 @@ import pytest
 from benchmarks import against, baseline, busy, checkpoints, common, compare, detect, history, initializers, peers, tables, threads
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+OURS = re.compile(r"^(?:import|from) (fastnn|kernels|benchmarks)\b", re.MULTILINE)
+SCRIPTS = [
+    path for path in sorted((ROOT / "benchmarks").glob("*.py")) if f"python benchmarks/{path.name}" in path.read_text() and OURS.search(path.read_text())
+]
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_imports_the_checkout_that_it_lies_in(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements = ast.parse(path.read_text()).body
+    first = next(i for i, statement in enumerate(statements) if OURS.match(ast.unparse(statement)))
+    monkeypatch.setattr(sys, "path", [str(path.parent), *sys.path])
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    exec(compile(ast.Module(statements[:first], []), path, "exec"), {"__name__": "__main__", "__file__": str(path)})
+    assert sys.path[0] == str(ROOT)
 
 
 def test_flops_of_a_step_by_hand() -> None:
