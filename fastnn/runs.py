@@ -9,10 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import glob
-import hashlib
-import inspect
 import json
 import math
 import os
@@ -20,7 +17,6 @@ import re
 import threading
 import warnings
 from collections.abc import Mapping
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -30,9 +26,9 @@ import kernels
 from . import checkpoints, files, validation, watching
 from .checkpoints import FORMAT, OF_FIT
 from .custom import Activation
+from .fingerprints import described, described_object
 from .layers import single
 from .optimizers import Optimizer
-from .sparse import SparseRows
 from .state import NUMBERS, State
 from .trainers import Network
 from .validation import Array
@@ -40,7 +36,6 @@ from .validation import Array
 NAME, BEST = "step-{:012d}.safetensors", "best.safetensors"
 FILES = "step-" + "[0-9]" * 12 + ".safetensors"
 THREAD = "fastnn checkpoint"
-SAMPLE = 64  # rows of data that a fingerprint looks at
 ENDS = {"seed": 2**64, "n_steps": 2**128}  # of epochs as many as Python can count
 OURS = re.compile(r"fastnn\b")
 KINDS: dict[str, Any] = dict.fromkeys(NUMBERS, int)  # of what is said of a fit
@@ -361,82 +356,11 @@ def facts_of(
     callbacks = remembering(watchers)
     data = {"X": described(X), "y": described(y), "validation_data": {name: [described(A) for A in arrays] for name, arrays in held_out.items()}}
     named = {"callbacks": [type(one).__name__ for one in callbacks], "metrics": list(metrics)}
-    each = {f"callbacks[{i}]": _object(one) for i, one in enumerate(callbacks)} | {f"metrics[{name!r}]": described(one) for name, one in metrics.items()}
+    each = {f"callbacks[{i}]": described_object(one) for i, one in enumerate(callbacks)} | {
+        f"metrics[{name!r}]": described(one) for name, one in metrics.items()
+    }
     own = [layer.activation for layer in single(network.layers) if isinstance(getattr(layer, "activation", None), Activation)]
     return data | named | each | {name: described(value) for name, value in {**settings, "activations": own}.items()}
-
-
-def described(value: Any, depth: int = 8) -> str:
-    """Return what a setting is in words that are the same in another process.
-
-    Examples
-    --------
-    >>> described(np.arange(3.0)), described(len), described(None)
-    ('(3,) float64 ...', 'builtins.len', 'None')
-    """
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return f"{value.shape} {value.dtype}"
-    if isinstance(value, (np.ndarray, SparseRows)):
-        n_rows = value.shape[0] if value.shape else 0
-        rows = value[np.unique(np.linspace(0, n_rows - 1, SAMPLE).astype(np.int64))] if n_rows else np.asarray(value)
-        return f"{value.shape} {value.dtype} {hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:16]}"
-    if depth <= 0:
-        return type(value).__name__
-    if isinstance(value, (list, tuple)):
-        return f"[{', '.join(described(one, depth - 1) for one in value)}]"
-    if isinstance(value, (set, frozenset, dict)):
-        return f"{{{', '.join(sorted(described(one, depth - 1) for one in (value.items() if isinstance(value, dict) else value)))}}}"
-    if isinstance(value, functools.partial):
-        return f"partial{described((value.func, value.args, value.keywords), depth - 1)}"
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = (f"{field.name}={described(getattr(value, field.name), depth - 1)}" for field in dataclasses.fields(value))
-        return f"{type(value).__name__}({', '.join(fields)})"
-    if hasattr(f := getattr(value, "py_func", value), "__code__"):  # of a function that Numba compiles, the one in Python
-        return f"{f.__module__}.{f.__qualname__} {_digest(f, depth - 1)}"
-    if hasattr(value, "__qualname__"):
-        return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
-    if callable(value):
-        return _object(value, depth - 1)
-    return " ".join(re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value)).split())
-
-
-def _object(value: Any, depth: int = 8) -> str:
-    """Return the class of an object and those arguments of its constructor that it keeps under their names, and that are no part of its state.
-
-    A path may change.
-    """
-    names: Any = ()
-    with contextlib.suppress(TypeError, ValueError):  # a class in C
-        names = inspect.signature(type(value)).parameters
-    state: Any = ("path",)
-    with contextlib.suppress(Exception):  # one that knows nothing before a fit begins
-        state = ("path", *value.state_dict())
-    found = getattr(value, "__dict__", {})
-    kept = {name: found[key] for name in names for key in (name, f"_{name}") if key in found and name not in state}
-    return f"{type(value).__name__}({', '.join(f'{name}={described(_fixed(one), depth - 1)}' for name, one in kept.items())})"
-
-
-def _digest(f: Any, depth: int) -> str:
-    """Return a checksum of the code of a function, its defaults and what it has from around it."""
-    around = [*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
-    for cell in f.__closure__ or ():
-        with contextlib.suppress(ValueError):  # an empty one
-            around.append(cell.cell_contents)
-    return hashlib.sha256(described([_code(f.__code__, f.__doc__), *map(_fixed, around)], depth).encode()).hexdigest()[:16]
-
-
-def _fixed(value: Any) -> Any:
-    """Return what a value is that cannot change, and of others, which may be a memory, the type."""
-    if isinstance(value, tuple):
-        return tuple(map(_fixed, value))
-    fixed = isinstance(value, (str, bytes, int, float, complex, type(None), np.generic, type)) or callable(value)
-    return value if fixed else type(value)
-
-
-def _code(code: CodeType, doc: str | None = None) -> list[Any]:
-    """Return what compiled code does, without the place where it stands and what is said of it."""
-    constants = [_code(one) if isinstance(one, CodeType) else one for one in code.co_consts if one is not None and one != doc]
-    return [code.co_code, code.co_names, constants]
 
 
 def _short(value: Any) -> str:

@@ -38,7 +38,8 @@ from fastnn import (
     checkpoints,
     files,
 )
-from fastnn.runs import THREAD, described
+from fastnn.fingerprints import described
+from fastnn.runs import THREAD
 from tests.kill_resume import kill_and_resume
 
 X = np.random.default_rng(4).normal(size=(50, 4))
@@ -373,7 +374,7 @@ DESCRIBED = """
 import collections, functools, sys
 import numpy as np
 import scipy.sparse
-from fastnn.runs import _object, described
+from fastnn.fingerprints import described, described_object
 
 words, names = {"a", "b", "c"}, np.array(["x", "y"], object)
 sparse, many = scipy.sparse.csr_matrix(np.eye(3)), collections.deque([1])
@@ -395,7 +396,7 @@ if used:
 one = Count()
 one.n += used
 one.other = one
-print(described(metric), described((frozenset({"q", "r", "s"}), {"t", "u"}, {"k": 1})), described(functools.partial(metric, names)), _object(one))
+print(described(metric), described((frozenset({"q", "r", "s"}), {"t", "u"}, {"k": 1})), described(functools.partial(metric, names)), described_object(one))
 """
 
 
