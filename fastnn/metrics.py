@@ -15,7 +15,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -418,12 +418,13 @@ def _name(metric: Any) -> str:
 def _metric(one: Any, loss: Loss) -> Metric:
     """Return a metric that fits a loss."""
     metric = _named(one) if isinstance(one, str) else one
-    if type(metric).__module__.startswith("sklearn."):
-        metric = Metric(functools.partial(_scored, metric, loss.classification), True)
-    elif callable(metric):
+    if callable(metric):
         metric = Metric(metric, _direction(metric))
     if not isinstance(metric, Metric):
         raise TypeError(f"metrics must be names or functions (y, outputs) -> float; got {validation.shown(one)}.")
+    if type(metric.function).__module__.startswith("sklearn."):
+        function = functools.partial(_scored, metric.function, loss.classification)
+        metric = replace(metric, function=function, upwards=True if metric.upwards is None else metric.upwards)
     if metric.classes is not None and metric.classes != loss.classification:
         kind = "classes" if metric.classes else "numbers"
         raise ValueError(f"metrics must fit the loss, {loss.name!r}; got {one!r}, which is for {kind}.")

@@ -186,7 +186,7 @@ def go_on(last: State, trainer: kernels.Trainer, optimizer: Optimizer, batch_siz
     """Return the state of a fit that goes on where the last one ended; the trainer gets its buffers."""
     before = last.optimizer
     if before is None or _of_buffers(optimizer) != _of_buffers(before) or last.buffers.shape != trainer.state.shape:
-        raise ValueError(f"optimizer must be that of the fit to continue, its learning_rate aside, {before}; got {optimizer}.")
+        raise other_optimizer(last, optimizer)
     if last.batch and last.batch_size != batch_size:
         raise ValueError(f"batch_size must be {last.batch_size} in the middle of an epoch; got {batch_size}.")
     trainer.state[:] = last.buffers
@@ -194,6 +194,11 @@ def go_on(last: State, trainer: kernels.Trainer, optimizer: Optimizer, batch_siz
     history.interrupted = False
     changed = {"optimizer": optimizer, "buffers": trainer.state, "batch_size": batch_size, "history": history, "stopped": False}
     return dataclasses.replace(last, losses=list(last.losses), **changed)
+
+
+def other_optimizer(last: State, optimizer: Any) -> ValueError:
+    """Return the error for an optimizer that cannot go on with the state of another one."""
+    return ValueError(f"optimizer must be that of the fit to continue, its learning_rate aside, {last.optimizer}; got {optimizer}.")
 
 
 def _of_buffers(optimizer: Optimizer) -> Any:

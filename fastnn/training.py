@@ -169,6 +169,8 @@ def fit(
         raise ValueError("resume must be False without checkpoint; got True.")
     progress = Progress(verbose, epochs, network.flops_per_row)
     if isinstance(optimizer, FullBatchOptimizer):
+        if last:
+            raise trainers.other_optimizer(last, optimizer)
         check_full_batch(network, optimizer, shuffle, watchers, checkpoint)
         function = trainers.full_batch(network, loss, X, y, weights, threads)
         run = Run(network, loss, epochs, judged, judges, watchers, progress, threads, State(0, 0), Interrupts())

@@ -370,6 +370,9 @@ def test_scorers_have_the_names_of_scikit_learn(monkeypatch):
     sklearn = pytest.importorskip("sklearn.metrics")
     scorers = [sklearn.get_scorer("neg_log_loss"), sklearn.make_scorer(sklearn.f1_score, average="weighted"), "roc_auc_ovr"]
     assert directions(checked_metrics(scorers, CrossEntropy())) == {"loss": False, "neg_log_loss": True, "f1_score": True, "roc_auc_ovr": True}
+    wrapped = checked_metrics([Metric(scorers[0]), Metric(scorers[1], upwards=False)], CrossEntropy())
+    assert directions(wrapped) == {"loss": False, "neg_log_loss": True, "f1_score": False}
+    assert values(wrapped, CrossEntropy(), LABELS, PROBABILITIES)["neg_log_loss"] == found["neg_log_loss"]
     with pytest.raises(ValueError, match="metrics must be one of .*; got 'neg_log_los'. Did you mean 'neg_log_loss'"):
         checked_metrics("neg_log_los", CrossEntropy())
     monkeypatch.setitem(sys.modules, "sklearn", None)

@@ -126,6 +126,8 @@ def test_another_optimizer_or_batch_size_is_refused():
     before = net.parameters.copy()
     with pytest.raises(ValueError, match=r"^optimizer must be that of the fit to continue, its learning_rate aside, Adam\(.*\); got SGD\(.*\)\.$"):
         go(net, 1, optimizer="sgd", continue_fit=True)
+    with pytest.raises(ValueError, match=r"^optimizer must be that of the fit to continue, its learning_rate aside, Adam\(.*\); got LBFGS\(.*\)\.$"):
+        go(net, 1, optimizer=LBFGS(), continue_fit=True)
     with pytest.raises(ValueError, match=r"^batch_size must be 16 in the middle of an epoch; got 8\.$"):
         go(net, 1, batch_size=8, continue_fit=True)
     np.testing.assert_array_equal(net.parameters, before)
