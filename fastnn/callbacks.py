@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from . import validation
+from . import files, validation
 from .metrics import improves_upwards
 from .validation import Array
 
@@ -260,7 +260,7 @@ class ModelCheckpoint(Monitor):
 
     def __init__(self, path: str | os.PathLike[str], monitor: str | None = "val_loss", mode: str = "auto", min_delta: float = 0.0, every: int = 1) -> None:
         super().__init__(monitor or "loss", mode, min_delta)
-        self.path, self.always, self.every = os.fsdecode(path), monitor is None, every
+        self.path, self.always, self.every = files.checked_path("path", path), monitor is None, every
         self._writing = Writing()
         self._filled(defaultdict(float, epoch=1), "such as 'epoch' and 'val_loss'")
 
@@ -302,7 +302,7 @@ class CSVLogger:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        self.path, self.every = os.fspath(path), every
+        self.path, self.every = files.checked_path("path", path), every
         self._size, self._writing = 0, Writing()
 
     def on_fit_begin(self, network: Any) -> None:

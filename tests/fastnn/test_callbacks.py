@@ -471,3 +471,12 @@ def test_learning_rate_finder_takes_the_settings_of_fit_or_refuses_them():
 def test_learning_rate_finder_survives_a_loss_that_is_not_finite():
     finder = LearningRateFinder(1e-2, 1e38, n_steps=4).run(Sequential([Dense(1)], 4), X, X[:, 0], optimizer="sgd", batch_size=None)
     assert 0 < len(finder.rates) < 4 and np.isnan(finder.suggestion)
+
+
+@pytest.mark.parametrize("kind", [CSVLogger, ModelCheckpoint])
+def test_what_is_no_path_is_refused_when_a_callback_is_made(kind):
+    for path in (None, 3):
+        with pytest.raises(TypeError, match=rf"^path must be the path of a file; got {path}\.$"):
+            kind(path)
+    with pytest.raises(ValueError, match=r"^path must be without null characters; got 'a\\x00b'\.$"):
+        kind("a\0b")
