@@ -189,7 +189,8 @@ class StreamSource:
             raise ValueError(f"{where} must have at most as many rows as the first one, {self.batch_size}; got {len(X)}.")
         if self._first is None:
             self._first = zlib.crc32(np.ascontiguousarray(y).data)
-        return Chunk(X[:], y, np.arange(len(X), dtype=np.int64), weights)  # sparse rows are a minibatch here, and dense
+        rows, targets = np.array(X[:]), y.copy()  # dense, and still there when the next batch is read into the same arrays
+        return Chunk(rows, targets, np.arange(len(X), dtype=np.int64), weights)
 
     def _check_end(self, n_batches: int) -> None:
         """Raise where an epoch ends before its time."""

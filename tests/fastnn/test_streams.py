@@ -36,6 +36,24 @@ def test_batches_give_what_arrays_give(stream):
     assert history["loss"] == expected["loss"]
 
 
+@pytest.mark.parametrize("last", ["softmax", "identity"])
+def test_batches_may_be_read_into_the_same_arrays(last):
+    """The next batch is read while one is trained on."""
+    X, Y = rng.normal(size=(4000, 3)), np.eye(2)[np.arange(4000) % 2]
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+
+    def stream():
+        rows, targets = np.empty((8, 3), np.float32), np.empty((8, 2), np.float32)
+        for start in range(0, len(X), 8):
+            rows[:], targets[:] = X[start : start + 8], Y[start : start + 8]
+            yield rows, targets
+
+    streamed, whole = (Sequential([Dense(2, last)], n_features=3) for _ in range(2))
+    streamed.fit(stream(), verbose=0)
+    whole.fit(X, Y, batch_size=8, shuffle=False, verbose=0)
+    assert same(streamed, whole)
+
+
 class Again:
     """An iterable with a len that yields the same batches every time."""
 
