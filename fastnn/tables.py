@@ -304,10 +304,13 @@ def _find_column(path: Path, column: int | str, names: Sequence[str], index: dic
         number = int(column)
         if -len(names) <= number < len(names):
             return number % len(names)
-    shown = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
     help_ = f" Cells must be separated by {KNOWN}." if len(names) == 1 else ""
-    wanted = f"a column of {path}: one of {shown} or a number below {len(names)}"
+    wanted = f"a column of {path}: one of {_listed(names)} or a number below {len(names)}"
     raise ValueError(f"{argument} must be {wanted}; got {column!r}.{help_}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
 
 
 # The values.
@@ -322,7 +325,7 @@ def _read(path: Path, layout: _Layout, features: list[int], target: int | None) 
         except _Refused as error:
             refused = refused or (error.column, swapped)
     assert refused
-    raise _refusal(path, layout, *refused)
+    raise _refusal(path, layout, *refused, features)
 
 
 def _decimals(layout: _Layout, used: list[int]) -> tuple[bool, ...]:
@@ -448,8 +451,8 @@ def _column(path: Path, layout: _Layout, column: int) -> Iterator[tuple[int, str
             yield line, cells[column]
 
 
-def _refusal(path: Path, layout: _Layout, column: int, swapped: bool) -> ValueError:
-    """Return the error for the first cell of a column that is no finite number, for text before a missing value."""
+def _refusal(path: Path, layout: _Layout, column: int, swapped: bool, features: Sequence[int] = ()) -> ValueError:
+    """Return the error for the first cell of a column that is no finite number, for text before a missing value; it names others of the features."""
 
     def is_finite(cell: str) -> bool:
         text = cell.translate(SWAP) if swapped else cell
@@ -458,16 +461,19 @@ def _refusal(path: Path, layout: _Layout, column: int, swapped: bool) -> ValueEr
     bad = [(line, cell) for line, cell in _column(path, layout, column) if not is_finite(cell)]
     line, cell = next(((line, cell) for line, cell in bad if cell.lower() not in MISSING), bad[0])
     where = f"{path}, line {line}, column {layout.names[column]!r}"
+    # The first line may be names.
+    others = [layout.names[j] for j in features if j != column and not all(is_finite(cells[j]) for cells in layout.sample[1:] if j < len(cells))]
+    also = f" Such cells are also in {_listed(others)}." if others else ""
     if cell.lower() in MISSING:
-        return ValueError(f"{where} must hold a number; got a missing value ({len(bad)} of them in this column).")
-    help_ = " Leave out columns of text, turn them into numbers, or name the target if this is it."
+        return ValueError(f"{where} must hold a number; got a missing value ({len(bad)} of them in this column).{also}")
+    help_ = " Leave out columns of text (ignore or --ignore), turn them into numbers, or name the target if this is it."
     if _is_number(cell, ""):
         help_ = ""
         if "," in cell or (swapped and "." in cell):
             help_ = " Decimal commas are read where semicolons, tabs or | separate, and where no number has a point."
     elif line == 1 and not layout.header:
         help_ += " A line of names needs header=True or --header."
-    return ValueError(f"{where} must hold a finite number; got {cell!r}.{help_}")
+    return ValueError(f"{where} must hold a finite number; got {cell!r}.{help_}{also}")
 
 
 def _target(path: Path, layout: _Layout, column: int, blocks: list[Array], swapped: bool) -> Array:

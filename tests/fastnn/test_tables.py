@@ -65,6 +65,8 @@ def test_load_csv_keeps_the_kind_of_the_target(tmp_path, cells, dtype):
         ("a,b\n1,2\n?,4\nNaN,4\n", {}, r"line 3, column 'a' must hold a number; got a missing value \(2 of them"),
         ("a,b\n1,2\n3,\n", {}, "line 3, target column 'b' must have a value; got a missing one"),
         ("a,b\n1,2\n,2\nred,4\n", {}, "line 4, column 'a' must hold a finite number; got 'red'. Leave out columns of text"),
+        ("a,b,c,t\n1,2,2,0\nred,,2,1\n", {}, r"column 'a' must hold .* if this is it\. Such cells are also in 'b'\.$"),
+        ("a,b,c,t\n1,2,2,0\n,,?,1\n", {"ignore": ["b"]}, r"'a' must hold .* in this column\)\. Such cells are also in 'c'\.$"),
         ("a,b\n1,2\ninf,4\n", {}, r"line 3, column 'a' must hold a finite number; got 'inf'\.$"),
         ("a,b\n1,2\n", {"target": "c"}, "target must be a column of .*: one of 'a', 'b' or a number below 2; got 'c'"),
         ("a,b\n1,2\n", {"target": 2}, "got 2"),
