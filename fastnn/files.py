@@ -140,9 +140,11 @@ def replace(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
         with contextlib.suppress(OSError):  # there may be no file to replace
             shutil.copymode(target, name)
         os.replace(name, target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(name)
+        if isinstance(error, OSError) and error.filename is not None:  # not of the file that nobody asked for
+            raise OSError(error.errno, error.strerror, os.fsdecode(path)) from None
         raise
     _flush_folder(folder)
 

@@ -239,10 +239,12 @@ def test_weights_that_are_not_finite_are_refused(saved):
 def test_a_missing_file_is_an_os_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         Sequential.load(tmp_path / "nothing")
-    with pytest.raises(OSError):
+    with pytest.raises(FileNotFoundError) as caught:
         network().save(tmp_path / "no" / "folder")
-    with pytest.raises(OSError):
+    assert caught.value.filename == str(tmp_path / "no" / "folder")
+    with pytest.raises(OSError) as of_folder:
         network().save(tmp_path)
+    assert (of_folder.value.filename, of_folder.value.filename2) == (str(tmp_path), None)
 
 
 def test_an_old_file_survives_a_failed_write(saved, monkeypatch):
