@@ -5,7 +5,7 @@ A file holds their names and parameters, never code. A loss of one's own is `fas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,8 @@ class Activation:
 
 def checked_parameters(parameters: Any) -> tuple[float, ...]:
     """Return the numbers of a user's function."""
+    if not isinstance(parameters, Iterable):
+        raise TypeError(f"parameters must be a sequence of numbers; got {validation.shown(parameters)}.")
     return tuple(float(validation.number(f"parameters[{i}]", value)) for i, value in enumerate(parameters))
 
 

@@ -447,6 +447,8 @@ def _known(n_steps: int | None) -> int:
 
 def checked_rate(learning_rate: Any, name: str = "learning_rate") -> LearningRate:
     """Return `learning_rate` if it is a number of at least 0 or a function of the step."""
+    if isinstance(learning_rate, type):
+        raise TypeError(f"{name} must be a number or a schedule with its numbers, such as Cosine(0.1); got {validation.shown(learning_rate)}.")
     return cast(LearningRate, learning_rate) if callable(learning_rate) else validation.number(name, learning_rate, 0.0)
 
 

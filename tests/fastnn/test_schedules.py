@@ -167,3 +167,9 @@ def test_dropout_and_weight_decay_may_warm_up(tmp_path):
     np.testing.assert_allclose(net.parameters, by_function.parameters, rtol=1e-6)
     net.save(tmp_path / "net.safetensors")
     assert Sequential.load(tmp_path / "net.safetensors").layers[1] == Dropout(Warmup(0.3, 6))
+
+
+@pytest.mark.parametrize("make", [SGD, lambda kind: AdamW(weight_decay=kind), lambda kind: Warmup(kind, 3)])
+def test_a_schedule_without_its_numbers_is_refused(make):
+    with pytest.raises(TypeError, match="must be a number or a schedule with its numbers, such as Cosine.0.1.; got <class 'fastnn.schedules.Cosine'>"):
+        make(Cosine)
