@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 
 from . import validation
 
+SHOWN = 60  # epochs that are printed: where there are more, the first and the last ones
+
 
 class History:
     """What a fit was like.
 
-    It is stored in 24 bytes an epoch; the lists are made when they are asked for.
+    It is stored in 24 bytes an epoch; the lists are made when they are asked for. Printed, it is a table of the epochs; of more
+    than 60 it shows the first and the last 30.
 
     Attributes
     ----------
@@ -90,6 +93,9 @@ class History:
         widths = [max(8, len(name)) for name in names]
         lines = ["  ".join(["epoch", *(name.rjust(width) for name, width in zip(names, widths)), "seconds"])]
         for i, (epoch, seconds) in enumerate(zip(self._epochs, self._seconds)):
+            if SHOWN // 2 <= i < len(self._epochs) - SHOWN // 2:
+                lines += ["  ..."] if i == SHOWN // 2 else []
+                continue
             cells = [f"{self._values[name][i]:.4g}".rjust(width) for name, width in zip(names, widths)]
             lines.append("  ".join([f"{epoch:5d}", *cells, f"{seconds:7.2f}"]))
         return "\n".join(lines + ["interrupted"] * self.interrupted)

@@ -225,6 +225,14 @@ def test_history_prints_as_a_table():
     ]
 
 
+def test_a_long_history_prints_its_ends():
+    n = 1000
+    lines = repr(History({"loss": np.arange(n, dtype=float)}, range(1, n + 1), np.zeros(n))).splitlines()
+    assert len(lines) == 62
+    assert [line.split()[0] for line in (lines[1], lines[30], lines[31], lines[32], lines[-1])] == ["1", "30", "...", "971", "1000"]
+    assert len(repr(History({"loss": np.zeros(60)}, range(1, 61), np.zeros(60))).splitlines()) == 61
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_the_loss_of_an_epoch_is_that_of_its_rows(reduction):
     """At rate 0 the parameters stay, so the minibatches' losses, the short one too, must give the loss of all rows."""
