@@ -13,13 +13,15 @@ from .validation import Array
 
 __all__ = ["check_gradient"]
 
+STEP = 1e-5  # of a parameter
+
 
 def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None = None, tolerance: float = 1e-4) -> float:
     """Compare the gradient of a network with what its loss does when single parameters change; return the worst relative error.
 
     Calculated in float64, whatever the network's dtype, for up to 25 numbers of each array of each layer, without dropout and
     noise and with the running statistics of a `BatchNorm`. A gradient between the slopes to both sides is right, so kinks do
-    not count as errors.
+    not count as errors. Nor does what rounding of the loss may be.
 
     Parameters
     ----------
@@ -35,7 +37,8 @@ def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None 
     Raises
     ------
     ValueError
-        If an error is larger: the derivative of an `Activation`, or the gradient of a `CustomLoss`, is wrong.
+        If an error is larger: the derivative of an `Activation`, or the gradient of a `CustomLoss`, is wrong. Or if rounding of
+        the loss hides every slope, as with targets of 1e10 that are not standardized.
 
     Examples
     --------
@@ -54,15 +57,19 @@ def check_gradient(network: Sequential, X: Any, y: Any, loss: str | Loss | None 
     value, gradient = function(parameters)
     gradient = gradient.copy()
     largest = float(np.abs(gradient).max())
-    worst, where = 0.0, ""
+    noise = 16 * np.finfo(np.float64).eps * abs(value) / STEP  # what rounding of the loss does to a slope
+    worst, where, seen = 0.0, "", largest
     for name, places in _places(twin):
         for at in places:
-            above, below = ((function(_moved(parameters, at, h))[0] - value) / h for h in (1e-5, -1e-5))
-            beyond = max(min(above, below) - gradient[at], gradient[at] - max(above, below), 0.0)
-            error = beyond / max(abs(above), abs(below), abs(gradient[at]), 1e-3 * largest, 1e-12)
+            above, below = ((function(_moved(parameters, at, h))[0] - value) / h for h in (STEP, -STEP))
+            beyond = max(min(above, below) - gradient[at], gradient[at] - max(above, below), noise) - noise
+            seen = max(seen, abs(above), abs(below))
+            error = beyond / max(abs(above), abs(below), abs(gradient[at]), 1e-3 * largest, np.finfo(np.float64).tiny)
             if not error <= worst:  # nan is the worst of all
                 worst = error
                 where = f"{gradient[at]:.6g} where the loss changes by {(above + below) / 2:.6g}, in {name}"
+    if noise > seen:
+        raise ValueError(f"loss must not be so large that its rounding hides its slopes; got {value:.3g}. Standardize X and y, or take smaller ones.")
     if not worst <= tolerance:
         raise ValueError(f"gradient must be that of the loss; got {where} (relative error {worst:.2g}). Look at the derivatives of your functions.")
     return worst

@@ -21,6 +21,19 @@ def test_a_right_gradient_is_found_right():
     assert check_gradient(frozen, X, VALUES, "absolute_error") < 1e-6
 
 
+def test_rounding_of_the_loss_is_no_wrong_derivative():
+    far = Sequential([Dense(8, "tanh"), Dense(2)], n_features=4)
+    assert check_gradient(far, X, 1e8 + VALUES) < 1e-6
+    with pytest.raises(ValueError, match=r"^loss must not be so large that its rounding hides its slopes; got 1e\+20\. Standardize X and y"):
+        check_gradient(far, X, 1e10 + VALUES)
+
+
+def test_a_wrong_derivative_of_a_small_loss_is_found():
+    half = CustomLoss(lambda a, t: (a - t) ** 2, lambda a, t: a - t, name="half", scale=1e-15)
+    with pytest.raises(ValueError, match=r"relative error 0\.5"):
+        check_gradient(network("tanh"), X, VALUES, half)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_wrong_derivative_is_named(dtype):
     nearly = Activation(swish, lambda z, b: scalar.like(z, 1.01) * swish_slope_(z, b), [1.0])
