@@ -358,8 +358,8 @@ class Sequential(Exchange):
         `model.predict(x, out)` writes the outputs for a row, or some, to an array; `model.loss_and_gradient(X, y, gradient)` returns
         the loss, without dropout, and writes its flat gradient; `model.parameters` is this network's flat vector. The object follows
         the network's parameters: a later fit, or a change of `model.parameters` in place, is seen by both. The layers, and what of
-        them is trainable, are those of now. See `kernels.CompiledNetwork`; any number of threads may call one object at once. Numba's
-        typed lists do not hold on to the objects in them: keep these as long, in a plain list for instance.
+        them is trainable, are those of now. See `kernels.CompiledNetwork`; any number of threads may call one object at once. They may lie in
+        tuples and in lists, Numba's typed ones too.
 
         Parameters
         ----------

@@ -34,15 +34,12 @@ class CompiledNetworkType(types.Type):
 
 @register_model(CompiledNetworkType)
 class _Model(models.StructModel):
-    """Addresses, none of which is counted: the Python object that was passed outlives the call."""
+    """Addresses, and a count of who holds the Python object, to which all of them belong: a list of Numba's may be the last one."""
 
     def __init__(self, dmm: Any, fe_type: Any) -> None:
-        members = [("where", types.intp), ("meminfo", types.voidptr), ("parent", types.voidptr), ("object", types.voidptr)]
+        owner = types.MemInfoPointer(types.voidptr)
+        members = [("where", types.intp), ("owner", owner), ("parameters", types.voidptr), ("object", types.voidptr)]
         super().__init__(dmm, fe_type, members)
-
-
-def _flat(kind: CompiledNetworkType) -> Any:
-    return types.Array(kind.dtype, 1, "C")
 
 
 @unbox(CompiledNetworkType)
@@ -51,19 +48,18 @@ def _unbox(kind: Any, obj: Any, c: Any) -> Any:
     where = c.pyapi.object_getattr_string(obj, "where")
     model.where = c.pyapi.long_as_longlong(where)
     c.pyapi.decref(where)
-    parameters = c.pyapi.object_getattr_string(obj, "parameters")
-    native = c.unbox(_flat(kind), parameters)
-    c.pyapi.decref(parameters)
-    array = c.context.make_array(_flat(kind))(c.context, c.builder, native.value)
-    model.meminfo, model.parent = array.meminfo, array.parent
+    model.parameters = c.pyapi.object_getattr_string(obj, "parameters")
+    c.pyapi.decref(model.parameters)
+    model.owner = c.pyapi.nrt_meminfo_new_from_pyobject(model.parameters, obj)
     model.object = obj
-    return NativeValue(model._getvalue(), native.is_error, lambda: c.context.nrt.decref(c.builder, _flat(kind), native.value))
+    return NativeValue(model._getvalue())
 
 
 @box(CompiledNetworkType)
 def _box(kind: Any, value: Any, c: Any) -> Any:
     obj = cgutils.create_struct_proxy(kind)(c.context, c.builder, value=value).object
     c.pyapi.incref(obj)
+    c.context.nrt.decref(c.builder, kind, value)
     return obj
 
 
@@ -80,7 +76,7 @@ def where_of(typingctx: Any, model: Any) -> Any:
 @intrinsic
 def _vector(typingctx: Any, model: Any, where: Any, size: Any) -> Any:
     """Return the parameters of a model as an array that keeps them alive."""
-    kind = _flat(model)
+    kind = types.Array(model.dtype, 1, "C")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         from numba.np import arrayobj  # loads what whoever finds all kernels on the disk never needs
@@ -88,7 +84,7 @@ def _vector(typingctx: Any, model: Any, where: Any, size: Any) -> Any:
         value, itemsize = cgutils.create_struct_proxy(model)(context, builder, value=args[0]), context.get_constant(types.intp, kind.dtype.bitwidth // 8)
         array = context.make_array(kind)(context, builder)
         data = builder.inttoptr(args[1], array.data.type)
-        arrayobj.populate_array(array, data, [args[2]], [itemsize], itemsize, value.meminfo, builder.bitcast(value.parent, array.parent.type))
+        arrayobj.populate_array(array, data, [args[2]], [itemsize], itemsize, value.owner, builder.bitcast(value.parameters, array.parent.type))
         return imputils.impl_ret_borrowed(context, builder, kind, array._getvalue())
 
     return kind(model, types.intp, types.intp), codegen

@@ -5,11 +5,13 @@ import ctypes
 import gc
 import pickle
 import threading
+import weakref
 
 import numpy as np
 import pytest
 from numba import njit, prange
 from numba.core.runtime import _nrt_python, rtsys
+from numba.typed import List
 
 import kernels
 from fastnn import BatchNorm, Dense, Dropout, GaussianNoise, LayerNorm, PReLU, Residual, Scale, Sequential, Standardize, trainers
@@ -49,10 +51,10 @@ def counting():
     _nrt_python.memsys_disable_stats()
 
 
-def network(dtype="float32", activation="softmax", first=None, last=None, hidden=("tanh", "relu")):
+def network(dtype="float32", activation="softmax", first=None, last=None, hidden=("tanh", "relu"), seed=3):
     dense = [Dense(width, name) for width, name in zip((40, 17), hidden)]
     layers = [*([first] if first else []), dense[0], Dropout(0.3), dense[1], LayerNorm(), Dense(5, activation), *([last] if last else [])]
-    return Sequential(layers, n_features=21, dtype=dtype, seed=3)
+    return Sequential(layers, n_features=21, dtype=dtype, seed=seed)
 
 
 def rows(n=75, dtype="float32"):
@@ -123,6 +125,34 @@ def test_threads_of_all_kinds_may_call_one_model_at_once():
     for out in [*outs, last]:
         assert_same_bits(out, expected)
     assert not model.slots["taken"].any()
+
+
+@njit(parallel=True)
+def of_each(models, x, out):
+    for k in prange(len(models)):
+        models[np.int64(k)].predict(x, out[k])
+    return models[1], models[2].parameters
+
+
+def test_a_list_of_models_holds_them():
+    nets, X = [network(seed=seed) for seed in range(8)], rows(1)
+    out, expected = np.empty((8, 5), np.float32), np.concatenate([net.predict(X) for net in nets])
+    models = List([net.compiled() for net in nets])
+    gc.collect()
+    _ = [np.random.default_rng(0).integers(0, 2**60, 1000) for _ in range(1000)]  # takes the memory of what was freed
+    second, parameters = of_each(models, X[0], out)
+    assert_same_bits(out, expected)
+    finalized = []
+    weakref.finalize(second, finalized.append, 1)
+    assert parameters is nets[2].parameters
+    del models, parameters, nets
+    gc.collect()
+    together(second, X, out[:1])
+    assert_same_bits(out[0], expected[1])
+    assert not finalized
+    del second
+    gc.collect()
+    assert finalized
 
 
 def test_it_follows_the_parameters_of_the_network():
