@@ -12,6 +12,15 @@ from ._factory import Rule
 from ._jit import inline, kernel
 
 
+def _words(**numbers: str) -> dict[str, str]:
+    """Return the words of a rule's numbers: its own, and the two that all of these have."""
+    return numbers | {"eps": "keeps the division finite", "weight_decay": "what of w is added to the gradient"}
+
+
+_MEANS = {"beta1": "what stays of m", "beta2": "what stays of v"}
+_DECOUPLED = {"weight_decay": "what of w is taken away, times the rate"}
+
+
 @inline
 def _power(base, n):
     """Return base**n for a whole n >= 0, by squaring: the same bits whatever the C library."""
@@ -47,11 +56,7 @@ ADAGRAD = 3
 adagrad_rule = Rule(
     "adagrad",
     ("sum",),
-    {
-        "lr_decay": "how fast the rate shrinks with the steps",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
+    _words(lr_decay="how fast the rate shrinks with the steps"),
     _adagrad_numbers,
     _adagrad,
 )
@@ -98,11 +103,7 @@ RMSPROP = 4
 rmsprop_rule = Rule(
     "rmsprop",
     ("v",),
-    {
-        "alpha": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
+    _words(alpha="what stays of v"),
     _rmsprop_numbers,
     _rmsprop,
 )
@@ -146,18 +147,7 @@ def _adam_numbers(h, learning_rate, step):
 
 
 ADAM = 5
-adam_rule = Rule(
-    "adam",
-    ("m", "v"),
-    {
-        "beta1": "what stays of m",
-        "beta2": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is added to the gradient",
-    },
-    _adam_numbers,
-    _adam,
-)
+adam_rule = Rule("adam", ("m", "v"), _words(**_MEANS), _adam_numbers, _adam)
 _adam_step = adam_rule.step
 
 
@@ -188,29 +178,11 @@ def adam_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, step
 
 @inline
 def _adamw_numbers(h, learning_rate, step):
-    return (
-        *_adam_rates(learning_rate, h.beta1, h.beta2, step),
-        h.beta1,
-        h.beta2,
-        h.eps,
-        0.0,
-        1.0 - learning_rate * h.weight_decay,
-    )
+    return *_adam_rates(learning_rate, h.beta1, h.beta2, step), h.beta1, h.beta2, h.eps, 0.0, 1.0 - learning_rate * h.weight_decay
 
 
 ADAMW = 6
-adamw_rule = Rule(
-    "adamw",
-    ("m", "v"),
-    {
-        "beta1": "what stays of m",
-        "beta2": "what stays of v",
-        "eps": "keeps the division finite",
-        "weight_decay": "what of w is taken away, times the rate",
-    },
-    _adamw_numbers,
-    _adam,
-)
+adamw_rule = Rule("adamw", ("m", "v"), _words(**_MEANS) | _DECOUPLED, _adamw_numbers, _adam)
 _adamw_step = adamw_rule.step
 
 
@@ -235,14 +207,6 @@ def adamw_update(w, g, m, v, learning_rate, beta1, beta2, eps, weight_decay, ste
     Loshchilov, Hutter, Decoupled weight decay regularization, arXiv 1711.05101.
     """
     _adamw_step((w, m, v, g), (beta1, beta2, eps, weight_decay), learning_rate, step)
-
-
-def _words(**numbers: str) -> dict[str, str]:
-    """Return the words of a rule's numbers: its own, and those of all rules below."""
-    return numbers | {"eps": "keeps the division finite", "weight_decay": "what of w is added to the gradient"}
-
-
-_MEANS = {"beta1": "what stays of m", "beta2": "what stays of v"}
 
 
 @inline
@@ -289,7 +253,7 @@ _AMSGRAD_DOC = """w as {}, with the largest v so far in the place of v.
     Reddi, Kale, Kumar, On the convergence of Adam and beyond, ICLR 2018, as PyTorch has it."""
 _AMSGRAD_BUFFERS = "m", "v", "largest"
 amsgrad_rule = Rule("amsgrad", _AMSGRAD_BUFFERS, _words(**_MEANS), _adam_numbers, _amsgrad, doc=_AMSGRAD_DOC.format("adam_update"))
-amsgradw_rule = Rule("amsgradw", _AMSGRAD_BUFFERS, _words(**_MEANS), _adamw_numbers, _amsgrad, doc=_AMSGRAD_DOC.format("adamw_update"))
+amsgradw_rule = Rule("amsgradw", _AMSGRAD_BUFFERS, _words(**_MEANS) | _DECOUPLED, _adamw_numbers, _amsgrad, doc=_AMSGRAD_DOC.format("adamw_update"))
 
 
 @inline
