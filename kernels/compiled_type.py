@@ -127,40 +127,28 @@ def _predict(model, x, out):
     if not isinstance(out, types.Array) or out.ndim != x.ndim or out.dtype not in {model.dtype, types.float64} or not out.mutable:
         raise errors.TypingError(f"predict: out must be a writeable array of {x.ndim} dimensions, {model.dtype} or float64; got {out}.")
 
-    def row(model, x, out):
-        M = MODEL(where_of(model))
-        if x.shape[0] != M.n_in:
-            raise ValueError("predict: x must have a number for each feature")
-        if out.shape[0] != M.n_out:
-            raise ValueError("predict: out must have room for each output")
+    several = x.ndim == 2
+    a_column = f"predict: x must have a {'column' if several else 'number'} for each feature"
+    a_place = f"predict: out must have {'a row for each row of x and a column' if several else 'room'} for each output"
+
+    def predict(model, x, out):
+        M, n_rows = MODEL(where_of(model)), x.shape[0] if several else 1
+        if x.shape[-1] != M.n_in:
+            raise ValueError(a_column)
+        if out.shape[-1] != M.n_out or (several and out.shape[0] != n_rows):
+            raise ValueError(a_place)
         if overlap(x, out) or overlap(model.parameters, out):
             raise ValueError("predict: out must share no memory with x and the parameters")
-        place, to = address_of(x), address_of(out)
-        predict_rows(_tag(model), where_of(model), array_pointer(x, 0), place, 0, x.strides[0], array_pointer(out, 0), to, 0, out.strides[0], 1)
+        source, target, (place, to) = array_pointer(x, 0), array_pointer(out, 0), (address_of(x), address_of(out))
+        predict_rows(_tag(model), where_of(model), source, place, x.strides[0], x.strides[-1], target, to, out.strides[0], out.strides[-1], n_rows)
 
-    def rows(model, x, out):
-        M = MODEL(where_of(model))
-        if x.shape[1] != M.n_in:
-            raise ValueError("predict: x must have a column for each feature")
-        if out.shape[0] != x.shape[0] or out.shape[1] != M.n_out:
-            raise ValueError("predict: out must have a row for each row of x and a column for each output")
-        if overlap(x, out) or overlap(model.parameters, out):
-            raise ValueError("predict: out must share no memory with x and the parameters")
-        (x_row, x_column), (out_row, out_column), place, to = x.strides, out.strides, address_of(x), address_of(out)
-        source, target, n_rows = array_pointer(x, 0), array_pointer(out, 0), x.shape[0]
-        predict_rows(_tag(model), where_of(model), source, place, x_row, x_column, target, to, out_row, out_column, n_rows)
-
-    return row if x.ndim == 1 else rows
+    return predict
 
 
 @kernel
 def predict(model, x, out):
     """`model.predict`, called from Python."""
     model.predict(x, out)
-
-
-def _is_whole(array: Any) -> bool:
-    return isinstance(array.dtype, (types.Integer, types.Boolean))
 
 
 @overload_method(CompiledNetworkType, "loss_and_gradient")
@@ -174,7 +162,7 @@ def _loss_and_gradient(model, X, y, gradient, weights=None):
     unweighted = weights is None or isinstance(weights, (types.NoneType, types.Omitted))
     if not unweighted and (not _is_read(weights) or weights.ndim != 1):
         raise errors.TypingError(f"loss_and_gradient: weights must be a number for each row, or None; got {weights}.")
-    whole, flat = _is_whole(y), y.ndim == 1
+    whole, flat = isinstance(y.dtype, (types.Integer, types.Boolean)), y.ndim == 1
 
     def loss_and_gradient(model, X, y, gradient, weights=None):
         M, rows, labels = MODEL(where_of(model)), X.shape[0], False
