@@ -40,7 +40,6 @@ class Sharing:
         usual = SMALL if SMALL in kinds else ALONE
         self.choices = [ALONE] if work > SURE_WORK else [usual, *({ALONE, *kinds} - {usual})]
         self.apart = self.choices[0]
-        self._tried: list[int] = []
         self._costs: list[float] = []
         self._found: dict[int, float] = {}
         self._calls, self._left = CALLS, 0
