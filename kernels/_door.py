@@ -33,6 +33,12 @@ REAL = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")  # what the gather 
 FITTING = {loss: (*activations, IDENTITY) for loss, activations in FUSED.items()}
 
 
+def set_fields(one: Any, **values: Any) -> None:
+    """Write checked values to the fields of a frozen dataclass."""
+    for name, value in values.items():
+        object.__setattr__(one, name, value)
+
+
 # Numbers.
 
 

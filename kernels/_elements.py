@@ -5,7 +5,21 @@ Two arrays that may be one and the same keep LLVM from vectorizing where they ar
 
 from __future__ import annotations
 
-from ._jit import inline
+from ._jit import helper, inline
+from ._tile import array_at
+
+
+@helper
+def elements(zero, where, count):
+    """Return the numbers at an address as an array."""
+    return array_at(zero, where, count)
+
+
+@inline
+def fill(out, value):
+    """Write a number to each element of an array of one dimension."""
+    for k in range(out.size):
+        out[k] = value
 
 
 @inline

@@ -13,10 +13,12 @@ from typing import ClassVar
 
 from . import _door
 from ._bits import like
+from ._elements import elements, fill
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
-from .dense import apply, elements, finishing
-from .norm import BLOCK_BYTES, NORM_ROWS, of_rows
+from .between import Between, pass_on
+from .dense import apply, finishing
+from .norm import BACKWARD_FIELDS, BLOCK_BYTES, FORWARD_FIELDS, NORM_ROWS, of_rows
 from .program import Memory, Operation, Program, Value
 from .records import NOW, F, I, Record
 
@@ -24,44 +26,16 @@ __all__ = ["BatchNorm"]
 
 BLOCKS, LINES = 6, 4  # blocks in the scratch of a thread, and lines behind them
 
-FORWARD = Record(
-    eps=(F, "added to the variance"),
-    X=(I, "address of the inputs, 0: the minibatch's"),
-    gain=(I, "address of the factor of each column"),
-    bias=(I, "address of the shift of each column"),
-    running_mean=(I, "address of the running mean of each column"),
-    running_variance=(I, "address of the running variance of each column"),
-    of_batch=(I, "whether the rows of the minibatch say mean and variance, or else the running ones are taken"),
-    statistics=(I, "address of three lines for each panel: mean, variance, 1 / deviation"),
-    scratch=(I, "address of what a thread calculates with"),
-    scratch_bytes=(I, "bytes of that for one thread"),
-    Y=(I, "address of where the outputs are written"),
-    jump=(I, "numbers from one panel of X and Y to the next"),
-    then=(I, "address of the operations on what was written"),
-    n_then=(I, "how many there are"),
-)
+COLUMNS_FIELDS = {  # of the records of both ways
+    "running_mean": (I, "address of the running mean of each column"),
+    "running_variance": (I, "address of the running variance of each column"),
+    "of_batch": (I, "whether the rows of the minibatch say mean and variance, or else the running ones are taken"),
+    "statistics": (I, "address of three lines for each panel: mean, variance, 1 / deviation"),
+}
 
-BACK = Record(
-    n=(I, "columns"),
-    momentum=(F, "the share of the minibatch in new running statistics"),
-    X=(I, "address of the inputs, 0: the minibatch's"),
-    gain=(I, "address of the factor of each column"),
-    running_mean=(I, "address of the running mean of each column"),
-    running_variance=(I, "address of the running variance of each column"),
-    of_batch=(I, "whether the rows of the minibatch said mean and variance"),
-    statistics=(I, "address of three lines for each panel: mean, variance, 1 / deviation"),
-    scratch=(I, "address of what a thread calculates with"),
-    scratch_bytes=(I, "bytes of that for one thread"),
-    dY=(I, "address of the gradient of the outputs; that of the inputs is written in its place"),
-    jump=(I, "numbers from one panel of X and dY to the next"),
-    wanted=(I, "whether anybody asks for the gradient of the inputs"),
-    dgain=(I, "address of where the gradient of the gain is written, 0: it is not trained"),
-    dbias=(I, "address of where the gradient of the bias is written, 0: it is not trained"),
-    update=(I, "address of the task that updates some parameters at once, 0: later"),
-    optimizer=(I, "address of the optimizer's record"),
-    finish=(I, "address of the operations on dX"),
-    n_finish=(I, "how many there are"),
-)
+FORWARD = Record(**FORWARD_FIELDS, **COLUMNS_FIELDS)
+
+BACKWARD = Record(**BACKWARD_FIELDS, **COLUMNS_FIELDS, momentum=(F, "the share of the minibatch in new running statistics"))
 
 
 @helper
@@ -88,8 +62,7 @@ def batchnorm_forward(tag, t, worker, record, now):
     total, center = elements(zero, room, size), elements(zero, room + BLOCK_BYTES, size)
     factor, shift = elements(zero, room + 2 * BLOCK_BYTES, size), elements(zero, room + 3 * BLOCK_BYTES, size)
     if L.of_batch != 0:
-        for k in range(size):
-            total[k] = zero
+        fill(total, zero)
         for first in range(0, rows, NORM_ROWS):
             x = elements(zero, X + first * PANEL_BYTES, min(NORM_ROWS, rows - first) * width)
             for k in range(x.size):
@@ -98,8 +71,7 @@ def batchnorm_forward(tag, t, worker, record, now):
         for j in range(width):
             mean[j] /= n_rows
         of_rows(zero, lines, NORM_ROWS, room + BLOCK_BYTES)
-        for k in range(size):
-            total[k] = zero
+        fill(total, zero)
         for first in range(0, rows, NORM_ROWS):
             x = elements(zero, X + first * PANEL_BYTES, min(NORM_ROWS, rows - first) * width)
             for k in range(x.size):
@@ -133,7 +105,7 @@ def batchnorm_backward(tag, t, worker, record, now):
     dX = (dY - dbias / rows - N * dgain / rows) * gain / sqrt(var + eps) in the place of dY, finished; without the means where mean
     and variance are constants. Then the running statistics: here, since a loss that is not finite does not come so far.
     """
-    zero, L, rows = zero_of(tag), BACK(record), NOW(now).rows
+    zero, L, rows = zero_of(tag), BACKWARD(record), NOW(now).rows
     width, n_rows = width_of(zero), like(zero, rows)
     size, at, n = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width), min(width, L.n - t * width)
     X, dY = (L.X if L.X != 0 else NOW(now).inputs) + at, L.dY + at
@@ -144,10 +116,8 @@ def batchnorm_backward(tag, t, worker, record, now):
     factor, line = elements(zero, room + 4 * BLOCK_BYTES, size), elements(zero, L.gain + t * PANEL_BYTES, width)
     of_rows(zero, lines, NORM_ROWS, room + 2 * BLOCK_BYTES)
     of_rows(zero, lines + 2 * PANEL_BYTES, NORM_ROWS, room + 3 * BLOCK_BYTES)
-    for k in range(size):
-        shift[k] = zero
-    for k in range(size):
-        slant[k] = zero
+    fill(shift, zero)
+    fill(slant, zero)
     for first in range(0, rows, NORM_ROWS):
         count = min(NORM_ROWS, rows - first) * width
         x, d = elements(zero, X + first * PANEL_BYTES, count), elements(zero, dY + first * PANEL_BYTES, count)
@@ -188,7 +158,7 @@ def batchnorm_backward(tag, t, worker, record, now):
 
 
 @dataclass(frozen=True)
-class BatchNorm:
+class BatchNorm(Between):
     """Y = (X - mean) / sqrt(var + eps) * gain + bias, mean and variance taken over the rows of a minibatch.
 
     A step of a fit takes them of its minibatch, the variance divided by the rows, and moves the running ones towards them:
@@ -216,27 +186,20 @@ class BatchNorm:
     Ioffe, Szegedy, Batch normalization, ICML 2015.
     """
 
-    penalties: ClassVar[tuple[float, ...]] = ()
-    matrices: ClassVar[int] = 1
     follows: ClassVar[bool] = False
+    flops: ClassVar[int] = 20
 
-    n: int
     eps: float = 1e-5
     momentum: float = 0.1
     trained: tuple[bool, bool] = (True, True)
 
     def __post_init__(self) -> None:
-        n, eps, trained = _door.whole("n", self.n, 1), _door.above_zero("eps", self.eps), _door.flags("trained", self.trained, 2)
+        super().__post_init__()
+        _door.set_fields(self, eps=_door.above_zero("eps", self.eps), trained=_door.flags("trained", self.trained, 2))
         momentum = _door.number("momentum", self.momentum)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must lie in [0, 1]; got {momentum}.")
-        for name, value in (("n", n), ("eps", eps), ("momentum", momentum), ("trained", trained)):
-            object.__setattr__(self, name, value)
-
-    @property
-    def flops_per_row(self) -> int:
-        """Floating-point operations for one row of training."""
-        return 20 * self.n
+        _door.set_fields(self, momentum=momentum)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -246,9 +209,9 @@ class BatchNorm:
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add the way forward; return the outputs, and what adds the way back."""
         tasks, Y, (gain, bias, mean, variance) = program.panels(self.n), program.matrix(self.n), at.parameters
-        shared = {"X": X.where, "gain": gain, "running_mean": mean, "running_variance": variance, "jump": program.jump}
-        shared |= {"of_batch": at.fitting and any(self.trained), "statistics": program.zeros(3 * tasks * program.width)}
-        shared["scratch"], shared["scratch_bytes"] = program.scratch((BLOCKS * NORM_ROWS + LINES) * program.width)
+        shared = {"n": self.n, "X": X.where, "gain": gain, "jump": program.jump} | program.scratch((BLOCKS * NORM_ROWS + LINES) * program.width)
+        shared |= {"running_mean": mean, "running_variance": variance, "of_batch": at.fitting and any(self.trained)}
+        shared["statistics"] = program.zeros(3 * tasks * program.width)
         record, then = FORWARD.new(**shared, eps=self.eps, bias=bias, Y=Y), list[Operation]()
         program.operations(record, "then", then)
         name = f"B{at.index + 1}"
@@ -259,16 +222,12 @@ class BatchNorm:
             if not out.wanted:
                 return 0
             dgain, dbias = at.gradient[:2]
-            record = BACK.new(**shared, n=self.n, momentum=self.momentum, dY=dY, wanted=X.wanted, dgain=dgain, dbias=dbias)
-            if at.update:
-                record["update"], record["optimizer"] = at.update
+            record = BACKWARD.new(**shared, **at.update, momentum=self.momentum, dY=dY, wanted=X.wanted, dgain=dgain, dbias=dbias)
             program.operations(record, "finish", finishing(program, X, dY))
             i = at.index + 1
             made = [text for text, there in ((f"d{X.name}", X.wanted), (f"dgain{i}", dgain), (f"dbias{i}", dbias)) if there]
             note = f"{', '.join(made)} from d{name}" + (", updated" if at.update else "")
             program.phase(batchnorm_backward, tasks, record, 14.0 * program.rows * self.n, note)
-            if not X.wanted:
-                program.release(dY)
-            return dY if X.wanted else 0
+            return pass_on(program, X, dY)
 
         return out, backward

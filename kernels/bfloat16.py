@@ -133,7 +133,7 @@ class Rounded:
         program, depth = self.program, (self.layer.n_in + 1) // 2
         record["X"], record["depth"] = self.inputs["along"], depth
         record["product"], record["pack"] = (task_address(one, program.dtype) for one in (pairs_panel_product, pack_pairs))
-        record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * depth * program.width)
+        record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * depth * program.width).values()
 
     def fill_backward(self, record: Any) -> None:
         """Let the way back read what is rounded."""

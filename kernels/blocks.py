@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from . import _jit
+from ._elements import elements
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import BatchNorm
-from .dense import elements
 from .dropout import Dropout
 from .noise import GaussianNoise
 from .objective import Objective

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ._bits import like
+from ._elements import elements, fill
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, array_at, width_of, zero_of
-from .dense import elements
 from .plan import Array
 from .program import Program
 from .records import F, I, Record, address, aligned_zeros
@@ -59,8 +59,7 @@ def _squares(g, lanes):
     """Return the sum of the squares of g."""
     n = lanes.size
     whole = g.size // n * n
-    for l in range(n):
-        lanes[l] = 0.0
+    fill(lanes, 0.0)
     for i in range(0, whole, n):
         part = g[i : i + n]
         for l in range(n):

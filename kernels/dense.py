@@ -17,17 +17,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ._elements import elements
 from ._factory import Activation
 from ._jit import helper, task
 from ._product import FEW_ROWS, TOGETHER, column_product, few_rows_product, panel_product
-from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, array_at, call, transpose_block, width_of, zero_of
+from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, call, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
 from .bfloat16 import Rounded
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
 
-__all__ = ["Dense", "apply", "elements", "finishing"]
+__all__ = ["Dense", "apply", "finishing"]
 
 BOUND_ROWS = 8  # for fewer rows a product takes as long: it waits for the weights
 ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
@@ -95,12 +96,6 @@ ACTIVATION = Record(
     out=(I, "address of where it is written, or of the gradient"),
     jump=(I, "numbers from one panel to the next"),
 )
-
-
-@helper
-def elements(zero, where, count):
-    """Return the numbers at an address as an array."""
-    return array_at(zero, where, count)
 
 
 @task
@@ -320,10 +315,10 @@ class Dense:
         dX = program.matrix(self.n_in) if X.wanted else 0
         output_parts = shares if not dX and groups < 4 * program.n_threads else 1
         input_parts = 1 if output_parts > 1 else min(groups, shares)
-        record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=at.parameters[0], dZ=dZ, dX=dX, dW=dW, db=db, jump=program.jump)
+        addresses = {"X": X.where, "W": at.parameters[0], "dZ": dZ, "dX": dX, "dW": dW, "db": db} | program.scratch(TOGETHER * P * width * width) | at.update
+        record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, jump=program.jump, **addresses)
         record["mode"], record["mask"] = (MASK, X.mask) if X.mask else (NO_FINISH, 0)
         record["input_parts"], record["output_parts"] = input_parts, output_parts
-        record["scratch"], record["scratch_bytes"] = program.scratch(TOGETHER * P * width * width)
         record["left"] = record["right"] = dZ
         record["right_jump"], record["pair"], record["depth"] = program.jump, 1, self.n_out
         record["constants"] = program.constants
@@ -332,10 +327,6 @@ class Dense:
         record["columns_product"] = task_address(column_product, program.dtype)
         if rounded is not None:
             rounded.fill_backward(record)
-        if at.update:
-            record["update"], record["optimizer"] = at.update
-            record["penalize"] = at.penalize
-            record["W_penalty"], record["b_penalty"] = (0 if one is None else program.keep(one) for one in at.penalties)
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
         i = at.index + 1
         made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", dW), (f"db{i}", db)) if there]

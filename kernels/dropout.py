@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +11,8 @@ from . import _door
 from ._bits import like
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, width_of, zero_of
-from .operations import drawing, follow, four_lines
+from .between import Between
+from .operations import DRAWING_FIELDS, drawing, follow, four_lines, room_beside
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_DROPOUT, philox
 from .records import NOW, I, Record
@@ -20,13 +20,9 @@ from .records import NOW, I, Record
 __all__ = ["Dropout"]
 
 DROPOUT = Record(
-    source=(I, "address of what is dropped from"),
-    out=(I, "address of where what is left is written"),
-    jump=(I, "numbers from one panel to the next"),
+    **DRAWING_FIELDS,
     threshold=(I, "random words below it drop"),
     schedule=(I, "address of the record of the thresholds of each step, 0: there is one for all"),
-    stream=(I, "which of the streams of random numbers is drawn from"),
-    seed=(I, "of the network"),
 )
 
 SCHEDULE = Record(
@@ -54,7 +50,7 @@ def drop(tag, record, first, last, panel, now):
 
 
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(Between):
     """Y = X * keep / (1 - rate) in the steps of a fit, keep being 0 with probability `rate`, else 1; elsewhere Y = X.
 
     Parameters
@@ -72,21 +68,12 @@ class Dropout:
         If a field is of another kind or out of range.
     """
 
-    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
-    trained: ClassVar[tuple[bool, ...]] = ()
-    penalties: ClassVar[tuple[float, ...]] = ()
-    flops_per_row: ClassVar[int] = 0
-    matrices: ClassVar[int] = 1
-    follows: ClassVar[bool] = True
-
-    n: int
     rate: float | None
     stream: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
-        object.__setattr__(self, "rate", _door.dropout_rate("rate", self.rate))
-        object.__setattr__(self, "stream", _door.whole("stream", self.stream, 0, 2**28 - 1))
+        super().__post_init__()
+        _door.set_fields(self, rate=_door.dropout_rate("rate", self.rate), stream=_door.whole("stream", self.stream, 0, 2**28 - 1))
 
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """In a fit add it to the phase that writes X, or for the inputs a phase; the way back is an operation on the gradient."""
@@ -97,10 +84,7 @@ class Dropout:
             schedule = SCHEDULE.new()
             program.schedules.append(schedule)
             settings["schedule"] = program.keep(schedule)
-        in_place = X.where == 0 and not X.kept
-        program.overwrites_inputs |= in_place
-        out = 0 if in_place else program.matrix(X.n)
+        out = room_beside(program, X)
         record = DROPOUT.new(**settings, source=X.where, out=out)
         follow(program, X, Operation(drop, record, f"drop of {X.name}"), 4.0 * program.rows * X.n)
-        finish = [Operation(drop, DROPOUT.new(**settings)), *X.finish]
-        return Value(out, X.n, X.name, X.mask, finish, X.epilogue, X.wanted), lambda d: d
+        return replace(X, where=out, finish=[Operation(drop, DROPOUT.new(**settings)), *X.finish]), lambda d: d

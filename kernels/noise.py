@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,22 +12,15 @@ from . import _door
 from ._bits import like
 from ._jit import inline, task
 from ._tile import PANEL_BYTES, width_of, zero_of
-from .operations import drawing, follow, four_lines
+from .between import Between
+from .operations import DRAWING_FIELDS, drawing, follow, four_lines, room_beside
 from .program import Memory, Operation, Program, Value
 from .random import PURPOSE_NOISE, normal_quantile, philox
 from .records import F, I, Record
 
 __all__ = ["GaussianNoise"]
 
-NOISE = Record(
-    source=(I, "address of what noise is added to"),
-    out=(I, "address of where the sum is written"),
-    n=(I, "columns"),
-    jump=(I, "numbers from one panel to the next"),
-    std=(F, "standard deviation of the noise"),
-    stream=(I, "which of the streams of random numbers is drawn from"),
-    seed=(I, "of the network"),
-)
+NOISE = Record(**DRAWING_FIELDS, n=(I, "columns"), std=(F, "standard deviation of the noise"))
 
 
 @inline
@@ -54,7 +47,7 @@ def add_noise(tag, record, first, last, panel, now):
 
 
 @dataclass(frozen=True)
-class GaussianNoise:
+class GaussianNoise(Between):
     """Y = X + std * normal in the steps of a fit, elsewhere Y = X.
 
     Parameters
@@ -72,36 +65,23 @@ class GaussianNoise:
         If a field is of another kind or out of range.
     """
 
-    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
-    trained: ClassVar[tuple[bool, ...]] = ()
-    penalties: ClassVar[tuple[float, ...]] = ()
-    matrices: ClassVar[int] = 1
-    follows: ClassVar[bool] = True
+    flops: ClassVar[int] = 60
 
-    n: int
     std: float
     stream: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         std = _door.number("std", self.std)
         if not 0 <= std <= float(np.finfo(np.float32).max):
             raise ValueError(f"std must be at least 0 and finite, also in float32; got {std}.")
-        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
-        object.__setattr__(self, "std", std)
-        object.__setattr__(self, "stream", _door.whole("stream", self.stream, 0, 2**28 - 1))
-
-    @property
-    def flops_per_row(self) -> int:
-        """Floating-point operations for one row of training."""
-        return 60 * self.n
+        _door.set_fields(self, std=std, stream=_door.whole("stream", self.stream, 0, 2**28 - 1))
 
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """In a fit add it to the phase that writes X, or for the inputs a phase."""
         if not at.fitting or self.std == 0:
             return X, lambda d: d
-        in_place = X.where == 0 and not X.kept
-        program.overwrites_inputs |= in_place
-        out = 0 if in_place else program.matrix(X.n)
+        out = room_beside(program, X)
         record = NOISE.new(source=X.where, out=out, n=X.n, jump=program.jump, std=self.std, stream=self.stream, seed=at.seed)
         follow(program, X, Operation(add_noise, record, f"{X.name} with noise"), 30.0 * program.rows * X.n)
-        return Value(out, X.n, X.name, X.mask, X.finish, X.epilogue, X.wanted), lambda d: d
+        return replace(X, where=out), lambda d: d

@@ -14,9 +14,11 @@ from typing import ClassVar
 
 from . import _door
 from ._bits import like
+from ._elements import elements, fill
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, add_line, call, copy_line, width_of, zero_of
-from .dense import apply, elements, finishing
+from .between import BACK_FIELDS, Between, pass_on
+from .dense import apply, finishing
 from .panels import panels
 from .program import Memory, Operation, Program, Value
 from .records import NOW, F, I, Record, aligned_zeros
@@ -27,41 +29,38 @@ NORM_ROWS = 32  # rows in a task
 BLOCK_BYTES = NORM_ROWS * PANEL_BYTES  # a panel of such rows: what is the same for a row or a column is spread over it,
 BLOCKS = 7  # so that loops are long and over vectors; how many of them a task takes
 
-NORM = Record(
-    n=(I, "columns"),
-    eps=(F, "added to the variance"),
-    X=(I, "address of the inputs, 0: the minibatch's"),
-    gain=(I, "address of the factor of each column"),
-    bias=(I, "address of the shift of each column"),
-    inside=(I, "address of a block of ones, and of one with ones for the columns of the last panel, else zeros"),
-    scratch=(I, "address of blocks for what a thread calculates with"),
-    scratch_bytes=(I, "bytes of that for one thread"),
-    rows=(I, "address of mean and 1 / deviation of each row"),
-    Y=(I, "address of where the outputs are written"),
-    jump=(I, "numbers from one panel of X and Y to the next"),
-    then=(I, "address of the operations on what was written"),
-    n_then=(I, "how many there are"),
-)
+BOTH_FIELDS = {  # of the records of both ways, here and in batch normalization
+    "n": (I, "columns"),
+    "X": (I, "address of the inputs, 0: the minibatch's"),
+    "gain": (I, "address of the factor of each column"),
+    "scratch": (I, "address of what a thread calculates with"),
+    "scratch_bytes": (I, "bytes of that for one thread"),
+    "jump": (I, "numbers from one panel of X, Y and dY to the next"),
+}
 
-BACK = Record(
-    n=(I, "columns"),
-    X=(I, "address of the inputs, 0: the minibatch's"),
-    gain=(I, "address of the factor of each column"),
-    inside=(I, "address of a block of ones, and of one with ones for the columns of the last panel, else zeros"),
-    scratch=(I, "address of blocks for what a thread calculates with"),
-    scratch_bytes=(I, "bytes of that for one thread"),
-    rows=(I, "address of mean and 1 / deviation of each row"),
-    dY=(I, "address of the gradient of the outputs; that of the inputs is written in its place"),
-    jump=(I, "numbers from one panel of X and dY to the next"),
-    wanted=(I, "whether anybody asks for the gradient of the inputs"),
-    sums=(I, "address of where each task writes its sums, for the gain and then for the bias"),
-    dgain=(I, "address of where the gradient of the gain is written, 0: it is not trained"),
-    dbias=(I, "address of where the gradient of the bias is written, 0: it is not trained"),
-    update=(I, "address of the task that updates some parameters at once, 0: later"),
-    optimizer=(I, "address of the optimizer's record"),
-    finish=(I, "address of the operations on dX"),
-    n_finish=(I, "how many there are"),
-)
+FORWARD_FIELDS = BOTH_FIELDS | {
+    "eps": (F, "added to the variance"),
+    "bias": (I, "address of the shift of each column"),
+    "Y": (I, "address of where the outputs are written"),
+    "then": (I, "address of the operations on what was written"),
+    "n_then": (I, "how many there are"),
+}
+
+BACKWARD_FIELDS = BOTH_FIELDS | {
+    "dY": (I, "address of the gradient of the outputs; that of the inputs is written in its place"),
+    "dgain": (I, "address of where the gradient of the gain is written, 0: it is not trained"),
+    "dbias": (I, "address of where the gradient of the bias is written, 0: it is not trained"),
+    **BACK_FIELDS,
+}
+
+ROWS_FIELDS = {  # of the records of both ways, here
+    "inside": (I, "address of a block of ones, and of one with ones for the columns of the last panel, else zeros"),
+    "rows": (I, "address of mean and 1 / deviation of each row"),
+}
+
+FORWARD = Record(**FORWARD_FIELDS, **ROWS_FIELDS)
+
+BACKWARD = Record(**BACKWARD_FIELDS, **ROWS_FIELDS, sums=(I, "address of where each task writes its sums, for the gain and then for the bias"))
 
 
 @helper
@@ -92,7 +91,7 @@ def of_rows(zero, source, rows, out):
 @task
 def norm_forward(tag, t, worker, record, now):
     """Y = (X - mean) / sqrt(var + eps) * gain + bias for some rows, and what follows."""
-    zero, L = zero_of(tag), NORM(record)
+    zero, L = zero_of(tag), FORWARD(record)
     width, n = width_of(zero), like(zero, L.n)
     first, last = t * NORM_ROWS, min(NOW(now).rows, (t + 1) * NORM_ROWS)
     if first >= last:
@@ -103,8 +102,7 @@ def norm_forward(tag, t, worker, record, now):
     statistics, room = elements(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
     total, mean = elements(zero, room, count), elements(zero, room + BLOCK_BYTES, count)
     scale, gain = elements(zero, room + 2 * BLOCK_BYTES, count), elements(zero, room + 3 * BLOCK_BYTES, count)
-    for k in range(count):
-        total[k] = zero
+    fill(total, zero)
     for p in range(P):
         x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
         for k in range(count):
@@ -113,8 +111,7 @@ def norm_forward(tag, t, worker, record, now):
     for i in range(rows):
         statistics[2 * (first + i)] = add_lanes(total, i, width) / n
         spread(mean, i, width, statistics[2 * (first + i)])
-    for k in range(count):
-        total[k] = zero
+    fill(total, zero)
     for p in range(P):
         x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
         for k in range(count):
@@ -141,7 +138,7 @@ def norm_backward(tag, t, worker, record, now):
 
     dX = (dN - mean(dN) - N * mean(dN * N)) / sqrt(var + eps) in the place of dY, finished.
     """
-    zero, L = zero_of(tag), BACK(record)
+    zero, L = zero_of(tag), BACKWARD(record)
     width, n = width_of(zero), like(zero, L.n)
     first, last = t * NORM_ROWS, min(NOW(now).rows, (t + 1) * NORM_ROWS)
     if first >= last:
@@ -154,13 +151,9 @@ def norm_backward(tag, t, worker, record, now):
     scale, gain = elements(zero, room + 2 * BLOCK_BYTES, count), elements(zero, room + 3 * BLOCK_BYTES, count)
     slant, normal = elements(zero, room + 4 * BLOCK_BYTES, count), elements(zero, room + 5 * BLOCK_BYTES, count)
     product, sums = elements(zero, room + 6 * BLOCK_BYTES, count), L.sums + t * 2 * P * PANEL_BYTES
-    both = elements(zero, sums, 2 * P * width)
-    for j in range(both.size):
-        both[j] = zero
-    for k in range(count):
-        shift[k] = zero
-    for k in range(count):
-        slant[k] = zero
+    fill(elements(zero, sums, 2 * P * width), zero)
+    fill(shift, zero)
+    fill(slant, zero)
     for i in range(rows):
         spread(mean, i, width, statistics[2 * (first + i)])
         spread(scale, i, width, statistics[2 * (first + i) + 1])
@@ -201,13 +194,12 @@ def norm_backward(tag, t, worker, record, now):
 @task
 def norm_sum(tag, t, worker, record, now):
     """Add up the blocks of rows: dgain or dbias, updated where that is done at once."""
-    zero, L = zero_of(tag), BACK(record)
+    zero, L = zero_of(tag), BACKWARD(record)
     where, length = L.dgain if t == 0 else L.dbias, panels(L.n, width_of(zero)) * width_of(zero)
     if where == 0:
         return
     out, line = elements(zero, where, length), length * PANEL_BYTES // width_of(zero)
-    for j in range(length):
-        out[j] = zero
+    fill(out, zero)
     for block in range((NOW(now).rows + NORM_ROWS - 1) // NORM_ROWS):
         part = elements(zero, L.sums + (2 * block + t) * line, length)
         for j in range(length):
@@ -217,7 +209,7 @@ def norm_sum(tag, t, worker, record, now):
 
 
 @dataclass(frozen=True)
-class LayerNorm:
+class LayerNorm(Between):
     """Y = (X - mean) / sqrt(var + eps) * gain + bias, mean and variance taken over the columns of each row.
 
     Parameters
@@ -239,23 +231,15 @@ class LayerNorm:
     Ba, Kiros, Hinton, Layer normalization, arXiv 1607.06450.
     """
 
-    penalties: ClassVar[tuple[float, ...]] = ()
-    matrices: ClassVar[int] = 1
     follows: ClassVar[bool] = False
+    flops: ClassVar[int] = 24
 
-    n: int
     eps: float = 1e-5
     trained: tuple[bool, bool] = (True, True)
 
     def __post_init__(self) -> None:
-        n, eps, trained = _door.whole("n", self.n, 1), _door.above_zero("eps", self.eps), _door.flags("trained", self.trained, 2)
-        for name, value in (("n", n), ("eps", eps), ("trained", trained)):
-            object.__setattr__(self, name, value)
-
-    @property
-    def flops_per_row(self) -> int:
-        """Floating-point operations for one row of training."""
-        return 24 * self.n
+        super().__post_init__()
+        _door.set_fields(self, eps=_door.above_zero("eps", self.eps), trained=_door.flags("trained", self.trained, 2))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -267,10 +251,9 @@ class LayerNorm:
         tasks, Y, (gain, bias) = -(-program.rows // NORM_ROWS), program.matrix(self.n), at.parameters
         inside = aligned_zeros(2 * NORM_ROWS * program.width, program.dtype).reshape(2, NORM_ROWS, program.width)
         inside[0], inside[1, :, : (self.n - 1) % program.width + 1] = 1, 1
-        shared = {"n": self.n, "X": X.where, "gain": gain, "jump": program.jump}
+        shared = {"n": self.n, "X": X.where, "gain": gain, "jump": program.jump} | program.scratch(BLOCKS * NORM_ROWS * program.width)
         shared |= {"inside": program.keep(inside), "rows": program.zeros(2 * program.rows)}
-        shared["scratch"], shared["scratch_bytes"] = program.scratch(BLOCKS * NORM_ROWS * program.width)
-        record, then = NORM.new(**shared, eps=self.eps, bias=bias, Y=Y), list[Operation]()
+        record, then = FORWARD.new(**shared, eps=self.eps, bias=bias, Y=Y), list[Operation]()
         program.operations(record, "then", then)
         name = f"N{at.index + 1}"
         program.phase(norm_forward, tasks, record, 8.0 * program.rows * self.n, f"{name} = norm({X.name})")
@@ -281,16 +264,12 @@ class LayerNorm:
                 return 0
             (dgain, dbias), panels_ = at.gradient, program.panels(self.n)
             sums = program.zeros(tasks * 2 * panels_ * program.width)
-            record = BACK.new(**shared, dY=dY, wanted=X.wanted, sums=sums, dgain=dgain, dbias=dbias)
-            if at.update:
-                record["update"], record["optimizer"] = at.update
+            record = BACKWARD.new(**shared, **at.update, dY=dY, wanted=X.wanted, sums=sums, dgain=dgain, dbias=dbias)
             program.operations(record, "finish", finishing(program, X, dY))
             program.phase(norm_backward, tasks, record, 16.0 * program.rows * self.n, f"d{X.name} from d{name}" if X.wanted else f"sums of d{name}")
             if dgain or dbias:
                 i = at.index + 1
                 program.phase(norm_sum, 2, record, 2.0 * tasks * self.n, f"dgain{i}, dbias{i}" + (", updated" if at.update else ""))
-            if not X.wanted:
-                program.release(dY)
-            return dY if X.wanted else 0
+            return pass_on(program, X, dY)
 
         return out, backward

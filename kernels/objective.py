@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from . import _door
 from ._bits import like
+from ._elements import elements, fill
 from ._factory import Activation, Loss
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, array_at, call, multiply_line, transpose_block, width_of, zero_of
-from .dense import apply, elements, finishing
+from .dense import apply, finishing
 from .losses import FUSED, LOSSES, parameters_of
 from .panels import panels
 from .plan import Array
@@ -81,8 +82,7 @@ class Objective:
     weighted_mean: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in _door.objective_fields(self).items():
-            object.__setattr__(self, name, value)
+        _door.set_fields(self, **_door.objective_fields(self))
 
     def sum_over_rows(self, n_rows: int) -> Objective:
         """Return the objective whose sum over parts of `n_rows` rows is this one over all of them."""
@@ -145,9 +145,7 @@ def loss_rows(tag, t, worker, record, now):
         if S.weights != 0:
             _weigh(zero, d, jump, n, first, last, array_at(0.0, S.weights, last), lanes, losses)
         for j in range(n, P * width):
-            beyond = output_lanes(zero, d, jump, j)
-            for l in range(width):
-                beyond[l] = zero
+            fill(output_lanes(zero, d, jump, j), zero)
         for p in range(P):
             transpose_block(zero, d + p * jump, width, d + p * jump, width)
             apply(L.finish, L.n_finish, first, last, p, now)
@@ -173,8 +171,7 @@ def _elementwise(zero, loss, values, d, targets, jump, n, first, last, scale, la
     """The loss summed over the outputs of each row, and its derivative times scale in the place of the outputs."""
     width = width_of(zero)
     total = elements(zero, lanes, width)
-    for l in range(width):
-        total[l] = zero
+    fill(total, zero)
     for p in range(panels(n, width)):
         count = min(width, n - p * width) * width
         call(loss, (0, values, d + p * jump, targets + p * jump, lanes, count, lanes + (LINES - 1) * PANEL_BYTES))

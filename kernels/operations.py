@@ -10,7 +10,15 @@ from .program import Operation, Program, Value, task_address
 from .random import seed_key
 from .records import NOW, I, Record
 
-__all__ = ["drawing", "follow", "four_lines"]
+__all__ = ["DRAWING_FIELDS", "drawing", "follow", "four_lines", "room_beside"]
+
+DRAWING_FIELDS = {  # of the record of an operation that draws random numbers
+    "source": (I, "address of what it is done to, 0: the minibatch's inputs, or the gradient"),
+    "out": (I, "address of where the outcome is written, 0: the same"),
+    "jump": (I, "numbers from one panel to the next"),
+    "stream": (I, "which of the streams of random numbers is drawn from"),
+    "seed": (I, "of the network"),
+}
 
 OPERATION = Record(
     task=(I, "address of what is done to rows of a panel"),
@@ -41,6 +49,14 @@ def drawing(zero, D, purpose, panel, now):
     source, out = D.source if D.source != 0 else inputs, D.out if D.out != 0 else inputs
     drawn = np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(purpose | D.stream), *seed_key(D.seed)
     return source + at, out + at, drawn
+
+
+def room_beside(program: Program, X: Value) -> int:
+    """Return the address of a matrix for what is made of X; 0, in the place of X, for inputs that nobody else reads."""
+    if X.where == 0 and not X.kept:
+        program.overwrites_inputs = True
+        return 0
+    return program.matrix(X.n)
 
 
 def follow(program: Program, X: Value, operation: Operation, work: float) -> None:

@@ -5,12 +5,14 @@ Who updates parameters as soon as their gradient is written adds the penalties f
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ._bits import absolute, like
+from ._elements import elements, fill
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, line_buffer, width_of, zero_of
-from .dense import Dense, elements
 from .panels import panels
 from .program import Memory, Program, task_address
 from .records import NOW, F, I, Record
@@ -40,8 +42,7 @@ def penalty_block(tag, record, p, q, now):
     count, at = min(width, L.n_in - q * width) * width, (p * L.n_in + q * width) * PANEL_BYTES
     l1, l2 = like(zero, L.l1 * factor), like(zero, L.l2 * factor)
     x, lanes, group = elements(zero, L.w + at, count), elements(zero, line_buffer(zero), LINES * width), LINES * width
-    for l in range(group):
-        lanes[l] = zero
+    fill(lanes, zero)
     for i in range(0, count // group * group, group):
         part = x[i : i + group]
         for l in range(group):
@@ -74,8 +75,7 @@ def penalty_sum(tag, t, worker, record, now):
         return
     width = width_of(zero)
     sums, total = elements(zero, L.sums, L.blocks * width), array_at(0.0, line_buffer(zero), width)
-    for l in range(width):
-        total[l] = 0.0
+    fill(total, 0.0)
     for i in range(0, L.blocks * width, width):
         for l in range(width):
             total[l] += np.float64(sums[i + l])
@@ -85,21 +85,23 @@ def penalty_sum(tag, t, worker, record, now):
     S.penalty += penalty
 
 
-def prepare_penalties(program: Program, layer: Dense, at: Memory) -> None:
-    """Say in the memory of a layer what adds the penalties of its weights and of its bias to their gradients."""
-    P, records = program.panels(layer.n_out), []
-    for n_in, w, g, l1, l2 in zip((layer.n_in, 1), at.parameters, at.gradient, layer.penalties[::2], layer.penalties[1::2]):
-        blocks = P * program.panels(n_in)
-        record = PENALTY.new(n_in=n_in, w=w, g=g, l1=l1, l2=l2, sums=program.zeros(blocks * program.width), blocks=blocks)
-        records.append(record if l1 or l2 else None)
-    at.penalties, at.penalize = tuple(records), task_address(penalty_block, program.dtype)
+def prepare_penalties(program: Program, layer: Any, at: Memory) -> None:
+    """Note the records of a layer's penalties in its memory; and what adds them to a gradient, for who updates at once."""
+    if not any(layer.penalties):
+        return
+    for name, n_in, w, g, l1, l2 in zip("Wb", (layer.n_in, 1), at.parameters, at.gradient, layer.penalties[::2], layer.penalties[1::2]):
+        if l1 or l2:
+            blocks = program.panels(layer.n_out) * program.panels(n_in)
+            at.penalties[name] = PENALTY.new(n_in=n_in, w=w, g=g, l1=l1, l2=l2, sums=program.zeros(blocks * program.width), blocks=blocks)
+    if at.update:
+        at.update |= {f"{name}_penalty": program.keep(record) for name, record in at.penalties.items()}
+        at.update["penalize"] = task_address(penalty_block, program.dtype)
 
 
-def emit_penalties(program: Program, layer: Dense, at: Memory) -> None:
+def emit_penalties(program: Program, layer: Any, at: Memory) -> None:
     """Add the penalties of a layer to the loss, and to the gradient where it is not yet used."""
-    for name, record in zip("Wb", at.penalties):
-        if record is not None:
-            note = f"penalty of {name}{at.index + 1}"
-            if not at.update or not record["g"]:
-                program.phase(penalty_panel, program.panels(layer.n_out), record, 4.0 * layer.n_out * record["n_in"], note)
-            program.phase(penalty_sum, 1, record, 0.0, f"{note}, added up")
+    for name, record in at.penalties.items():
+        note = f"penalty of {name}{at.index + 1}"
+        if not at.update or not record["g"]:
+            program.phase(penalty_panel, program.panels(layer.n_out), record, 4.0 * layer.n_out * record["n_in"], note)
+        program.phase(penalty_sum, 1, record, 0.0, f"{note}, added up")

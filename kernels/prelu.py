@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from . import _door
+from ._elements import elements, fill
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
 from .batchnorm import add_rows
-from .dense import apply, elements, finishing
+from .between import BACK_FIELDS, Between, pass_on
+from .dense import apply, finishing
 from .norm import NORM_ROWS, add_lanes
 from .operations import follow
 from .program import Memory, Operation, Program, Value
@@ -22,30 +24,24 @@ from .records import NOW, I, Record
 
 __all__ = ["PReLU"]
 
-FORWARD = Record(
-    slope=(I, "address of the slope of each column, or of the one of all"),
-    shared=(I, "whether there is one of all"),
-    source=(I, "address of Z, 0: the minibatch's inputs"),
-    out=(I, "address of where the outputs are written"),
-    jump=(I, "numbers from one panel to the next"),
-)
+BOTH_FIELDS = {  # of the records of both ways
+    "slope": (I, "address of the slope of each column, or of the one of all"),
+    "shared": (I, "whether there is one of all"),
+    "Z": (I, "address of the inputs, 0: the minibatch's"),
+    "jump": (I, "numbers from one panel to the next"),
+}
 
-BACK = Record(
+FORWARD = Record(**BOTH_FIELDS, out=(I, "address of where the outputs are written"))
+
+BACKWARD = Record(
+    **BOTH_FIELDS,
+    **BACK_FIELDS,
     n=(I, "columns"),
-    slope=(I, "address of the slope of each column, or of the one of all"),
-    shared=(I, "whether there is one of all"),
-    Z=(I, "address of Z, 0: the minibatch's inputs"),
     dA=(I, "address of the gradient of the outputs; that of Z is written in its place"),
-    jump=(I, "numbers from one panel to the next"),
-    wanted=(I, "whether anybody asks for the gradient of Z"),
     scratch=(I, "address of what a thread calculates with"),
     scratch_bytes=(I, "bytes of that for one thread"),
     sums=(I, "address of a line for each panel: the gradient of a slope, column by column"),
     dslope=(I, "address of where the gradient of the slopes is written, 0: they are not trained"),
-    update=(I, "address of the task that updates some parameters at once, 0: later"),
-    optimizer=(I, "address of the optimizer's record"),
-    finish=(I, "address of the operations on dZ"),
-    n_finish=(I, "how many there are"),
 )
 
 
@@ -75,20 +71,19 @@ def prelu(tag, record, first, last, panel, now):
     zero, L = zero_of(tag), FORWARD(record)
     width = width_of(zero)
     at = panel * L.jump * (PANEL_BYTES // width) + first * PANEL_BYTES
-    Z = (L.source if L.source != 0 else NOW(now).inputs) + at
+    Z = (L.Z if L.Z != 0 else NOW(now).inputs) + at
     multiply(zero, Z, Z, L.out + at, last - first, L.slope, L.shared, panel)
 
 
 @task
 def prelu_backward(tag, t, worker, record, now):
     """The sums of dA * min(Z, 0) over the rows of a panel, and dZ = dA where Z > 0, else slope * dA, in the place of dA, finished."""
-    zero, L, rows = zero_of(tag), BACK(record), NOW(now).rows
+    zero, L, rows = zero_of(tag), BACKWARD(record), NOW(now).rows
     width = width_of(zero)
     size, at = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width)
     Z, dA, room = (L.Z if L.Z != 0 else NOW(now).inputs) + at, L.dA + at, L.scratch + worker * L.scratch_bytes
     total = elements(zero, room, size)
-    for k in range(size):
-        total[k] = zero
+    fill(total, zero)
     for first in range(0, rows, NORM_ROWS):
         count = min(NORM_ROWS, rows - first) * width
         z, d = elements(zero, Z + first * PANEL_BYTES, count), elements(zero, dA + first * PANEL_BYTES, count)
@@ -110,7 +105,7 @@ def prelu_backward(tag, t, worker, record, now):
 @task
 def prelu_sum(tag, t, worker, record, now):
     """Add up the panels: the gradient of one slope of all columns, updated where that is done at once."""
-    zero, L = zero_of(tag), BACK(record)
+    zero, L = zero_of(tag), BACKWARD(record)
     width = width_of(zero)
     total = elements(zero, L.sums, width)
     for p in range(1, (L.n + width - 1) // width):
@@ -123,7 +118,7 @@ def prelu_sum(tag, t, worker, record, now):
 
 
 @dataclass(frozen=True)
-class PReLU:
+class PReLU(Between):
     """A = Z where Z > 0, else slope * Z.
 
     Parameters
@@ -145,23 +140,14 @@ class PReLU:
     He, Zhang, Ren, Sun, Delving deep into rectifiers, ICCV 2015.
     """
 
-    penalties: ClassVar[tuple[float, ...]] = ()
-    matrices: ClassVar[int] = 1
-    follows: ClassVar[bool] = True
+    flops: ClassVar[int] = 4
 
-    n: int
     shared: bool = True
     trained: tuple[bool] = (True,)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
-        object.__setattr__(self, "shared", _door.yes_or_no("shared", self.shared))
-        object.__setattr__(self, "trained", _door.flags("trained", self.trained, 1))
-
-    @property
-    def flops_per_row(self) -> int:
-        """Floating-point operations for one row of training."""
-        return 4 * self.n
+        super().__post_init__()
+        _door.set_fields(self, shared=_door.yes_or_no("shared", self.shared), trained=_door.flags("trained", self.trained, 1))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -171,27 +157,22 @@ class PReLU:
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add it to the phase that writes X, or for the inputs a phase; return the outputs, and what adds the way back."""
         i, out, (slope,) = at.index + 1, program.matrix(self.n), at.parameters
-        shared = {"slope": slope, "shared": self.shared, "jump": program.jump}
+        both = {"slope": slope, "shared": self.shared, "Z": X.where, "jump": program.jump}
         work, name = 2.0 * program.rows * self.n, f"P{i}"
-        record = FORWARD.new(**shared, source=X.where, out=out)
-        follow(program, X, Operation(prelu, record, f"{name} = prelu({X.name})"), work)
+        follow(program, X, Operation(prelu, FORWARD.new(**both, out=out), f"{name} = prelu({X.name})"), work)
         A = Value(out, self.n, name, epilogue=X.epilogue, wanted=X.wanted or any(at.gradient))
 
         def backward(dA: int) -> int:
             if not A.wanted:
                 return 0
             panels, (dslope,) = program.panels(self.n), at.gradient
-            record = BACK.new(**shared, n=self.n, Z=X.where, dA=dA, wanted=X.wanted, dslope=dslope, sums=program.zeros(panels * program.width))
-            record["scratch"], record["scratch_bytes"] = program.scratch(NORM_ROWS * program.width)
-            if at.update:
-                record["update"], record["optimizer"] = at.update
+            own = at.update | program.scratch(NORM_ROWS * program.width)
+            record = BACKWARD.new(**both, **own, n=self.n, dA=dA, wanted=X.wanted, dslope=dslope, sums=program.zeros(panels * program.width))
             program.operations(record, "finish", finishing(program, X, dA))
             made, updated = [f"d{X.name}"] * X.wanted + [f"dslope{i}"] * bool(dslope), ", updated" if at.update and dslope else ""
             program.phase(prelu_backward, panels, record, 2 * work, f"{', '.join(made)} from d{name}{'' if self.shared else updated}")
             if dslope and self.shared:
                 program.phase(prelu_sum, 1, record, 0.0, f"dslope{i}, added up{updated}")
-            if not X.wanted:
-                program.release(dA)
-            return dA if X.wanted else 0
+            return pass_on(program, X, dA)
 
         return A, backward

@@ -104,12 +104,10 @@ class Memory:
         Whether it is a step of a fit: with what only a fit has, such as dropout and the statistics of a minibatch.
     seed : int
         Of the random numbers of a fit.
-    update : (int, int) or None
-        Addresses of a task and of its record, where who writes a gradient updates the parameters at once.
-    penalties : tuple
-        For each array the record of its penalties, or None.
-    penalize : int
-        Address of the task that adds one of those, for a block of an array, to the loss and to the gradient.
+    update : dict of str to int
+        Where who writes a gradient updates the parameters at once: the fields of its record that say how.
+    penalties : dict of str to record
+        Those of its arrays, by name.
     """
 
     index: int
@@ -118,9 +116,8 @@ class Memory:
     training: bool = False
     fitting: bool = False
     seed: int = 0
-    update: tuple[int, int] | None = None
-    penalties: tuple[Any, ...] = (None, None)
-    penalize: int = 0
+    update: dict[str, int] = field(default_factory=dict)
+    penalties: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -253,13 +250,13 @@ class Program:
         lines[: self.width] = 1
         return self.keep(lines)
 
-    def scratch(self, size: int) -> tuple[int, int]:
-        """Return the address of room for so many numbers for each thread that may come, and its bytes for one."""
+    def scratch(self, size: int) -> dict[str, int]:
+        """Return the fields `scratch`, the address of room for so many numbers for each thread that may come, and `scratch_bytes`, its bytes for one."""
         if size > self._scratch_size:  # the layers before keep theirs
             self._scratch_size = size
             threads = max_threads() if self.n_threads > 1 else 1
             self._scratch = self.zeros(threads * size)
-        return self._scratch, self._scratch_size * self.itemsize
+        return {"scratch": self._scratch, "scratch_bytes": self._scratch_size * self.itemsize}
 
     def phase(self, task: Any, tasks: int, record: Any, work: float, note: str, products: bool = False) -> None:
         """Add a phase; `work` is how many multiplications it takes, of matrices where it has `products`."""

@@ -7,13 +7,14 @@ of them: the sum of both gradients is finished, once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from . import _door
+from ._elements import elements
 from ._jit import task
 from ._tile import PANEL_BYTES, width_of, zero_of
-from .dense import apply, elements, finishing
+from .between import Between
+from .dense import apply, finishing
 from .operations import follow
 from .program import Memory, Operation, Program, Value
 from .records import NOW, I, Record
@@ -90,7 +91,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Fork:
+class Fork(Between):
     """Where a residual block begins; see `Join`.
 
     Parameters
@@ -99,23 +100,13 @@ class Fork:
         Columns.
     """
 
-    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
-    trained: ClassVar[tuple[bool, ...]] = ()
-    penalties: ClassVar[tuple[float, ...]] = ()
-    flops_per_row: ClassVar[int] = 0
     matrices: ClassVar[int] = 0
-    follows: ClassVar[bool] = True
-
-    n: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
 
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Pass X on without finish; the way back adds the gradients."""
         block = Block(X)
         program.blocks.append(block)
-        inner = Value(X.where, X.n, X.name, epilogue=X.epilogue, wanted=X.wanted, kept=True)
+        inner = replace(X, mask=0, finish=[], kept=True, ends=None)
 
         def backward(dX: int) -> int:
             if X.wanted:
@@ -127,7 +118,7 @@ class Fork:
 
 
 @dataclass(frozen=True)
-class Join:
+class Join(Between):
     """Where a residual block ends: Y = X + F(X), F being the layers since its `Fork`.
 
     Parameters
@@ -140,21 +131,8 @@ class Join:
     He et al., Deep residual learning for image recognition, CVPR 2016.
     """
 
-    shapes: ClassVar[dict[str, tuple[int, ...]]] = {}
-    trained: ClassVar[tuple[bool, ...]] = ()
-    penalties: ClassVar[tuple[float, ...]] = ()
     matrices: ClassVar[int] = 2
-    follows: ClassVar[bool] = True
-
-    n: int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "n", _door.whole("n", self.n, 1))
-
-    @property
-    def flops_per_row(self) -> int:
-        """Floating-point operations for one row of training."""
-        return 2 * self.n
+    flops: ClassVar[int] = 2
 
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add the sum; the way back gives the block a gradient of its own."""

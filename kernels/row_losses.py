@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from ._bits import like
+from ._elements import elements, fill
 from ._jit import Task, helper, inline, task
 from ._math import exp, expm1, log
 from ._tile import PANEL_BYTES, add_line, array_at, line_buffer, multiply_line, raise_line, subtract_line, width_of, zero_of
-from .dense import elements
 from .losses import CROSS_ENTROPY, FOCAL, GAUSSIAN_NLL
 from .panels import panels
 
@@ -43,9 +43,7 @@ def _scale_of(lanes):
 
 @helper
 def _fill(zero, line, value):
-    lanes = elements(zero, line, width_of(zero))
-    for l in range(lanes.size):
-        lanes[l] = like(zero, value)
+    fill(elements(zero, line, width_of(zero)), like(zero, value))
 
 
 @helper
@@ -148,8 +146,7 @@ def focal_rows(tag, parameters, a, d, targets, labels, jump, n, first, last, lan
     for l in range(count):
         total[l] = log(total[l])
     _fill(zero, lanes, 0.0)  # from here on the sum of g
-    for l in range(count):
-        row_losses[first + l] = 0.0
+    fill(row_losses[first:last], 0.0)
     for turn in range(2):  # the sums, then the derivatives
         for j in range(n):
             z = output_lanes(zero, d, jump, j)
@@ -189,8 +186,7 @@ def gaussian_nll_rows(tag, parameters, a, d, targets, labels, jump, n, first, la
     width, row_losses, m = width_of(zero), array_at(0.0, losses, last), n // 2
     least = like(zero, log(array_at(0.0, parameters, 1)[0]))
     half, one, factor, total = like(zero, 0.5), like(zero, 1.0), like(zero, scale), elements(zero, lanes, width)
-    for l in range(width):
-        total[l] = zero
+    fill(total, zero)
     for j in range(m):
         mean, s, t = output_lanes(zero, d, jump, j), output_lanes(zero, d, jump, j + m), output_lanes(zero, targets, jump, j)
         for l in range(width):
@@ -201,9 +197,7 @@ def gaussian_nll_rows(tag, parameters, a, d, targets, labels, jump, n, first, la
             mean[l] = away * precision * factor
             s[l] = half * (one - squares) * factor
     for j in range(2 * m, n):
-        beyond = output_lanes(zero, d, jump, j)
-        for l in range(width):
-            beyond[l] = zero
+        fill(output_lanes(zero, d, jump, j), zero)
     for l in range(last - first):
         row_losses[first + l] = np.float64(total[l]) * scale
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from ._elements import elements
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .activations import IDENTITY
 from .clip import NO_CLIP, Clip
-from .dense import Dense, elements
+from .dense import Dense
 from .objective import Objective, fuses
 from .panels import panels
 from .penalties import emit_penalties, prepare_penalties
@@ -25,7 +27,8 @@ __all__ = ["emit_prediction", "emit_step"]
 BY_LAYER_FROM = 200_000  # parameters, from which on a layer is updated while its gradient is in the cache
 OUTPUT_ROWS = 64  # rows in a task of the output
 
-NOTHING = Record(nothing=(I, "not read"))
+NEVER, AT_ONCE, BY_LAYER, AT_END = range(4)  # when a step updates: who writes a gradient does, after the way back of a layer, or of all
+
 OUTPUT = Record(
     A=(I, "address of the last layer's outputs"),
     n=(I, "how many"),
@@ -90,10 +93,17 @@ def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, 
     return layers
 
 
-def _emit_updates(program: Program, updater: Updater, placed: Placed) -> None:
-    """Add the update of what a layer trains."""
-    for first, end in placed.trained_ranges:
-        updater.emit(program, first, end - first, placed.names)
+def _when_updated(plan: Plan, program: Program, updater: Updater | None, whole: bool) -> int:
+    """Return when a step updates the parameters; `whole`: not before all of the gradient is there."""
+    if updater is None:
+        return NEVER
+    if whole:
+        return AT_END
+    largest = 2.0 * program.rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
+    if not updater.paces and program.shares(largest) > 1:
+        return AT_ONCE
+    all_trained = all(all(placed.layer.trained) for placed in plan.layers)
+    return BY_LAYER if plan.parameters_size > BY_LAYER_FROM or not all_trained else AT_END
 
 
 def emit_step(
@@ -121,56 +131,61 @@ def emit_step(
     program = Program(plan.dtype, rows, n_threads, plan.bfloat16)
     layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), fitting)
     clips = clip != NO_CLIP
-    all_trained = all(all(placed.layer.trained) for placed in plan.layers)
-    by_layer = not clips and rows_through is None and (plan.parameters_size > BY_LAYER_FROM or not all_trained)
-    largest = 2.0 * rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
-    at_once = not clips and rows_through is None and updater is not None and not updater.paces and program.shares(largest) > 1
+    when = _when_updated(plan, program, updater, clips or rows_through is not None)
     program.mark("place")
-    program.phase(place, 1, NOTHING.new(), 0.0, "the next minibatch")
+    program.phase(place, 1, program.now, 0.0, "the next minibatch")
     program.mark("forward")
-    X, backward = Value(0, plan.widths[0], "X"), []
-    if rows_through is not None:
+    for placed, memory in layers if gradient is not None else ():
+        if updater is not None and when == AT_ONCE:
+            memory.update = updater.at_once(program)
+        prepare_penalties(program, placed.layer, memory)
+    X, dX, backward = Value(0, plan.widths[0], "X"), 0, []
+    if rows_through is None:
+        for placed, memory in layers:
+            X, step = placed.layer.emit(program, X, memory)
+            backward.append(step)
+    else:
         rows_through(program)
         backward = [lambda dY: dY] * len(layers)
-    for placed, memory in layers if gradient is not None else ():
-        if isinstance(placed.layer, Dense) and any(placed.layer.penalties):
-            prepare_penalties(program, placed.layer, memory)
-    for placed, memory in layers if rows_through is None else ():
-        if at_once and updater is not None:
-            memory.update = updater.at_once(program)
-        X, step = placed.layer.emit(program, X, memory)
-        backward.append(step)
     program.mark("loss")
-    dX = objective.emit(program, X, stops=updater is not None) if rows_through is None else 0
+    if rows_through is None:
+        dX = objective.emit(program, X, stops=updater is not None)
     if updater is not None:
         updater.emit_paces(program)
     program.mark("backward")
-    if gradient is not None:
-        for (placed, memory), step in zip(reversed(layers), reversed(backward)):
-            dX = step(dX)
-            if isinstance(placed.layer, Dense) and any(placed.layer.penalties):
-                emit_penalties(program, placed.layer, memory)
-            if updater is not None and by_layer and not memory.update:
-                _emit_updates(program, updater, placed)
+    if gradient is None:
+        _emit_output(program, X)
     else:
-        program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
+        _emit_backward(program, layers, backward, dX, updater if when == BY_LAYER else None)
     program.mark("update")
     if clips and gradient is not None:
         clip.emit(program, gradient, plan.trained_ranges())
-    if updater is not None and not by_layer and not at_once:
+    if updater is not None and when == AT_END:
         for first, end in plan.trained_ranges():
             whole = end - first == plan.parameters_size
             updater.emit(program, first, end - first, "all parameters" if whole else f"parameters {first} to {end - 1}")
-    elif updater is not None and not by_layer:
-        for placed, memory in layers:
-            if not memory.update:
-                _emit_updates(program, updater, placed)
     for layer, norm in largest_norms:
         emit_largest_norm(program, plan.weight_panels(parameters, layer)[0], norm, f"W{layer + 1}, columns bounded")
     program.mark("close")
-    program.phase(close, 1, NOTHING.new(), 0.0, "the loss written down")
+    program.phase(close, 1, program.now, 0.0, "the loss written down")
     program.close()
     return program
+
+
+def _emit_backward(program: Program, layers: list[tuple[Placed, Memory]], backward: list[Any], dX: int, updater: Updater | None) -> None:
+    """Add the way back of all layers, the last one first, and with an updater after each the update of what it trains."""
+    for (placed, memory), step in zip(reversed(layers), reversed(backward)):
+        dX = step(dX)
+        emit_penalties(program, placed.layer, memory)
+        if updater is not None:
+            for first, end in placed.trained_ranges:
+                updater.emit(program, first, end - first, placed.names)
+
+
+def _emit_output(program: Program, X: Value) -> None:
+    """Add the writing of a matrix as plain rows."""
+    record = OUTPUT.new(A=X.where, n=X.n, jump=program.jump)
+    program.phase(output, -(-program.rows // OUTPUT_ROWS), record, 2.0 * program.rows * X.n, f"{X.name} as plain rows")
 
 
 def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int = 1) -> Program:
@@ -188,6 +203,6 @@ def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_th
             dead += [one for one in (X, A.ends) if one is not None and one.where != A.where and not one.kept]
         X = A
     program.mark("output")
-    program.phase(output, -(-rows // OUTPUT_ROWS), OUTPUT.new(A=X.where, n=X.n, jump=program.jump), 2.0 * rows * X.n, f"{X.name} as plain rows")
+    _emit_output(program, X)
     program.close()
     return program

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ._bits import like
+from ._elements import elements, fill
 from ._factory import Rule
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, line_buffer, width_of, zero_of
-from .dense import elements
 from .optimizers import OPTIMIZERS
 from .program import Program, task_address
 from .records import NOW, F, I, Record, address, new_array
@@ -95,8 +95,7 @@ def largest_norm(tag, t, worker, record, now):
     zero, C = zero_of(tag), COLUMNS(record)
     width = width_of(zero)
     w, factors = C.W + t * C.n_in * PANEL_BYTES, array_at(0.0, line_buffer(zero), width)
-    for l in range(width):
-        factors[l] = 0.0
+    fill(factors, 0.0)
     for i in range(C.n_in):
         row = elements(zero, w + i * PANEL_BYTES, width)
         for l in range(width):
@@ -192,9 +191,9 @@ class Updater:
                     record[name] = value
             program.phase(set_paces, len(entries), records, 0.0, "learning rates and weight decays")
 
-    def at_once(self, program: Program) -> tuple[int, int]:
-        """Return the addresses of the task that updates some parameters and of its record, for who has just written their gradient."""
-        return task_address(update_some, program.dtype), program.keep(self.record)
+    def at_once(self, program: Program) -> dict[str, int]:
+        """Return the fields `update` and `optimizer` of who updates some parameters as soon as their gradient is written."""
+        return {"update": task_address(update_some, program.dtype), "optimizer": program.keep(self.record)}
 
     def emit(self, program: Program, first: int, count: int, note: str) -> None:
         """Add the update of `count` parameters from the `first` on."""

@@ -140,11 +140,12 @@ def test_memory_is_zero_at_cache_lines_and_does_not_overlap():
 def test_each_thread_has_scratch_of_its_own(monkeypatch):
     monkeypatch.setattr(program, "max_threads", lambda: 5)
     made = kernels.Program("float32", 5, n_threads=2)
-    where, size = made.scratch(100)
+    scratch = made.scratch(100)
+    where, size = scratch["scratch"], scratch["scratch_bytes"]
     assert size == 400
     end = made.zeros(1)
     assert end < where or end >= where + 5 * size
-    assert made.scratch(50) == (where, size)  # what is large enough serves the next layer too
+    assert made.scratch(50) == scratch  # what is large enough serves the next layer too
 
 
 def test_a_program_keeps_what_its_records_point_to():
