@@ -1,4 +1,4 @@
-"""Loops over the elements of arrays of any shape and layout: fast where they are C-contiguous, right elsewhere.
+"""Numbers at an address as an array, and loops over the elements of arrays of any shape and layout: fast where they are C-contiguous, right elsewhere.
 
 Two arrays that may be one and the same keep LLVM from vectorizing where they are, so that case has a loop of its own.
 """

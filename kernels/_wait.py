@@ -22,24 +22,20 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 _ARM = llvm.get_default_triple().startswith(("aarch64", "arm64"))
 
 
-@intrinsic
-def fetch_add(typingctx: Any, where: Any, value: Any) -> Any:
-    """Add to an atomic word and return what it was."""
+def _changing(operation: str) -> Any:
+    """Return an intrinsic (where, value) that changes an atomic word and returns what it was."""
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw("add", builder.inttoptr(args[0], I64.as_pointer()), args[1], "acq_rel")
+    @intrinsic
+    def change(typingctx: Any, where: Any, value: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.atomic_rmw(operation, builder.inttoptr(args[0], I64.as_pointer()), args[1], "acq_rel")
 
-    return types.int64(types.int64, types.int64), codegen
+        return types.int64(types.int64, types.int64), codegen
+
+    return change
 
 
-@intrinsic
-def exchange(typingctx: Any, where: Any, value: Any) -> Any:
-    """Write an atomic word and return what it was."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.atomic_rmw("xchg", builder.inttoptr(args[0], I64.as_pointer()), args[1], "acq_rel")
-
-    return types.int64(types.int64, types.int64), codegen
+fetch_add, exchange = _changing("add"), _changing("xchg")
 
 
 @intrinsic

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from ._elements import elements
 from ._factory import Activation
-from ._jit import helper, task
+from ._jit import Task, helper, task
 from ._product import FEW_ROWS, TOGETHER, column_product, few_rows_product, panel_product
 from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, call, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
@@ -286,7 +286,7 @@ class Dense:
             rounded.fill_forward(record)
         then: list[Operation] = []
         if not relu and not plain:
-            then.append(activation_forth(activation, program, Z, A))
+            then.append(activating(program, activation, activation.forward_task, Z, A))
         program.operations(record, "then", then)
         i = at.index + 1
         name = f"A{i}"
@@ -296,7 +296,7 @@ class Dense:
         if relu:
             out.mask = A
         elif not plain and at.training:
-            out.finish = [activation_back(activation, program, Z if saves else A)]
+            out.finish = [activating(program, activation, activation.backward_task, Z if saves else A)]
         if rounded is not None and rounded.gradient is not None:
             out.finish.append(rounded.gradient)
 
@@ -335,16 +335,10 @@ class Dense:
         return dX
 
 
-def activation_forth(activation: Activation, program: Program, source: int, out: int) -> Operation:
-    """Return the operation out = f(source)."""
-    task_, values = activation.forward_task.address(program.dtype), program.keep(activation.values)
-    return Operation(activate, ACTIVATION.new(element=task_, values=values, source=source, out=out, jump=program.jump))
-
-
-def activation_back(activation: Activation, program: Program, saved: int) -> Operation:
-    """Return the operation that takes a gradient through an activation; who writes the gradient fills in its place."""
-    task_, values = activation.backward_task.address(program.dtype), program.keep(activation.values)
-    return Operation(activate, ACTIVATION.new(element=task_, values=values, source=saved, jump=program.jump))
+def activating(program: Program, activation: Activation, way: Task, source: int, out: int = 0) -> Operation:
+    """Return the operation of an activation: forth, out = f(source); back, of the gradient whose place who writes it fills in."""
+    record = ACTIVATION.new(element=way.address(program.dtype), values=program.keep(activation.values), source=source, out=out, jump=program.jump)
+    return Operation(activate, record)
 
 
 def place_gradient(operation: Operation, where: int) -> Operation:
@@ -358,5 +352,6 @@ def place_gradient(operation: Operation, where: int) -> Operation:
 
 def finishing(program: Program, X: Value, where: int) -> list[Operation]:
     """Return what is done to a gradient of X that was just written to an address."""
-    mask = [activation_back(ACTIVATIONS[RELU], program, X.mask)] if X.mask else []
+    relu = ACTIVATIONS[RELU]
+    mask = [activating(program, relu, relu.backward_task, X.mask)] if X.mask else []
     return [place_gradient(one, where) for one in (*mask, *X.finish)]

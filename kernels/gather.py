@@ -255,7 +255,7 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     if batch < 1:
         raise ValueError("gather: batch must be at least 1")
     width = PANEL_BYTES // out.itemsize
-    minibatches, n_panels = (order.size - 1) // batch + 1, (X.shape[1] + width - 1) // width
+    minibatches, n_panels = (order.size - 1) // batch + 1, panels(X.shape[1], width)
     # divided, not multiplied: products of large numbers would wrap around
     panels_overlap = jump // width < batch or stride // max(n_panels, 1) < jump
     if minibatches > 0 and (panels_overlap or out.size // minibatches < stride):

@@ -262,8 +262,8 @@ class LayerNorm(Between):
         def backward(dY: int) -> int:
             if not out.wanted:
                 return 0
-            (dgain, dbias), panels_ = at.gradient, program.panels(self.n)
-            sums = program.zeros(tasks * 2 * panels_ * program.width)
+            dgain, dbias = at.gradient
+            sums = program.zeros(tasks * 2 * program.panels(self.n) * program.width)
             record = BACKWARD.new(**shared, **at.update, dY=dY, wanted=X.wanted, sums=sums, dgain=dgain, dbias=dbias)
             program.operations(record, "finish", finishing(program, X, dY))
             program.phase(norm_backward, tasks, record, 16.0 * program.rows * self.n, f"d{X.name} from d{name}" if X.wanted else f"sums of d{name}")

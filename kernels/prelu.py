@@ -19,6 +19,7 @@ from .between import BACK_FIELDS, Between, pass_on
 from .dense import apply, finishing
 from .norm import NORM_ROWS, add_lanes
 from .operations import follow
+from .panels import panels
 from .program import Memory, Operation, Program, Value
 from .records import NOW, I, Record
 
@@ -108,7 +109,7 @@ def prelu_sum(tag, t, worker, record, now):
     zero, L = zero_of(tag), BACKWARD(record)
     width = width_of(zero)
     total = elements(zero, L.sums, width)
-    for p in range(1, (L.n + width - 1) // width):
+    for p in range(1, panels(L.n, width)):
         part = elements(zero, L.sums + p * PANEL_BYTES, width)
         for j in range(width):
             total[j] += part[j]
@@ -165,12 +166,12 @@ class PReLU(Between):
         def backward(dA: int) -> int:
             if not A.wanted:
                 return 0
-            panels, (dslope,) = program.panels(self.n), at.gradient
+            tasks, (dslope,) = program.panels(self.n), at.gradient
             own = at.update | program.scratch(NORM_ROWS * program.width)
-            record = BACKWARD.new(**both, **own, n=self.n, dA=dA, wanted=X.wanted, dslope=dslope, sums=program.zeros(panels * program.width))
+            record = BACKWARD.new(**both, **own, n=self.n, dA=dA, wanted=X.wanted, dslope=dslope, sums=program.zeros(tasks * program.width))
             program.operations(record, "finish", finishing(program, X, dA))
             made, updated = [f"d{X.name}"] * X.wanted + [f"dslope{i}"] * bool(dslope), ", updated" if at.update and dslope else ""
-            program.phase(prelu_backward, panels, record, 2 * work, f"{', '.join(made)} from d{name}{'' if self.shared else updated}")
+            program.phase(prelu_backward, tasks, record, 2 * work, f"{', '.join(made)} from d{name}{'' if self.shared else updated}")
             if dslope and self.shared:
                 program.phase(prelu_sum, 1, record, 0.0, f"dslope{i}, added up{updated}")
             return pass_on(program, X, dA)
