@@ -1,18 +1,11 @@
-"""Numbers at an address as an array, and loops over the elements of arrays of any shape and layout: fast where they are C-contiguous, right elsewhere.
+"""Loops over the elements of arrays of any shape and layout: fast where they are C-contiguous, right elsewhere.
 
 Two arrays that may be one and the same keep LLVM from vectorizing where they are, so that case has a loop of its own.
 """
 
 from __future__ import annotations
 
-from ._jit import helper, inline
-from ._tile import array_at
-
-
-@helper
-def elements(zero, where, count):
-    """Return the numbers at an address as an array."""
-    return array_at(zero, where, count)
+from ._jit import inline
 
 
 @inline

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ._arrays import door
 from ._bits import absolute, all_like, choose, like
-from ._elements import elements, map_elements, map_pairs, sum_elements
+from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
 from ._lazy import cached_property
 from ._tile import BUFFER_LINES, PANEL_BYTES, add_line, address_of, array_at, line_buffer, prefetch, width_of, zero_of
@@ -120,7 +120,7 @@ def _forward_task(name: str, formula: Any, n_parameters: int, cached: bool) -> T
 
     def forward(tag, parameters, source, out, count):
         zero = zero_of(tag)
-        p, x, y = read(zero, parameters), elements(zero, source, count), elements(zero, out, count)
+        p, x, y = read(zero, parameters), array_at(zero, source, count), array_at(zero, out, count)
         if source != out:
             for i in range(count):
                 y[i] = formula(x[i], *p)
@@ -138,7 +138,7 @@ def _backward_task(name: str, gradient: Any, n_parameters: int, cached: bool) ->
 
     def backward(tag, parameters, saved, d, count):
         zero = zero_of(tag)
-        p, x, y = read(zero, parameters), elements(zero, saved, count), elements(zero, d, count)
+        p, x, y = read(zero, parameters), array_at(zero, saved, count), array_at(zero, d, count)
         for i in range(count):
             y[i] = gradient(x[i], y[i], *p)
 
@@ -248,7 +248,7 @@ def _loss_task(name: str, pair: Any, n_parameters: int, cached: bool) -> Task:
         values = line_buffer(zero)
         for first in range(0, count, BUFFER_LINES * width):
             at, n = first * (PANEL_BYTES // width), min(count - first, BUFFER_LINES * width)
-            x, y, v = elements(zero, a + at, n), elements(zero, t + at, n), elements(zero, values, n)
+            x, y, v = array_at(zero, a + at, n), array_at(zero, t + at, n), array_at(zero, values, n)
             for i in range(n):
                 v[i], slope = pair(x[i], y[i], *p)
                 x[i] = slope * factor
@@ -414,8 +414,8 @@ def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: 
         zero, now = zero_of(tag), array_at(0.0, pace, 2)
         step = np.int64(now[1])
         numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], step)
-        W, G = elements(zero, w, count), elements(zero, g, count)
-        S1, S2 = elements(zero, state, count), elements(zero, state + stride, count)
+        W, G = array_at(zero, w, count), array_at(zero, g, count)
+        S1, S2 = array_at(zero, state, count), array_at(zero, state + stride, count)
         length = _BLOCK if looks_ahead else max(count, 1)
         for first in range(0, count, length):
             if looks_ahead and first + 4 * _BLOCK <= count:  # not what others write at the same time
@@ -442,9 +442,9 @@ def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, flushes: b
         room = line_buffer(zero)
         for first in range(0, count, length):
             at, n = first * (PANEL_BYTES // width_of(zero)), min(length, count - first)
-            W, G, new_w = elements(zero, w + at, n), elements(zero, g + at, n), elements(zero, room, n)
-            S1, S2, S3 = elements(zero, state + at, n), elements(zero, state + stride + at, n), elements(zero, state + 2 * stride + at, n)
-            _update_three(element, W, G, S1, S2, S3, numbers, new_w, elements(zero, room + BUFFER_LINES // 2 * PANEL_BYTES, n))
+            W, G, new_w = array_at(zero, w + at, n), array_at(zero, g + at, n), array_at(zero, room, n)
+            S1, S2, S3 = array_at(zero, state + at, n), array_at(zero, state + stride + at, n), array_at(zero, state + 2 * stride + at, n)
+            _update_three(element, W, G, S1, S2, S3, numbers, new_w, array_at(zero, room + BUFFER_LINES // 2 * PANEL_BYTES, n))
             if flushes and step % _FLUSH_EVERY == 0:
                 _flush(S1)
                 _flush(S2)

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from . import _door
 from ._bits import like
-from ._elements import elements, fill
+from ._elements import fill
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .between import Between, pass_on
 from .dense import apply, finishing
 from .norm import BACKWARD_FIELDS, BLOCK_BYTES, FORWARD_FIELDS, NORM_ROWS, of_rows
@@ -43,7 +43,7 @@ def add_rows(zero, block, out):
     """Add up the rows of a block in halves, in their place; their sum goes to a line."""
     half = NORM_ROWS // 2 * width_of(zero)
     while half >= width_of(zero):
-        low, high = elements(zero, block, half), elements(zero, block + half * PANEL_BYTES // width_of(zero), half)
+        low, high = array_at(zero, block, half), array_at(zero, block + half * PANEL_BYTES // width_of(zero), half)
         for k in range(half):
             low[k] += high[k]
         half //= 2
@@ -58,13 +58,13 @@ def batchnorm_forward(tag, t, worker, record, now):
     size, at = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width)
     X, Y = (L.X if L.X != 0 else NOW(now).inputs) + at, L.Y + at
     room, lines = L.scratch + worker * L.scratch_bytes, L.statistics + 3 * t * PANEL_BYTES
-    mean, variance, scale = elements(zero, lines, width), elements(zero, lines + PANEL_BYTES, width), elements(zero, lines + 2 * PANEL_BYTES, width)
-    total, center = elements(zero, room, size), elements(zero, room + BLOCK_BYTES, size)
-    factor, shift = elements(zero, room + 2 * BLOCK_BYTES, size), elements(zero, room + 3 * BLOCK_BYTES, size)
+    mean, variance, scale = array_at(zero, lines, width), array_at(zero, lines + PANEL_BYTES, width), array_at(zero, lines + 2 * PANEL_BYTES, width)
+    total, center = array_at(zero, room, size), array_at(zero, room + BLOCK_BYTES, size)
+    factor, shift = array_at(zero, room + 2 * BLOCK_BYTES, size), array_at(zero, room + 3 * BLOCK_BYTES, size)
     if L.of_batch != 0:
         fill(total, zero)
         for first in range(0, rows, NORM_ROWS):
-            x = elements(zero, X + first * PANEL_BYTES, min(NORM_ROWS, rows - first) * width)
+            x = array_at(zero, X + first * PANEL_BYTES, min(NORM_ROWS, rows - first) * width)
             for k in range(x.size):
                 total[k] += x[k]
         add_rows(zero, room, lines)
@@ -73,7 +73,7 @@ def batchnorm_forward(tag, t, worker, record, now):
         of_rows(zero, lines, NORM_ROWS, room + BLOCK_BYTES)
         fill(total, zero)
         for first in range(0, rows, NORM_ROWS):
-            x = elements(zero, X + first * PANEL_BYTES, min(NORM_ROWS, rows - first) * width)
+            x = array_at(zero, X + first * PANEL_BYTES, min(NORM_ROWS, rows - first) * width)
             for k in range(x.size):
                 value = x[k] - center[k]
                 total[k] += value * value
@@ -84,7 +84,7 @@ def batchnorm_forward(tag, t, worker, record, now):
         copy_line(zero, L.running_mean + t * PANEL_BYTES, lines)
         copy_line(zero, L.running_variance + t * PANEL_BYTES, lines + PANEL_BYTES)
         of_rows(zero, lines, NORM_ROWS, room + BLOCK_BYTES)
-    gain = elements(zero, L.gain + t * PANEL_BYTES, width)
+    gain = array_at(zero, L.gain + t * PANEL_BYTES, width)
     for j in range(width):  # where the variance has become infinite, the loss is to show it
         scale[j] = like(zero, 1.0) / sqrt(variance[j] + like(zero, L.eps)) if variance[j] < like(zero, inf) else like(zero, nan)
         factor[j] = scale[j] * gain[j]
@@ -92,7 +92,7 @@ def batchnorm_forward(tag, t, worker, record, now):
     of_rows(zero, L.bias + t * PANEL_BYTES, NORM_ROWS, room + 3 * BLOCK_BYTES)
     for first in range(0, rows, NORM_ROWS):
         count = min(NORM_ROWS, rows - first) * width
-        x, y = elements(zero, X + first * PANEL_BYTES, count), elements(zero, Y + first * PANEL_BYTES, count)
+        x, y = array_at(zero, X + first * PANEL_BYTES, count), array_at(zero, Y + first * PANEL_BYTES, count)
         for k in range(count):
             y[k] = (x[k] - center[k]) * factor[k] + shift[k]
     apply(L.then, L.n_then, 0, rows, t, now)
@@ -110,17 +110,17 @@ def batchnorm_backward(tag, t, worker, record, now):
     size, at, n = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width), min(width, L.n - t * width)
     X, dY = (L.X if L.X != 0 else NOW(now).inputs) + at, L.dY + at
     room, lines = L.scratch + worker * L.scratch_bytes, L.statistics + 3 * t * PANEL_BYTES
-    sums, ends = room + BLOCKS * BLOCK_BYTES, elements(zero, room + BLOCKS * BLOCK_BYTES, LINES * width)
-    shift, slant = elements(zero, room, size), elements(zero, room + BLOCK_BYTES, size)
-    center, scale = elements(zero, room + 2 * BLOCK_BYTES, size), elements(zero, room + 3 * BLOCK_BYTES, size)
-    factor, line = elements(zero, room + 4 * BLOCK_BYTES, size), elements(zero, L.gain + t * PANEL_BYTES, width)
+    sums, ends = room + BLOCKS * BLOCK_BYTES, array_at(zero, room + BLOCKS * BLOCK_BYTES, LINES * width)
+    shift, slant = array_at(zero, room, size), array_at(zero, room + BLOCK_BYTES, size)
+    center, scale = array_at(zero, room + 2 * BLOCK_BYTES, size), array_at(zero, room + 3 * BLOCK_BYTES, size)
+    factor, line = array_at(zero, room + 4 * BLOCK_BYTES, size), array_at(zero, L.gain + t * PANEL_BYTES, width)
     of_rows(zero, lines, NORM_ROWS, room + 2 * BLOCK_BYTES)
     of_rows(zero, lines + 2 * PANEL_BYTES, NORM_ROWS, room + 3 * BLOCK_BYTES)
     fill(shift, zero)
     fill(slant, zero)
     for first in range(0, rows, NORM_ROWS):
         count = min(NORM_ROWS, rows - first) * width
-        x, d = elements(zero, X + first * PANEL_BYTES, count), elements(zero, dY + first * PANEL_BYTES, count)
+        x, d = array_at(zero, X + first * PANEL_BYTES, count), array_at(zero, dY + first * PANEL_BYTES, count)
         for k in range(count):
             shift[k] += d[k]
         for k in range(count):
@@ -137,20 +137,20 @@ def batchnorm_backward(tag, t, worker, record, now):
         of_rows(zero, sums + 3 * PANEL_BYTES, NORM_ROWS, room + BLOCK_BYTES)
         for first in range(0, rows, NORM_ROWS):
             count = min(NORM_ROWS, rows - first) * width
-            x, d = elements(zero, X + first * PANEL_BYTES, count), elements(zero, dY + first * PANEL_BYTES, count)
+            x, d = array_at(zero, X + first * PANEL_BYTES, count), array_at(zero, dY + first * PANEL_BYTES, count)
             for k in range(count):
                 d[k] = (d[k] - shift[k] - (x[k] - center[k]) * scale[k] * slant[k]) * factor[k]
         apply(L.finish, L.n_finish, 0, rows, t, now)
     for where, sum_ in ((L.dbias, ends[:n]), (L.dgain, ends[width : width + n])):
         if where != 0:
-            gradient = elements(zero, where + t * PANEL_BYTES, n)
+            gradient = array_at(zero, where + t * PANEL_BYTES, n)
             for j in range(n):
                 gradient[j] = sum_[j]
             if L.update != 0:
                 call(L.update, (0, L.optimizer, where + t * PANEL_BYTES, width, now))
     if L.of_batch != 0 and rows > 1:  # of a single row nobody knows the variance
-        mean, variance = elements(zero, L.running_mean + t * PANEL_BYTES, n), elements(zero, L.running_variance + t * PANEL_BYTES, n)
-        of_batch, share = elements(zero, lines, 2 * width), like(zero, L.momentum)
+        mean, variance = array_at(zero, L.running_mean + t * PANEL_BYTES, n), array_at(zero, L.running_variance + t * PANEL_BYTES, n)
+        of_batch, share = array_at(zero, lines, 2 * width), like(zero, L.momentum)
         unbiased = n_rows / (n_rows - like(zero, 1.0))
         for j in range(n):
             mean[j] += share * (of_batch[j] - mean[j])

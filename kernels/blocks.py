@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from . import _jit
-from ._elements import elements
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import BatchNorm
@@ -56,7 +55,7 @@ def block_gradients(tag, t, worker, record, now):
     zero, B, S = zero_of(tag), BLOCKS(record), NOW(now)
     bound, itemsize = B.bound + worker * BOUND_BYTES, PANEL_BYTES // width_of(zero)
     N, losses = NOW(BOUND(bound).now), array_at(0.0, B.losses, B.n_blocks)
-    own, total = elements(zero, B.own + worker * B.size * itemsize, B.size), elements(zero, B.sums + t * B.size * itemsize, B.size)
+    own, total = array_at(zero, B.own + worker * B.size * itemsize, B.size), array_at(zero, B.sums + t * B.size * itemsize, B.size)
     first, last = t * B.n_blocks // B.groups, (t + 1) * B.n_blocks // B.groups
     for k in range(first, last):
         N.rows, N.seen = min(B.rows, S.all_rows - k * B.rows), S.seen
@@ -95,11 +94,11 @@ def add_gradients(tag, t, worker, record, now):
     itemsize = PANEL_BYTES // width
     for start in range(t * lines // B.parts * width, (t + 1) * lines // B.parts * width, CHUNK):
         at, count = start * itemsize, min(CHUNK, (t + 1) * lines // B.parts * width - start)
-        out = elements(zero, B.gradient + at, count)
+        out = array_at(zero, B.gradient + at, count)
         for line in range(0, count, width):
             copy_line(zero, B.sums + at + line * itemsize, B.gradient + at + line * itemsize)
         for g in range(1, B.groups):
-            one = elements(zero, B.sums + g * B.size * itemsize + at, count)
+            one = array_at(zero, B.sums + g * B.size * itemsize + at, count)
             for i in range(count):
                 out[i] += one[i]
 

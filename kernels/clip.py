@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._bits import like
-from ._elements import elements, fill
+from ._elements import fill
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .plan import Array
@@ -81,7 +81,7 @@ def clip_blocks(tag, t, worker, record, now):
     size, lanes = BLOCK * width_of(zero), array_at(0.0, R.lanes + t * R.n_lanes * 8, R.n_lanes)
     blocks = (R.count + size - 1) // size
     for k in range(t * blocks // R.parts, (t + 1) * blocks // R.parts):
-        g = elements(zero, R.gradient + k * BLOCK * PANEL_BYTES, min(size, R.count - k * size))
+        g = array_at(zero, R.gradient + k * BLOCK * PANEL_BYTES, min(size, R.count - k * size))
         if R.value < math.inf:
             _clip_value(g, like(zero, R.value))
         if R.sums != 0:
@@ -108,7 +108,7 @@ def clip_scale(tag, t, worker, record, now):
         return
     lines, scale = R.count // width, like(zero, factor)
     first, end = t * lines // R.parts, (t + 1) * lines // R.parts
-    g = elements(zero, R.gradient + first * PANEL_BYTES, (end - first) * width)
+    g = array_at(zero, R.gradient + first * PANEL_BYTES, (end - first) * width)
     for i in range(g.size):
         g[i] *= scale
 

@@ -17,11 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ._elements import elements
 from ._factory import Activation
 from ._jit import Task, helper, task
 from ._product import FEW_ROWS, TOGETHER, column_product, few_rows_product, panel_product
-from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, call, transpose_block, width_of, zero_of
+from ._tile import FLOOR, MASK, NO_FINISH, PANEL_BYTES, TILE_PANELS, array_at, call, transpose_block, width_of, zero_of
 from .activations import ACTIVATIONS, IDENTITY, RELU
 from .bfloat16 import Rounded
 from .panels import panels
@@ -161,7 +160,7 @@ def dense_forward(tag, t, worker, record, now):
 def transpose_part(zero, source, out, rows):
     """Transpose the first rows of a block, the others taken as zeros."""
     width = width_of(zero)
-    a, c = elements(zero, source, rows * width), elements(zero, out, width * width)
+    a, c = array_at(zero, source, rows * width), array_at(zero, out, width * width)
     for j in range(width):
         for i in range(width):
             c[j * width + i] = a[i * width + j] if i < rows else zero

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 from . import _door
 from ._bits import like
-from ._elements import elements, fill
+from ._elements import fill
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, add_line, call, copy_line, width_of, zero_of
+from ._tile import PANEL_BYTES, add_line, array_at, call, copy_line, width_of, zero_of
 from .between import BACK_FIELDS, Between, pass_on
 from .dense import apply, finishing
 from .panels import panels
@@ -99,12 +99,12 @@ def norm_forward(tag, t, worker, record, now):
     P, step = panels(L.n, width), L.jump * (PANEL_BYTES // width)
     rows, count = last - first, (last - first) * width
     X, Y = (L.X if L.X != 0 else NOW(now).inputs) + first * PANEL_BYTES, L.Y + first * PANEL_BYTES
-    statistics, room = elements(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
-    total, mean = elements(zero, room, count), elements(zero, room + BLOCK_BYTES, count)
-    scale, gain = elements(zero, room + 2 * BLOCK_BYTES, count), elements(zero, room + 3 * BLOCK_BYTES, count)
+    statistics, room = array_at(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
+    total, mean = array_at(zero, room, count), array_at(zero, room + BLOCK_BYTES, count)
+    scale, gain = array_at(zero, room + 2 * BLOCK_BYTES, count), array_at(zero, room + 3 * BLOCK_BYTES, count)
     fill(total, zero)
     for p in range(P):
-        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        x, inside = array_at(zero, X + p * step, count), array_at(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
         for k in range(count):
             value = x[k]
             total[k] += value if inside[k] > zero else zero
@@ -113,7 +113,7 @@ def norm_forward(tag, t, worker, record, now):
         spread(mean, i, width, statistics[2 * (first + i)])
     fill(total, zero)
     for p in range(P):
-        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        x, inside = array_at(zero, X + p * step, count), array_at(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
         for k in range(count):
             value = x[k] - mean[k]
             total[k] += value * value if inside[k] > zero else zero
@@ -121,8 +121,8 @@ def norm_forward(tag, t, worker, record, now):
         statistics[2 * (first + i) + 1] = like(zero, 1.0) / sqrt(add_lanes(total, i, width) / n + like(zero, L.eps))
         spread(scale, i, width, statistics[2 * (first + i) + 1])
     for p in range(P):
-        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
-        y = elements(zero, Y + p * step, count)
+        x, inside = array_at(zero, X + p * step, count), array_at(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        y = array_at(zero, Y + p * step, count)
         of_rows(zero, L.gain + p * PANEL_BYTES, rows, room + 3 * BLOCK_BYTES)
         for k in range(count):
             value = (x[k] - mean[k]) * scale[k] * gain[k]
@@ -146,20 +146,20 @@ def norm_backward(tag, t, worker, record, now):
     P, step = panels(L.n, width), L.jump * (PANEL_BYTES // width)
     rows, count = last - first, (last - first) * width
     X, dY = (L.X if L.X != 0 else NOW(now).inputs) + first * PANEL_BYTES, L.dY + first * PANEL_BYTES
-    statistics, room = elements(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
-    shift, mean = elements(zero, room, count), elements(zero, room + BLOCK_BYTES, count)
-    scale, gain = elements(zero, room + 2 * BLOCK_BYTES, count), elements(zero, room + 3 * BLOCK_BYTES, count)
-    slant, normal = elements(zero, room + 4 * BLOCK_BYTES, count), elements(zero, room + 5 * BLOCK_BYTES, count)
-    product, sums = elements(zero, room + 6 * BLOCK_BYTES, count), L.sums + t * 2 * P * PANEL_BYTES
-    fill(elements(zero, sums, 2 * P * width), zero)
+    statistics, room = array_at(zero, L.rows, 2 * last), L.scratch + worker * L.scratch_bytes
+    shift, mean = array_at(zero, room, count), array_at(zero, room + BLOCK_BYTES, count)
+    scale, gain = array_at(zero, room + 2 * BLOCK_BYTES, count), array_at(zero, room + 3 * BLOCK_BYTES, count)
+    slant, normal = array_at(zero, room + 4 * BLOCK_BYTES, count), array_at(zero, room + 5 * BLOCK_BYTES, count)
+    product, sums = array_at(zero, room + 6 * BLOCK_BYTES, count), L.sums + t * 2 * P * PANEL_BYTES
+    fill(array_at(zero, sums, 2 * P * width), zero)
     fill(shift, zero)
     fill(slant, zero)
     for i in range(rows):
         spread(mean, i, width, statistics[2 * (first + i)])
         spread(scale, i, width, statistics[2 * (first + i) + 1])
     for p in range(P):
-        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
-        d = elements(zero, dY + p * step, count)
+        x, inside = array_at(zero, X + p * step, count), array_at(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        d = array_at(zero, dY + p * step, count)
         for k in range(count):
             value = (x[k] - mean[k]) * scale[k]
             normal[k] = value if inside[k] > zero else zero
@@ -183,8 +183,8 @@ def norm_backward(tag, t, worker, record, now):
         spread(shift, i, width, add_lanes(shift, i, width) / n)
         spread(slant, i, width, add_lanes(slant, i, width) / n)
     for p in range(P):
-        x, inside = elements(zero, X + p * step, count), elements(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
-        d = elements(zero, dY + p * step, count)
+        x, inside = array_at(zero, X + p * step, count), array_at(zero, L.inside + (p == P - 1) * BLOCK_BYTES, count)
+        d = array_at(zero, dY + p * step, count)
         for k in range(count):
             value = (d[k] - shift[k] - (x[k] - mean[k]) * scale[k] * slant[k]) * scale[k]
             d[k] = value if inside[k] > zero else zero
@@ -198,10 +198,10 @@ def norm_sum(tag, t, worker, record, now):
     where, length = L.dgain if t == 0 else L.dbias, panels(L.n, width_of(zero)) * width_of(zero)
     if where == 0:
         return
-    out, line = elements(zero, where, length), length * PANEL_BYTES // width_of(zero)
+    out, line = array_at(zero, where, length), length * PANEL_BYTES // width_of(zero)
     fill(out, zero)
     for block in range((NOW(now).rows + NORM_ROWS - 1) // NORM_ROWS):
-        part = elements(zero, L.sums + (2 * block + t) * line, length)
+        part = array_at(zero, L.sums + (2 * block + t) * line, length)
         for j in range(length):
             out[j] += part[j]
     if L.update != 0:

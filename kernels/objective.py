@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import _door
 from ._bits import like
-from ._elements import elements, fill
+from ._elements import fill
 from ._factory import Activation, Loss
 from ._jit import helper, task
 from ._tile import PANEL_BYTES, array_at, call, multiply_line, transpose_block, width_of, zero_of
@@ -170,7 +170,7 @@ def loss_sum(tag, t, worker, record, now):
 def _elementwise(zero, loss, values, d, targets, jump, n, first, last, scale, lanes, losses):
     """The loss summed over the outputs of each row, and its derivative times scale in the place of the outputs."""
     width = width_of(zero)
-    total = elements(zero, lanes, width)
+    total = array_at(zero, lanes, width)
     fill(total, zero)
     for p in range(panels(n, width)):
         count = min(width, n - p * width) * width
@@ -183,7 +183,7 @@ def _elementwise(zero, loss, values, d, targets, jump, n, first, last, scale, la
 def _weigh(zero, d, jump, n, first, last, weights, lanes, losses):
     """Multiply the loss of each row and its derivatives by the weight of the row."""
     width = width_of(zero)
-    factors = elements(zero, lanes, width)
+    factors = array_at(zero, lanes, width)
     for l in range(last - first):
         factors[l] = like(zero, weights[first + l])
         losses[first + l] *= weights[first + l]

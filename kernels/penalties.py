@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ._bits import absolute, like
-from ._elements import elements, fill
+from ._elements import fill
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, line_buffer, width_of, zero_of
 from .panels import panels
@@ -41,7 +41,7 @@ def penalty_block(tag, record, p, q, now):
     width = width_of(zero)
     count, at = min(width, L.n_in - q * width) * width, (p * L.n_in + q * width) * PANEL_BYTES
     l1, l2 = like(zero, L.l1 * factor), like(zero, L.l2 * factor)
-    x, lanes, group = elements(zero, L.w + at, count), elements(zero, line_buffer(zero), LINES * width), LINES * width
+    x, lanes, group = array_at(zero, L.w + at, count), array_at(zero, line_buffer(zero), LINES * width), LINES * width
     fill(lanes, zero)
     for i in range(0, count // group * group, group):
         part = x[i : i + group]
@@ -50,11 +50,11 @@ def penalty_block(tag, record, p, q, now):
     part = x[count // group * group :]
     for l in range(part.size):
         lanes[l] += l1 * absolute(part[l]) + l2 * (part[l] * part[l])
-    total = elements(zero, L.sums + (p * panels(L.n_in, width) + q) * PANEL_BYTES, width)
+    total = array_at(zero, L.sums + (p * panels(L.n_in, width) + q) * PANEL_BYTES, width)
     for l in range(width):
         total[l] = (lanes[l] + lanes[width + l]) + (lanes[2 * width + l] + lanes[3 * width + l])
     if L.g != 0:
-        slope, twice = elements(zero, L.g + at, count), l2 + l2
+        slope, twice = array_at(zero, L.g + at, count), l2 + l2
         for i in range(count):
             sign = l1 if x[i] > zero else (-l1 if x[i] < zero else zero)
             slope[i] += sign + twice * x[i]
@@ -74,7 +74,7 @@ def penalty_sum(tag, t, worker, record, now):
     if S.penalized == 0:
         return
     width = width_of(zero)
-    sums, total = elements(zero, L.sums, L.blocks * width), array_at(0.0, line_buffer(zero), width)
+    sums, total = array_at(zero, L.sums, L.blocks * width), array_at(0.0, line_buffer(zero), width)
     fill(total, 0.0)
     for i in range(0, L.blocks * width, width):
         for l in range(width):

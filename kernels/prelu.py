@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from . import _door
-from ._elements import elements, fill
+from ._elements import fill
 from ._jit import helper, task
-from ._tile import PANEL_BYTES, call, copy_line, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import add_rows
 from .between import BACK_FIELDS, Between, pass_on
 from .dense import apply, finishing
@@ -51,16 +51,16 @@ def multiply(zero, Z, source, out, rows, slopes, shared, panel):
     """out = source where Z > 0, else slope * source, for rows of a panel."""
     width = width_of(zero)
     if shared != 0:
-        slope, count = elements(zero, slopes, 1)[0], rows * width
-        z, s, o = elements(zero, Z, count), elements(zero, source, count), elements(zero, out, count)
+        slope, count = array_at(zero, slopes, 1)[0], rows * width
+        z, s, o = array_at(zero, Z, count), array_at(zero, source, count), array_at(zero, out, count)
         for k in range(count):
             value = s[k]
             o[k] = value if z[k] > zero else slope * value
         return
-    line = elements(zero, slopes + panel * PANEL_BYTES, width)
+    line = array_at(zero, slopes + panel * PANEL_BYTES, width)
     for i in range(rows):
-        z, s = elements(zero, Z + i * PANEL_BYTES, width), elements(zero, source + i * PANEL_BYTES, width)
-        o = elements(zero, out + i * PANEL_BYTES, width)
+        z, s = array_at(zero, Z + i * PANEL_BYTES, width), array_at(zero, source + i * PANEL_BYTES, width)
+        o = array_at(zero, out + i * PANEL_BYTES, width)
         for j in range(width):
             value = s[j]
             o[j] = value if z[j] > zero else line[j] * value
@@ -83,15 +83,15 @@ def prelu_backward(tag, t, worker, record, now):
     width = width_of(zero)
     size, at = NORM_ROWS * width, t * L.jump * (PANEL_BYTES // width)
     Z, dA, room = (L.Z if L.Z != 0 else NOW(now).inputs) + at, L.dA + at, L.scratch + worker * L.scratch_bytes
-    total = elements(zero, room, size)
+    total = array_at(zero, room, size)
     fill(total, zero)
     for first in range(0, rows, NORM_ROWS):
         count = min(NORM_ROWS, rows - first) * width
-        z, d = elements(zero, Z + first * PANEL_BYTES, count), elements(zero, dA + first * PANEL_BYTES, count)
+        z, d = array_at(zero, Z + first * PANEL_BYTES, count), array_at(zero, dA + first * PANEL_BYTES, count)
         for k in range(count):
             total[k] += zero if z[k] > zero else d[k] * z[k]
     add_rows(zero, room, L.sums + t * PANEL_BYTES)
-    sums = elements(zero, L.sums + t * PANEL_BYTES, width)
+    sums = array_at(zero, L.sums + t * PANEL_BYTES, width)
     for j in range(L.n - t * width, width):
         sums[j] = zero
     if L.wanted != 0:
@@ -108,12 +108,12 @@ def prelu_sum(tag, t, worker, record, now):
     """Add up the panels: the gradient of one slope of all columns, updated where that is done at once."""
     zero, L = zero_of(tag), BACKWARD(record)
     width = width_of(zero)
-    total = elements(zero, L.sums, width)
+    total = array_at(zero, L.sums, width)
     for p in range(1, panels(L.n, width)):
-        part = elements(zero, L.sums + p * PANEL_BYTES, width)
+        part = array_at(zero, L.sums + p * PANEL_BYTES, width)
         for j in range(width):
             total[j] += part[j]
-    elements(zero, L.dslope, 1)[0] = add_lanes(total, 0, width)
+    array_at(zero, L.dslope, 1)[0] = add_lanes(total, 0, width)
     if L.update != 0:
         call(L.update, (0, L.optimizer, L.dslope, width, now))
 

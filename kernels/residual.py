@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from ._elements import elements
 from ._jit import task
-from ._tile import PANEL_BYTES, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .between import Between
 from .dense import apply, finishing
 from .operations import follow
@@ -44,9 +43,9 @@ def add(tag, record, first, last, panel, now):
     zero, R = zero_of(tag), SUM(record)
     width = width_of(zero)
     at, count = panel * R.jump * (PANEL_BYTES // width) + first * PANEL_BYTES, (last - first) * width
-    a = elements(zero, (R.a if R.a != 0 else NOW(now).inputs) + at, count)
-    b = elements(zero, (R.b if R.b != 0 else NOW(now).inputs) + at, count)
-    out = elements(zero, R.out + at, count)
+    a = array_at(zero, (R.a if R.a != 0 else NOW(now).inputs) + at, count)
+    b = array_at(zero, (R.b if R.b != 0 else NOW(now).inputs) + at, count)
+    out = array_at(zero, R.out + at, count)
     for k in range(count):
         out[k] = a[k] + b[k]
 
@@ -57,7 +56,7 @@ def pass_gradient(tag, t, worker, record, now):
     zero, R, rows = zero_of(tag), PASS(record), NOW(now).rows
     width = width_of(zero)
     at, count = t * R.jump * (PANEL_BYTES // width), rows * width
-    source, out = elements(zero, R.source + at, count), elements(zero, R.out + at, count)
+    source, out = array_at(zero, R.source + at, count), array_at(zero, R.out + at, count)
     if R.adds != 0:
         for k in range(count):
             out[k] += source[k]

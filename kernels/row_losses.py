@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._bits import like
-from ._elements import elements, fill
+from ._elements import fill
 from ._jit import Task, helper, inline, task
 from ._math import exp, expm1, log
 from ._tile import PANEL_BYTES, add_line, array_at, line_buffer, multiply_line, raise_line, subtract_line, width_of, zero_of
@@ -33,7 +33,7 @@ def output_line(zero, base, jump, j):
 @helper
 def output_lanes(zero, base, jump, j):
     """One output of a panel's width of rows, in transposed blocks."""
-    return elements(zero, output_line(zero, base, jump, j), width_of(zero))
+    return array_at(zero, output_line(zero, base, jump, j), width_of(zero))
 
 
 @helper
@@ -43,7 +43,7 @@ def _scale_of(lanes):
 
 @helper
 def _fill(zero, line, value):
-    fill(elements(zero, line, width_of(zero)), like(zero, value))
+    fill(array_at(zero, line, width_of(zero)), like(zero, value))
 
 
 @helper
@@ -67,16 +67,16 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
     itemsize = PANEL_BYTES // width
     smoothing = array_at(0.0, parameters, 1)[0]
     keep, share = 1.0 - smoothing, smoothing / n
-    top, total = elements(zero, lanes, width), elements(zero, lanes + PANEL_BYTES, width)
+    top, total = array_at(zero, lanes, width), array_at(zero, lanes + PANEL_BYTES, width)
     _subtract_top(zero, d, jump, n, lanes)
     _fill(zero, lanes + PANEL_BYTES, 0.0)
     for p in range(panels(n, width)):  # one array, and a loop of unknown length: so it becomes a loop over vectors
-        z = elements(zero, d + p * jump, min(width, n - p * width) * width)
+        z = array_at(zero, d + p * jump, min(width, n - p * width) * width)
         for i in range(z.size):
             z[i] = exp(z[i])
     for j in range(n):
         add_line(zero, output_line(zero, d, jump, j), lanes + PANEL_BYTES)
-    log_total = elements(zero, lanes + 2 * PANEL_BYTES, last - first)
+    log_total = array_at(zero, lanes + 2 * PANEL_BYTES, last - first)
     for l in range(log_total.size):
         log_total[l] = total[l]
     for l in range(log_total.size):
@@ -86,11 +86,11 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
         for l in range(last - first):
             at = label[l] // width * jump + label[l] % width * itemsize + l * PANEL_BYTES
             shift = np.float64(log_total[l]) + np.float64(top[l])
-            loss = (shift - np.float64(elements(zero, a + at, 1)[0])) * keep
+            loss = (shift - np.float64(array_at(zero, a + at, 1)[0])) * keep
             if smoothing > 0.0:
                 for j in range(n):
                     at = j // width * jump + j % width * itemsize + l * PANEL_BYTES
-                    loss += (shift - np.float64(elements(zero, a + at, 1)[0])) * share
+                    loss += (shift - np.float64(array_at(zero, a + at, 1)[0])) * share
             row_losses[first + l] = loss * scale
         for l in range(last - first):
             total[l] = like(zero, scale) / total[l]
@@ -108,7 +108,7 @@ def cross_entropy_rows(tag, parameters, a, d, targets, labels, jump, n, first, l
                 p = output_lanes(zero, targets, jump, j)[l] * like(zero, keep) + like(zero, share)
                 at = j // width * jump + j % width * itemsize + l * PANEL_BYTES
                 weight += p
-                row_losses[first + l] += np.float64(p * (shift - elements(zero, a + at, 1)[0])) * scale if p != zero else 0.0
+                row_losses[first + l] += np.float64(p * (shift - array_at(zero, a + at, 1)[0])) * scale if p != zero else 0.0
             total[l] = weight / total[l]
         for j in range(n):
             e, p = output_lanes(zero, d, jump, j), output_lanes(zero, targets, jump, j)
@@ -133,9 +133,9 @@ def focal_rows(tag, parameters, a, d, targets, labels, jump, n, first, last, lan
     zero, scale = zero_of(tag), _scale_of(lanes)
     width, row_losses = width_of(zero), array_at(0.0, losses, last)
     gamma = like(zero, array_at(0.0, parameters, 1)[0])
-    t, room, count = elements(zero, lanes + 2 * PANEL_BYTES, width), line_buffer(zero), last - first
-    top, total = elements(zero, lanes, count), elements(zero, lanes + PANEL_BYTES, count)
-    p, value, slope = elements(zero, room, count), elements(zero, room + PANEL_BYTES, count), elements(zero, room + 2 * PANEL_BYTES, count)
+    t, room, count = array_at(zero, lanes + 2 * PANEL_BYTES, width), line_buffer(zero), last - first
+    top, total = array_at(zero, lanes, count), array_at(zero, lanes + PANEL_BYTES, count)
+    p, value, slope = array_at(zero, room, count), array_at(zero, room + PANEL_BYTES, count), array_at(zero, room + 2 * PANEL_BYTES, count)
     _subtract_top(zero, d, jump, n, lanes)
     _fill(zero, lanes + PANEL_BYTES, 0.0)
     for j in range(n):
@@ -185,7 +185,7 @@ def gaussian_nll_rows(tag, parameters, a, d, targets, labels, jump, n, first, la
     zero, scale = zero_of(tag), _scale_of(lanes)
     width, row_losses, m = width_of(zero), array_at(0.0, losses, last), n // 2
     least = like(zero, log(array_at(0.0, parameters, 1)[0]))
-    half, one, factor, total = like(zero, 0.5), like(zero, 1.0), like(zero, scale), elements(zero, lanes, width)
+    half, one, factor, total = like(zero, 0.5), like(zero, 1.0), like(zero, scale), array_at(zero, lanes, width)
     fill(total, zero)
     for j in range(m):
         mean, s, t = output_lanes(zero, d, jump, j), output_lanes(zero, d, jump, j + m), output_lanes(zero, targets, jump, j)

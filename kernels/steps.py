@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ._elements import elements
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .activations import IDENTITY
@@ -70,8 +69,8 @@ def output(tag, t, worker, record, now):
     for p in range(panels(L.n, width)):
         count = min(width, L.n - p * width)
         for i in range(first, last):
-            row = elements(zero, L.A + (p * L.jump + i * width) * (PANEL_BYTES // width), count)
-            out = elements(zero, S.out + (i * L.n + p * width) * (PANEL_BYTES // width), count)
+            row = array_at(zero, L.A + (p * L.jump + i * width) * (PANEL_BYTES // width), count)
+            out = array_at(zero, S.out + (i * L.n + p * width) * (PANEL_BYTES // width), count)
             for j in range(count):
                 out[j] = row[j]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ._bits import like
-from ._elements import elements, fill
+from ._elements import fill
 from ._factory import Rule
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, line_buffer, width_of, zero_of
@@ -97,7 +97,7 @@ def largest_norm(tag, t, worker, record, now):
     w, factors = C.W + t * C.n_in * PANEL_BYTES, array_at(0.0, line_buffer(zero), width)
     fill(factors, 0.0)
     for i in range(C.n_in):
-        row = elements(zero, w + i * PANEL_BYTES, width)
+        row = array_at(zero, w + i * PANEL_BYTES, width)
         for l in range(width):
             x = np.float64(row[l])
             factors[l] += x * x
@@ -105,7 +105,7 @@ def largest_norm(tag, t, worker, record, now):
         norm = math.sqrt(factors[l])
         factors[l] = C.largest / norm if norm > C.largest else 1.0
     for i in range(C.n_in):
-        row = elements(zero, w + i * PANEL_BYTES, width)
+        row = array_at(zero, w + i * PANEL_BYTES, width)
         for l in range(width):
             row[l] *= like(zero, factors[l])
 
