@@ -18,17 +18,16 @@ from numpy.typing import NDArray
 from ._arrays import overlap
 from ._bits import fma, like
 from ._checks import check_read, check_whole, check_written
-from ._jit import DTYPES, helper, inline, jit, kernel, task
+from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES, address_of, array_at, array_pointer, call, convert_columns, convert_panel, keep, pointer_as, prefetch, width_of, zero_of
-from .panels import panels
 from .plan import Array
 from .program import task_address
 from .records import F, I, Record, address
 from .sharing import LARGE_WORK
 from .team import run_tasks
 
-__all__ = ["NO_ORDER", "Gather", "RowError", "check_row", "gather", "gather_some", "place_row", "scaling_of"]
+__all__ = ["NO_ORDER", "Gather", "RowError", "check_row", "gather", "gather_some"]
 
 ROWS = 16  # rows in a task
 AHEAD_BYTES, LEAST_AHEAD, MOST_AHEAD = 4096, 4, 64  # how far ahead rows are asked for: so many bytes, but some rows
@@ -52,44 +51,9 @@ SOURCE = Record(
     bad=(I, "address of a row for each task: one that is not finite, or -1"),
     convert=(I, "address of `gather_converted` for the array's dtype"),
 )
+
+
 SOURCE_WORDS = SOURCE.dtype.itemsize // 8
-
-
-@inline
-def scaling_of(zero, S):
-    """Return what `place_row` scales with, from a record that has it: read once, not again in each row."""
-    return like(zero, S.scale), like(zero, S.shift), S.scales, S.shifts
-
-
-@inline
-def place_row(zero, source_tag, source, column_bytes, n, scaling, out, jump, ahead):
-    """Convert, scale and place a row of an array in panels, `jump` bytes apart; return whether a number is not finite.
-
-    Where columns lie side by side, another row is asked for on the way: the one at `ahead`.
-    """
-    width, wrong = width_of(zero), 0
-    factor, offset, scales_at, shifts_at = scaling
-    whole = n // width if column_bytes == array_at(source_tag, source, 1).itemsize else 0
-    for p in range(whole):
-        at, place, columns = p * width * column_bytes, out + p * jump, p * width * 8
-        prefetch(ahead + at)
-        if scales_at == 0:
-            wrong |= convert_panel(zero, pointer_as(source_tag, source + at), place, factor, offset)
-        else:
-            wrong |= convert_columns(zero, pointer_as(source_tag, source + at), place, scales_at + columns, shifts_at + columns)
-    for p in range(whole, panels(n, width)):
-        first, count = p * width, min(width, n - p * width)
-        at, line = source + first * column_bytes, array_at(zero, out + p * jump, width)
-        if scales_at == 0:
-            for j in range(count):
-                line[j] = like(zero, array_at(source_tag, at + j * column_bytes, 1)[0]) * factor + offset
-        else:
-            scales, shifts = array_at(0.0, scales_at + first * 8, width), array_at(0.0, shifts_at + first * 8, width)
-            for j in range(count):
-                line[j] = like(zero, fma(np.float64(array_at(source_tag, at + j * column_bytes, 1)[0]), scales[j], shifts[j]))
-        for j in range(count):
-            wrong |= 0 if line[j] - line[j] == zero else 1
-    return wrong
 
 
 @helper
@@ -97,8 +61,9 @@ def _gather_task(source_tag, zero, t, S):
     """Rows t * ROWS ... of the order: converted, scaled, placed; return the first that is not finite, or -1."""
     width = width_of(zero)
     itemsize = PANEL_BYTES // width
+    factor, offset = like(zero, S.scale), like(zero, S.shift)
     element = array_at(source_tag, S.X, 1).itemsize
-    first_bad, side_by_side, scaling = np.int64(-1), S.column_bytes == element, scaling_of(zero, S)
+    first_bad, side_by_side = np.int64(-1), S.column_bytes == element
     whole = S.n // width if side_by_side else 0
     panel_bytes, row_size = width * element, S.n * element
     distance = max(LEAST_AHEAD, min(MOST_AHEAD, AHEAD_BYTES // max(1, row_size)))
@@ -107,6 +72,8 @@ def _gather_task(source_tag, zero, t, S):
     for position in range(t * ROWS, min(S.rows, (t + 1) * ROWS)):
         index = order[position] if S.order != 0 else S.first + position
         source = S.X + index * S.row_bytes
+        at = minibatch * S.stride + i * width
+        target, wrong = S.out + at * itemsize, 0
         if S.order != 0 and side_by_side:
             ahead = S.X + order[min(position + distance, S.rows - 1)] * S.row_bytes
             for line in range(whole * panel_bytes, row_size, 64):
@@ -114,8 +81,29 @@ def _gather_task(source_tag, zero, t, S):
             prefetch(ahead + row_size - 1)
         else:
             ahead = source
-        out = S.out + (minibatch * S.stride + i * width) * itemsize
-        wrong = place_row(zero, source_tag, source, S.column_bytes, S.n, scaling, out, S.jump * itemsize, ahead)
+        if S.scales != 0:
+            for p in range(whole):
+                prefetch(ahead + p * panel_bytes)
+                columns, place = p * width * 8, target + p * S.jump * itemsize
+                panel = pointer_as(source_tag, source + p * panel_bytes)
+                wrong |= convert_columns(zero, panel, place, S.scales + columns, S.shifts + columns)
+            scales, shifts = array_at(0.0, S.scales, S.n), array_at(0.0, S.shifts, S.n)
+            for j in range(whole * width, S.n):
+                number = array_at(source_tag, source + j * S.column_bytes, 1)[0]
+                value = like(zero, fma(np.float64(number), scales[j], shifts[j]))
+                array_at(zero, target + j // width * S.jump * itemsize, width)[j % width] = value
+                wrong |= 0 if value - value == zero else 1
+        else:
+            for p in range(whole):
+                prefetch(ahead + p * panel_bytes)
+                wrong |= convert_panel(zero, pointer_as(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
+            for p in range(whole, (S.n + width - 1) // width):
+                first = p * width
+                line = array_at(zero, target + p * S.jump * itemsize, width)
+                for j in range(first, min(S.n, first + width)):
+                    value = like(zero, array_at(source_tag, source + j * S.column_bytes, 1)[0]) * factor + offset
+                    line[j - first] = value
+                    wrong |= 0 if value - value == zero else 1
         if wrong != 0 and first_bad < 0:
             first_bad = index
         i += 1

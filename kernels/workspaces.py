@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ._bits import like
+from ._bits import fma, like
 from ._jit import helper, named, task
-from ._tile import PANEL_BYTES, array_at, call, line_buffer, pointer, pointer_address, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
 from ._wait import exchange, give_way, load, pause, store
 from .activations import ROW_ACTIVATIONS
-from .gather import place_row, scaling_of
+from .panels import panels
 from .program import PHASE_BYTES
 from .records import NOW, PHASE, F, I, Record
 
@@ -120,10 +120,27 @@ SLOT_BYTES = SLOT.dtype.itemsize
 @helper
 def place_rows(zero, M, B, source_tag, X, row_bytes, column_bytes, rows):
     """Convert, scale and place some rows in panels, as a gather does."""
-    n, scaling, inputs, jump = M.n_in, scaling_of(zero, M), B.inputs, B.jump
+    width, n = width_of(zero), M.n_in
+    scale, shift = like(zero, M.scale), like(zero, M.shift)
+    whole = n // width if column_bytes == array_at(source_tag, X, 1).itemsize else 0
     for i in range(rows):
-        row = X + i * row_bytes
-        place_row(zero, source_tag, row, column_bytes, n, scaling, inputs + i * PANEL_BYTES, jump, row)
+        for p in range(whole):
+            source, place = X + i * row_bytes + p * width * column_bytes, B.inputs + p * B.jump + i * PANEL_BYTES
+            if M.scales == 0:
+                convert_panel(zero, pointer_as(source_tag, source), place, scale, shift)
+            else:
+                convert_columns(zero, pointer_as(source_tag, source), place, M.scales + p * width * 8, M.shifts + p * width * 8)
+        for p in range(whole, panels(n, width)):
+            count, at = min(width, n - p * width), X + i * row_bytes + p * width * column_bytes
+            line = array_at(zero, B.inputs + p * B.jump + i * PANEL_BYTES, width)
+            if M.scales == 0:
+                for j in range(count):
+                    line[j] = like(zero, array_at(source_tag, at + j * column_bytes, 1)[0]) * scale + shift
+            else:
+                scales, shifts = array_at(0.0, M.scales + p * width * 8, width), array_at(0.0, M.shifts + p * width * 8, width)
+                for j in range(count):
+                    number = np.float64(array_at(source_tag, at + j * column_bytes, 1)[0])
+                    line[j] = like(zero, fma(number, scales[j], shifts[j]))
 
 
 @helper
