@@ -21,6 +21,7 @@ from ._checks import check_read, check_whole, check_written
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES, address_of, array_at, array_pointer, call, convert_columns, convert_panel, keep, pointer_as, prefetch, width_of, zero_of
+from .panels import panels
 from .plan import Array
 from .program import task_address
 from .records import F, I, Record, address
