@@ -602,7 +602,8 @@ def _function(name: str, function: Any, arguments: str, count: int) -> Any:
     try:
         inspect.signature(plain).bind(*range(count))
     except TypeError:
-        raise ValueError(f"{name} must take {count} arguments, {arguments}; got {name}{inspect.signature(plain)}.") from None
+        taken = arguments.replace("*parameters", "one for each of `parameters`")
+        raise ValueError(f"{name} must take {count} argument{'s' * (count > 1)}, {taken}; got {name}{inspect.signature(plain)}.") from None
     return inline(plain)
 
 

@@ -155,7 +155,7 @@ def test_records_are_pickled_by_their_functions():
     ("make", "error", "message"),
     [
         (lambda: kernels.custom_activation(3, swish_slope), TypeError, r"f must be a function f\(z, \*parameters\); got 3\."),
-        (lambda: kernels.custom_activation(swish, swish_slope), ValueError, r"f must take 1 arguments, .*; got f\(z, b\)\."),
+        (lambda: kernels.custom_activation(swish, swish_slope), ValueError, r"f must take 1 argument, z, one for each of `parameters`; got f\(z, b\)\."),
         (lambda: kernels.custom_activation(swish, swish_slope, [np.nan]), ValueError, r"parameters must be finite; got \(nan,\)\."),
         (lambda: kernels.custom_loss(bend, bend_slope, [1, 2]), ValueError, r"f must take 4 arguments"),
         (lambda: kernels.custom_rule(plain_sgd, ["a", "b", "c", "d"]), ValueError, r"buffers must be at most 3 names"),
