@@ -66,7 +66,7 @@ class State:
     def add(self, losses: Array, sizes: Array, mean: bool) -> None:
         """Note the losses of some minibatches of so many rows each, which are means over them or sums."""
         self.losses.append(losses * sizes if mean else losses)
-        self.batch, self.rows, self.last_loss = self.batch + len(losses), self.rows + int(sizes.sum()), float(losses[-1])
+        self.batch, self.rows, self.last_loss = self.batch + len(losses), self.rows + int(np.add.reduce(sizes)), float(losses[-1])
 
     def epoch_loss(self, mean: bool) -> float:
         """Return the loss of the epoch under way: the mean over its rows, or the sum."""

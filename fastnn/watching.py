@@ -102,5 +102,7 @@ def _has(callback: Any, methods: tuple[str, ...]) -> bool:
 
 def call(callbacks: list[Any], method: str, *args: Any) -> bool:
     """Call a method of every callback that has it; return whether one of them asks to stop."""
+    if not callbacks:
+        return False
     answers = [getattr(one, method)(*args) for one in callbacks if hasattr(one, method)]
     return any(bool(answer) if isinstance(answer, (bool, np.bool_)) else isinstance(answer, str) and answer == "stop" for answer in answers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -309,7 +310,7 @@ class Trainer:
 
     def settle(self) -> bool:
         """Return whether the parameters are finite; if the last update made them otherwise, put back those from before it."""
-        if np.isfinite(self.parameters.min()) and np.isfinite(self.parameters.max()):
+        if math.isfinite(np.minimum.reduce(self.parameters)) and math.isfinite(np.maximum.reduce(self.parameters)):
             return True
         if self.program.now[0]["updated"]:
             self._restore()
