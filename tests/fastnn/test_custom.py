@@ -87,7 +87,7 @@ def test_weights_of_rows_and_single_steps():
     ("make", "error", "message"),
     [
         (lambda: Activation(3, swish_slope), TypeError, "f must be a function"),
-        (lambda: Activation(swish, swish_slope), ValueError, "f must take 1 arguments"),
+        (lambda: Activation(swish, swish_slope), ValueError, "f must take 1 argument, z, one for each of `parameters`"),
         (lambda: Activation(swish, swish_slope, 1.3), TypeError, r"parameters must be a sequence of numbers; got 1\.3\."),
         (lambda: Activation(swish, swish_slope, [np.inf]), ValueError, r"parameters\[0\] must be a finite number"),
         (lambda: Activation(swish, swish_slope, [1.0], name="relu"), ValueError, "name must not be that of a built-in function; got 'relu'"),
