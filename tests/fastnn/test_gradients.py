@@ -43,3 +43,9 @@ def test_a_wrong_derivative_is_named(dtype):
         check_gradient(network("tanh", dtype), X, VALUES, CustomLoss(bend, lambda a, t, delta: 0.5 * bend_slope_(a, t, delta), [0.7]))
     with pytest.raises(ValueError, match="relative error nan"):
         check_gradient(network("tanh", dtype), X, VALUES, CustomLoss(bend, lambda a, t, delta: np.nan, [0.7]))
+
+
+def test_a_loss_that_nothing_changes_has_a_gradient_of_zeros():
+    net = Sequential([Dense(3, "relu"), Dense(1, "relu")], n_features=2, seed=0)
+    net.set_weights([(np.zeros((2, 3)), np.zeros(3)), (np.zeros((3, 1)), [-1])])
+    assert check_gradient(net, np.ones((4, 2)), np.ones((4, 1))) == 0
