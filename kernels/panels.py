@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ._arrays import overlap
 from ._checks import check_packed, check_read, check_written
@@ -94,6 +95,20 @@ def _widened(half):
     where = line_buffer(np.float32(0))
     array_at(np.uint32(0), where, 1)[0] = np.uint32(half) << np.uint32(16)
     return array_at(np.float32(0), where, 1)[0]
+
+
+def to_panels(A: NDArray[Any], out: NDArray[Any]) -> None:
+    """Do what `pack` does by NumPy: for arrays that Python makes and checks, before whose first use nothing is to be compiled."""
+    n_panels, n_rows, width = out.shape
+    rows = np.zeros((n_rows, n_panels * width), out.dtype)
+    rows[:, : A.shape[1]] = A
+    out[:] = rows.reshape(n_rows, n_panels, width).transpose(1, 0, 2)
+
+
+def from_panels(packed: NDArray[Any], n_columns: int) -> NDArray[Any]:
+    """Return a copy of panels as plain rows; `unpack` by NumPy."""
+    rows: NDArray[Any] = packed.transpose(1, 0, 2).reshape(packed.shape[1], -1)[:, :n_columns].copy()
+    return rows
 
 
 @kernel

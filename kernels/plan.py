@@ -19,7 +19,7 @@ from .dense import Dense
 from .dropout import Dropout
 from .noise import GaussianNoise
 from .norm import LayerNorm
-from .panels import packed_shape, panel_width
+from .panels import from_panels, packed_shape, panel_width, to_panels
 from .prelu import PReLU
 from .residual import Fork, Join
 
@@ -181,8 +181,7 @@ class Plan:
         """Return copies of the arrays of one of `layers`, with its shapes."""
         found = []
         for packed, shape in zip(self.packed(parameters, placed), placed.layer.shapes.values()):
-            rows = packed.transpose(1, 0, 2).reshape(shape[0], -1) if len(shape) == 2 else packed
-            found.append(rows[..., : shape[-1]].copy())
+            found.append(from_panels(packed, shape[1]) if len(shape) == 2 else packed[: shape[0]].copy())
         return found
 
     def set_arrays(self, parameters: Array, placed: Placed, arrays: Sequence[Array]) -> None:
@@ -191,9 +190,7 @@ class Plan:
         _door.check_arrays(placed.layer.shapes, placed.index, arrays)
         for A, out in zip(arrays, packed):
             if out.ndim == 3:
-                rows = np.zeros((out.shape[1], out.shape[0] * out.shape[2]), self.dtype)
-                rows[:, : np.shape(A)[1]] = A
-                out[:] = rows.reshape(out.shape[1], out.shape[0], out.shape[2]).transpose(1, 0, 2)
+                to_panels(np.asarray(A), out)
             else:
                 out[: len(A)] = A
 
