@@ -127,13 +127,14 @@ def gather_rows(tag, t, worker, record, now):
 
 
 @jit
-def gather_some(task, record, X, row_bytes, column_bytes, order, first, rows, bad, team):
+def gather_some(task, record, X, row_bytes, column_bytes, order, first, rows, team):
     """Gather the rows of an order, or where it is empty `rows` from the first on; return one that is not finite, or -1."""
     S = SOURCE(record)
     S.X, S.row_bytes, S.column_bytes = X, row_bytes, column_bytes
     S.order, S.first, S.rows = address_of(order) if order.size > 0 else 0, first, rows
     tasks = (rows + ROWS - 1) // ROWS
     run_tasks(team if rows * S.n * 20 > LARGE_WORK else 0, task, tasks, record, np.int64(0))
+    bad = array_at(np.int64(0), S.bad, tasks)
     for t in range(tasks):
         if bad[t] >= 0:
             return bad[t]
@@ -187,7 +188,7 @@ class Gather:
         """Place the rows of an order, or where it is empty `rows` from the first on; return one that is not finite, or -1."""
         self.read(X.dtype, scale, shift)
         row_bytes, column_bytes = X.strides
-        return int(gather_some(self.task, self.where, address(X), row_bytes, column_bytes, order, first, rows, self.bad, team))
+        return int(gather_some(self.task, self.where, address(X), row_bytes, column_bytes, order, first, rows, team))
 
     def read(self, kind: np.dtype[Any], scale: float | Array, shift: float | Array) -> None:
         """Say what the next rows are converted from, and how they are scaled."""

@@ -8,90 +8,131 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _door, sharing
-from ._jit import jit
-from ._tile import address_of, call
+from . import _door, _jit, sharing
+from ._jit import jit, task
+from ._tile import address_of, array_at, call
 from .activations import EXPONENTIAL, ROW_ACTIVATIONS, SIGMOID, exponential_forward, sigmoid_forward
 from .dense import BOUND_ROWS
 from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
 from .plan import Array, Plan
-from .program import run, task_address
-from .records import NOW, address, aligned_zeros
+from .program import Program, run, task_address
+from .records import NOW, I, Record, address, aligned_zeros, new_array
 from .sharing import Sharing
 from .steps import emit_prediction, emit_step
-from .team import share
+from .team import run_tasks, share
 from .training import NO_WEIGHTS, Minibatches
 from .workspaces import FINISH
 
 __all__ = ["Predictor", "evaluate", "predict"]
 
-BLOCK = 512  # rows that go forward together
+BLOCK = 512  # rows that go forward together, where threads share the phases
+OWN_ROWS, LEAST_ROWS = 128, 32  # at most, and at least, where each block is a thread's own
 FUSED_FORWARD: dict[Any, Any] = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
 FUSED_FORWARD |= {SIGMOID: sigmoid_forward, EXPONENTIAL: exponential_forward}
 
+PREDICTION = Record(
+    X=(I, "address of the rows"),
+    row_bytes=(I, "from one row to the next"),
+    column_bytes=(I, "from one column to the next"),
+    n_rows=(I, "how many"),
+    block=(I, "how many go forward together"),
+    n_out=(I, "outputs"),
+    out=(I, "address of where they are written, in plain rows"),
+    out_bytes=(I, "of a row of them"),
+    gather=(I, "address of the gather's task"),
+    finish=(I, "address of the last activation, where it is one of rows, or 0"),
+    programs=(I, "address of what is a worker's own, one a worker"),
+    n_programs=(I, "how many there are"),
+    team=(I, "the team that shares the phases of a block, 0: none does"),
+)
+
+WORKER = Record(
+    phases=(I, "address of the first phase"),
+    count=(I, "how many phases there are"),
+    now=(I, "address of the record of what changes"),
+    source=(I, "address of the record of the gather"),
+    bad=(I, "a row that is not finite, the first of those found, or -1"),
+)
+
+
+@task
+def predict_block(tag, t, worker, record, now):
+    """Send a block of rows forward."""
+    P = PREDICTION(record)
+    W, first = WORKER(P.programs + worker * WORKER_BYTES), t * P.block
+    S, as_they_lie = NOW(W.now), array_at(np.int64(0), record, 0)
+    S.rows, S.out = min(P.block, P.n_rows - first), P.out + first * P.out_bytes
+    wrong = gather_some(P.gather, W.source, P.X, P.row_bytes, P.column_bytes, as_they_lie, first, S.rows, P.team)
+    if wrong >= 0 and (W.bad < 0 or wrong < W.bad):
+        W.bad = wrong
+    run(W.phases, 0, W.count, 1, P.team, W.now)
+    if P.finish != 0:
+        call(P.finish, (0, S.out, S.rows, P.n_out))
+
+
+WORKER_BYTES = WORKER.dtype.itemsize
+
 
 @jit
-def predict_blocks(phases, count, now, team, finish, task, source, X, row_bytes, column_bytes, block, bad, out):
-    """Send rows forward in blocks; return one that is not finite, or -1."""
-    S, order, bad_row = NOW(now), bad[:0], np.int64(-1)
-    for first in range(0, out.shape[0], block):
-        S.rows = min(block, out.shape[0] - first)
-        S.out = address_of(out) + first * out.shape[1] * out.itemsize
-        wrong = gather_some(task, source, X, row_bytes, column_bytes, order, first, S.rows, bad, team)
-        bad_row = wrong if bad_row < 0 else bad_row
-        run(phases, 0, count, 1, team, now)
-        if finish != 0:
-            call(finish, (0, S.out, S.rows, out.shape[1]))
-    return bad_row
+def predict_blocks(task, record, X, row_bytes, column_bytes, out, block, own, apart, team):
+    """Send rows forward in blocks, with `own` each by one thread; return the first that is not finite, or -1."""
+    P = PREDICTION(record)
+    P.X, P.row_bytes, P.column_bytes, P.n_rows = X, row_bytes, column_bytes, out.shape[0]
+    P.out, P.out_bytes, P.block, P.team = address_of(out), out.shape[1] * out.itemsize, block, 0 if own else team
+    for k in range(P.n_programs):
+        W = WORKER(P.programs + k * WORKER_BYTES)
+        W.bad, NOW(W.now).apart = -1, apart
+    run_tasks(team if own else 0, task, (P.n_rows + block - 1) // block, record, np.int64(0))
+    first_bad = np.int64(-1)
+    for k in range(P.n_programs):
+        bad = WORKER(P.programs + k * WORKER_BYTES).bad
+        first_bad = bad if first_bad < 0 or 0 <= bad < first_bad else first_bad
+    return first_bad
 
 
 class _Bound:
-    """A network bound to memory for predictions of up to `rows` rows."""
+    """A network bound to memory for predictions of blocks of up to `rows` rows; with `own` each block is one thread's."""
 
-    def __init__(self, plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int) -> None:
-        self.rows = rows
-        self.program = program = emit_prediction(plan, parameters, rows, logits, n_threads)
-        self.inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
-        self.gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], self.inputs)
-        program.now["inputs"] = address(self.inputs)
-        self.count, self.now = program.marks["end"], address(program.now)
-        last: Any = plan.last_activation
-        self.finish = task_address(FINISH[last], plan.dtype) if last in FINISH and not logits else 0
-        self.n_threads, self.sharing = n_threads, Sharing(program.kinds() if n_threads > 1 else [], program.work)
+    def __init__(self, plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int, own: bool) -> None:
+        self.own, self.n_threads, last = own, n_threads, plan.last_activation
+        self.programs = [emit_prediction(plan, parameters, rows, logits, 1 if own else n_threads) for _ in range(_jit.max_threads() if own else 1)]
+        self.table = new_array(WORKER, len(self.programs))
+        self.gathers: list[Gather] = []
+        for place, program in zip(self.table, self.programs):
+            inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
+            gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], inputs)
+            program.now["inputs"] = address(inputs)
+            self.gathers.append(gather)
+            place["phases"], place["count"], place["now"], place["source"] = program.where, program.marks["end"], address(program.now), gather.where
+        finish = task_address(FINISH[last], plan.dtype) if last in FINISH and not logits else 0
+        self.record = PREDICTION.new(n_out=plan.widths[-1], gather=gather.task, finish=finish, programs=address(self.table), n_programs=len(self.table))
+        self.task, self.where = task_address(predict_block, plan.dtype), address(self.record)
+        kinds = [sharing.LARGE] if own else program.kinds()
+        self.sharing = Sharing(kinds if n_threads > 1 else [], program.work)
 
-    def __call__(self, X: Array, out: Array, scale: float | Array, shift: float | Array) -> int:
-        """Write the outputs; return a row that is not finite, or -1."""
-        self.gather.read(X.dtype, scale, shift)
-        if self.n_threads == 1:
-            return self._predict(X, out, 0)
+    def __call__(self, X: Array, out: Array, block: int, scale: float | Array, shift: float | Array) -> int:
+        """Write the outputs; return the first row that is not finite, or -1."""
+        for gather in self.gathers:
+            gather.read(X.dtype, scale, shift)
         start = time.perf_counter()
-        self.program.now["apart"] = self.sharing.apart
-        with share(self.n_threads if self.sharing.together else 1) as team:
-            bad_row = self._predict(X, out, team)
+        if self.sharing.together:
+            with share(self.n_threads) as team:
+                bad_row = self._predict(X, out, block, team)
+        else:
+            bad_row = self._predict(X, out, block, 0)
         self.sharing.note((time.perf_counter() - start) / len(X))
         return bad_row
 
-    def _predict(self, X: Array, out: Array, team: int) -> int:
-        gather, (row_bytes, column_bytes) = self.gather, X.strides
-        phases, now = self.program.where, self.now
-        return int(
-            predict_blocks(
-                phases,
-                self.count,
-                now,
-                team,
-                self.finish,
-                gather.task,
-                gather.where,
-                address(X),
-                row_bytes,
-                column_bytes,
-                self.rows,
-                gather.bad,
-                out,
-            )
-        )
+    def _predict(self, X: Array, out: Array, block: int, team: int) -> int:
+        row_bytes, column_bytes = X.strides
+        return int(predict_blocks(self.task, self.where, address(X), row_bytes, column_bytes, out, block, self.own, self.sharing.apart, team))
+
+
+def _own_block(n_rows: int, n_threads: int) -> int:
+    """Return how many rows are a block where each is one thread's: whole tiles, and as many blocks for each thread."""
+    turns = -(-n_rows // (OWN_ROWS * n_threads))
+    return max(LEAST_ROWS, min(OWN_ROWS, (-(-n_rows // (turns * n_threads)) + 3) // 4 * 4))
 
 
 class Predictor:
@@ -115,7 +156,7 @@ class Predictor:
         _door.check_parameters(plan, parameters)
         self.plan, self.parameters = plan, parameters
         self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
-        self._spare: dict[tuple[int, bool, int], list[_Bound]] = {}
+        self._spare: dict[tuple[int, bool, int, bool], list[_Bound]] = {}
 
     def __call__(
         self,
@@ -133,22 +174,25 @@ class Predictor:
         out = np.empty((n_rows, plan.widths[-1]), plan.dtype)
         if n_rows == 0:
             return out
-        rows = min(BLOCK, 1 << (n_rows - 1).bit_length())
-        if self.work * max(rows, BOUND_ROWS) <= sharing.LARGE_WORK:
+        if self.work * max(min(n_rows, BLOCK), BOUND_ROWS) <= sharing.LARGE_WORK:
             n_threads = 1
-        key = rows, logits, n_threads
+        own = n_threads > 1 and n_rows >= 2 * LEAST_ROWS
+        block = _own_block(n_rows, n_threads) if own else min(BLOCK, n_rows)
+        rows = 1 << (block - 1).bit_length()
+        key = rows, logits, n_threads, own
         spare = self._spare.setdefault(key, [])
         try:
             bound = spare.pop()
         except IndexError:
-            bound = _Bound(plan, self.parameters, rows, logits, n_threads)
-        bad_row = bound(X, out, scale, shift)
+            bound = _Bound(plan, self.parameters, rows, logits, n_threads, own)
+        bad_row = bound(X, out, block, scale, shift)
         spare.append(bound)
         check_row(bad_row, plan.dtype)
         return out
 
 
 _predictors: dict[tuple[Plan, int], Predictor] = {}
+_evaluations: dict[tuple[Any, ...], tuple[Program, Minibatches]] = {}
 KEPT = 8
 
 
@@ -188,14 +232,24 @@ def predict(
     predictor = _predictors.pop(key, None) or Predictor(plan, parameters)
     predictor.parameters = parameters
     out = predictor(X, logits=logits, n_threads=n_threads, scale=scale, shift=shift)
-    while len(_predictors) >= KEPT:
-        _predictors.pop(next(iter(_predictors)), None)  # the one that was used longest ago
     predictor.parameters = _NOTHING  # the network may go; another one at its address has the same plan
-    _predictors[key] = predictor
+    _keep(_predictors, key, predictor)
     return out
 
 
 _NOTHING: Array = np.zeros(0)
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    """Keep a value, and no more than KEPT."""
+    while len(kept) >= KEPT:
+        kept.pop(next(iter(kept)), None)  # the one that was used longest ago
+    kept[key] = value
+
+
+def _bound_evaluation(plan: Plan, parameters: Array, rows: int, objective: Objective, n_threads: int) -> tuple[Program, Minibatches]:
+    program = emit_step(plan, parameters, rows, objective, fitting=False, n_threads=n_threads)
+    return program, Minibatches(program, plan, 1)
 
 
 def evaluate(
@@ -234,9 +288,10 @@ def evaluate(
     """
     _door.check_evaluation(plan, parameters, X, y, objective, n_threads, weights)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
-    rows, total = min(BLOCK, len(X)), 0.0
-    program = emit_step(plan, parameters, rows, objective.sum_over_rows(len(X)), fitting=False, n_threads=n_threads)
-    minibatches = Minibatches(program, plan, 1)
+    rows, total, of_sum = min(BLOCK, len(X)), 0.0, objective.sum_over_rows(len(X))
+    key = plan, address(parameters), rows, n_threads, of_sum.loss, of_sum.outputs_scale, of_sum.mean_rows, of_sum.parameters
+    kept = _evaluations.pop(key, None)
+    program, minibatches = kept or _bound_evaluation(plan, parameters, rows, of_sum, n_threads)
     factors = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
     now = program.now[0]
     for first in range(0, len(X), BLOCK):
@@ -250,4 +305,5 @@ def evaluate(
         total += float(now["loss"])
     if fuses(objective.loss, plan.last_activation):
         FUSED_FORWARD[plan.last_activation].compiled(out, out)
+    _keep(_evaluations, key, (program, minibatches))
     return total + plan.penalty(parameters), out

@@ -28,6 +28,29 @@ def test_rows_predicted_together_and_alone_have_the_same_bits(dtype):
     assert predictor(X[:0]).shape == (0, 5)
 
 
+def test_threads_predict_blocks_of_their_own_with_the_same_bits(monkeypatch):
+    share_all(monkeypatch)
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
+    X, _ = data(9 * prediction.OWN_ROWS + 1, plan)
+    predictor = kernels.Predictor(plan, parameters)
+    whole = predictor(X)
+    for rows in (2 * prediction.LEAST_ROWS, 100, 257, len(X)):
+        for _ in range(12):  # shared or not: both are tried
+            assert_same_bits(predictor(X[:rows], n_threads=2), whole[:rows])
+    X[700:703, 5] = np.inf
+    X[900, 2] = np.nan
+    for _ in range(12):
+        with pytest.raises(RowError) as error:
+            predictor(X, n_threads=2)
+        assert error.value.row == 700
+    assert_same_bits(predictor(X[:700], n_threads=2), whole[:700])
+
+
+@pytest.mark.parametrize(("n_rows", "n_threads", "block"), [(64, 2, 32), (100, 2, 52), (100, 8, 32), (1000, 2, 128), (10_000, 2, 128), (600, 4, 76)])
+def test_blocks_are_as_many_for_each_thread(n_rows, n_threads, block):
+    assert prediction._own_block(n_rows, n_threads) == block
+
+
 def test_each_option_has_a_program_of_its_own():
     plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float64)
     X, _ = data(20, plan)
@@ -102,3 +125,27 @@ def test_evaluation_is_the_loss_and_the_prediction():
     loss, outputs = kernels.evaluate(plan, parameters, X, y, CLASSES)
     assert_close(outputs, kernels.predict(plan, parameters, X))
     np.testing.assert_allclose(loss, -np.log(outputs[np.arange(len(y)), y]).mean(), rtol=1e-12)
+
+
+def test_an_evaluation_is_kept_for_the_next_with_other_rows_and_parameters():
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float64)
+    X, y = data(70, plan)
+    prediction._evaluations.clear()
+    first = kernels.evaluate(plan, parameters, X, y, CLASSES)
+    weighted = kernels.evaluate(plan, parameters, X, y, CLASSES, weights=np.full(70, 2.0))
+    other = kernels.evaluate(plan, parameters, X[::-1], y[::-1], CLASSES)
+    again = kernels.evaluate(plan, parameters, X, y, CLASSES)
+    assert len(prediction._evaluations) == 1
+    assert again[0] == first[0]
+    assert_same_bits(again[1], first[1])
+    assert_same_bits(other[1], first[1][::-1])
+    np.testing.assert_allclose(weighted[0], 2 * first[0], rtol=1e-12)
+    parameters *= 0.5
+    changed = kernels.evaluate(plan, parameters, X, y, CLASSES)
+    prediction._evaluations.clear()
+    assert changed[0] == kernels.evaluate(plan, parameters, X, y, CLASSES)[0] != first[0]
+    with pytest.raises(RowError):
+        kernels.evaluate(plan, parameters, X * np.inf, y, CLASSES)
+    for rows in range(1, 2 * prediction.KEPT):
+        kernels.evaluate(plan, parameters, X[:rows], y[:rows], CLASSES)
+    assert len(prediction._evaluations) == prediction.KEPT
