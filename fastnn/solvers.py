@@ -131,8 +131,7 @@ class StepSolver:
         while first < len(data.order) and not stop:
             rows = min(trainer.buffered, watching.unseen_steps(watchers, self.step)) * trainer.batch_size
             chunk = dense(data._replace(order=data.order[first : first + rows]))
-            sizes, divisors = _divisors(chunk, trainer.batch_size)
-            scales = np.divide(1.0, divisors, out=np.zeros_like(divisors), where=divisors > 0)
+            sizes, scales = _scales(chunk, trainer.batch_size)
             rates = np.full(len(sizes), self.learning_rate)
             watching.call(watchers, "on_rates", self.step, rates)
             with interrupts.held():
@@ -143,8 +142,7 @@ class StepSolver:
                 self.step += len(sizes)
                 stop = watching.end_batch(watchers, self.step - 1, float(losses[-1]))
                 stop |= watching.call(watchers, "on_chunk_end", self.step)
-            with np.errstate(over="ignore"):  # a loss near the end of the numbers; an infinite one ends the fit
-                total += float((losses * sizes).sum())
+            total += sum(loss * size for loss, size in zip(losses.tolist(), sizes.tolist()))  # may be infinite, which ends the fit
             first += rows
         if not trainer.settle():
             raise DivergedError("parameters must be finite; got NaN or infinity from the last update of an epoch.")
@@ -157,13 +155,14 @@ class StepSolver:
         return self._trainer
 
 
-def _divisors(chunk: Chunk, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows of each minibatch, and what its loss is divided by: their number, or the sum of their weights."""
+def _scales(chunk: Chunk, batch_size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows of each minibatch, and what its penalties are multiplied by: 1 / their number, or 1 / the sum of their weights."""
     starts = np.arange(0, len(chunk.order), batch_size)
     sizes = np.minimum(batch_size, len(chunk.order) - starts)
     if chunk.weights is None:
-        return sizes, sizes.astype(np.float64)
-    return sizes, np.add.reduceat(chunk.weights[chunk.order], starts)
+        return sizes, 1.0 / sizes
+    sums = np.add.reduceat(chunk.weights[chunk.order], starts)
+    return sizes, np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0)
 
 
 @dataclass(frozen=True)
