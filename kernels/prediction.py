@@ -27,7 +27,7 @@ from .workspaces import FINISH
 __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together, where threads share the phases
-OWN_ROWS, LEAST_ROWS = 128, 32  # at most, and at least, where each block is a thread's own
+OWN_ROWS, LEAST_ROWS = 128, 32  # at most, and at least, where each block is a thread's own; at most BLOCK where each block rounds the weights
 FUSED_FORWARD: dict[Any, Any] = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
 FUSED_FORWARD |= {SIGMOID: sigmoid_forward, EXPONENTIAL: exponential_forward}
 
@@ -129,10 +129,10 @@ class _Bound:
         return int(predict_blocks(self.task, self.where, address(X), row_bytes, column_bytes, out, block, self.own, self.sharing.apart, team))
 
 
-def _own_block(n_rows: int, n_threads: int) -> int:
+def _own_block(n_rows: int, n_threads: int, most: int) -> int:
     """Return how many rows are a block where each is one thread's: whole tiles, and as many blocks for each thread."""
-    turns = -(-n_rows // (OWN_ROWS * n_threads))
-    return max(LEAST_ROWS, min(OWN_ROWS, (-(-n_rows // (turns * n_threads)) + 3) // 4 * 4))
+    turns = -(-n_rows // (most * n_threads))
+    return max(LEAST_ROWS, min(most, (-(-n_rows // (turns * n_threads)) + 3) // 4 * 4))
 
 
 class Predictor:
@@ -177,7 +177,7 @@ class Predictor:
         if self.work * max(min(n_rows, BLOCK), BOUND_ROWS) <= sharing.LARGE_WORK:
             n_threads = 1
         own = n_threads > 1 and n_rows >= 2 * LEAST_ROWS
-        block = _own_block(n_rows, n_threads) if own else min(BLOCK, n_rows)
+        block = _own_block(n_rows, n_threads, BLOCK if plan.bfloat16 else OWN_ROWS) if own else min(BLOCK, n_rows)
         rows = 1 << (block - 1).bit_length()
         key = rows, logits, n_threads, own
         spare = self._spare.setdefault(key, [])

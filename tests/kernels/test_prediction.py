@@ -46,9 +46,12 @@ def test_threads_predict_blocks_of_their_own_with_the_same_bits(monkeypatch):
     assert_same_bits(predictor(X[:700], n_threads=2), whole[:700])
 
 
-@pytest.mark.parametrize(("n_rows", "n_threads", "block"), [(64, 2, 32), (100, 2, 52), (100, 8, 32), (1000, 2, 128), (10_000, 2, 128), (600, 4, 76)])
-def test_blocks_are_as_many_for_each_thread(n_rows, n_threads, block):
-    assert prediction._own_block(n_rows, n_threads) == block
+@pytest.mark.parametrize(
+    ("n_rows", "n_threads", "most", "block"),
+    [(64, 2, 128, 32), (100, 2, 128, 52), (100, 8, 128, 32), (1000, 2, 128, 128), (1000, 2, 512, 500), (10_000, 2, 128, 128), (600, 4, 128, 76)],
+)
+def test_blocks_are_as_many_for_each_thread(n_rows, n_threads, most, block):
+    assert prediction._own_block(n_rows, n_threads, most) == block
 
 
 def test_each_option_has_a_program_of_its_own():
