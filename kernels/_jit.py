@@ -121,7 +121,7 @@ def inline(function: Callable[..., Any]) -> Any:
 
 def public_inline(function: Callable[..., Any]) -> Any:
     """Compile a scalar helper that users call too: from their loops and from Python."""
-    return numba.njit(function, forceinline=True, **FLAGS)
+    return Prepared(function, cached=False, forceinline=True)
 
 
 def address(dispatcher: Any, signature: Any) -> int:

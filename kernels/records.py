@@ -9,6 +9,7 @@ A record is said once, with a word behind each field; `new` makes one of zeros, 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
@@ -29,10 +30,11 @@ class Record:
     def __init__(self, **fields: tuple[Any, str]) -> None:
         self.words = {name: word for name, (_, word) in fields.items()}
         self.dtype = np.dtype([(name, kind) for name, (kind, _) in fields.items()])
-        kind = numba.from_dtype(self.dtype)
 
         @intrinsic
         def record_at(typingctx: Any, where: Any) -> Any:
+            kind = _type_of(self.dtype)
+
             def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
                 return builder.inttoptr(args[0], context.get_value_type(kind))
 
@@ -50,6 +52,12 @@ class Record:
     def offset(self, name: str) -> int:
         """Return how many bytes from the start a field lies."""
         return int(self.dtype.fields[name][1])  # type: ignore[index]
+
+
+@functools.cache
+def _type_of(dtype: np.dtype[Any]) -> Any:
+    """Return Numba's type of a record: only who compiles asks for it."""
+    return numba.from_dtype(dtype)
 
 
 @typeof_impl.register(Record)
