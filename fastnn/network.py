@@ -472,7 +472,16 @@ class Sequential(Exchange):
             validation.unusable(X, error.row, *self.scaling, self.dtype)
         return value, gradient
 
-    def train_on_batch(self, X: Any, y: Any, optimizer: str | Optimizer | None = None, loss: str | Loss | None = None, n_threads: int | None = None) -> float:
+    def train_on_batch(
+        self,
+        X: Any,
+        y: Any,
+        optimizer: str | Optimizer | None = None,
+        loss: str | Loss | None = None,
+        n_threads: int | None = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+    ) -> float:
         """Take one optimizer step with all rows as one minibatch, and return the loss before it.
 
         The state of the optimizer stays for the next call with the same loss and the same optimizer: an equal one, or one that
@@ -481,8 +490,8 @@ class Sequential(Exchange):
 
         Parameters
         ----------
-        X, y, optimizer, loss, n_threads
-            As for `fit`.
+        X, y, optimizer, loss, n_threads, sample_weight, class_weight
+            As for `fit`; "balanced" counts the classes of these rows.
 
         Raises
         ------
@@ -491,7 +500,7 @@ class Sequential(Exchange):
             the state of the optimizer is not, it starts anew.
         """
         with self._remembering_names(X):
-            return training.train_on_batch(self, X, y, optimizer, loss, n_threads)
+            return training.train_on_batch(self, X, y, optimizer, loss, n_threads, sample_weight, class_weight)
 
     def fit(
         self,

@@ -473,16 +473,26 @@ def raise_diverged(trainer: kernels.Trainer, X: Array, where: str, left: str = "
     raise DivergedError(f"loss must be finite; got NaN or infinity at {where}. The network {left}: lower learning_rate or scale X.")
 
 
-def train_on_batch(network: Network, X: Any, y: Any, optimizer: str | Optimizer | None, loss: str | Loss | None, n_threads: int | None) -> float:
+def train_on_batch(
+    network: Network,
+    X: Any,
+    y: Any,
+    optimizer: str | Optimizer | None,
+    loss: str | Loss | None,
+    n_threads: int | None,
+    sample_weight: Any,
+    class_weight: Any,
+) -> float:
     """Take one step; see `Sequential.train_on_batch`."""
     loss, optimizer = loss_for(loss, network.last_activation), step_optimizer(optimizer)
     threads = validation.threads(n_threads)
     X, y = network.training_data(loss, X, y)
+    weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
     X = X[:]  # sparse rows are a minibatch here, and dense
     stepper = trainers.stepper(network, len(X), loss, optimizer, threads)
     rate = rates(optimizer.learning_rate, stepper.step, 1)
     stepper.trainer.forget()
-    losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rate)
+    losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rate, weights)
     if len(losses) == 0 or stepper.trainer.bad_row >= 0:
         raise_diverged(stepper.trainer, X, f"step {stepper.step}", "is as it was before the step")
     try:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fastnn import Adam, Dense, Dropout, LayerNorm, Scale, Sequential
+from fastnn import SGD, Adam, CrossEntropy, Dense, Dropout, LayerNorm, Scale, Sequential
 
 rng = np.random.default_rng(2)
 X = rng.normal(size=(37, 5))
@@ -303,6 +303,29 @@ def test_train_on_batch_is_a_step_of_fit():
     history = other.fit(X, LABELS, optimizer=Adam(0.01), epochs=5, batch_size=100, shuffle=False, verbose=0)
     assert losses == history["loss"]
     np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "weighted_mean"])
+@pytest.mark.parametrize(
+    "weights", [{"sample_weight": np.arange(37) % 4}, {"class_weight": "balanced"}, {"sample_weight": np.arange(37), "class_weight": {0: 3}}]
+)
+def test_a_weighted_train_on_batch_is_a_weighted_step_of_fit(reduction, weights):
+    one, other = (network("float32") for _ in range(2))
+    settings = {"loss": CrossEntropy(reduction=reduction), "optimizer": Adam(0.01)}
+    history = other.fit(X, LABELS, **settings, batch_size=len(X), shuffle=False, verbose=0, **weights)
+    assert [one.train_on_batch(X, LABELS, **settings, **weights)] == history["loss"]
+    np.testing.assert_array_equal(one.parameters, other.parameters)
+
+
+def test_weights_of_train_on_batch_are_of_one_step():
+    one, other = (Sequential([Dense(3, "softmax")], n_features=5) for _ in range(2))
+    weights = [np.arange(37.0), None, np.ones(37)]
+    losses = [one.train_on_batch(X, LABELS, SGD(1e-30), sample_weight=some) for some in weights]
+    assert losses[0] != losses[1] == losses[2] == other.train_on_batch(X, LABELS, SGD(1e-30))
+    before = one.parameters.copy()
+    with pytest.raises(ValueError, match=r"^sample_weight must be above 0 for some row; got 0 for all 37\.$"):
+        one.train_on_batch(X, LABELS, sample_weight=np.zeros(37))
+    np.testing.assert_array_equal(one.parameters, before)
 
 
 def test_train_on_batch_keeps_its_state_when_batches_grow():
