@@ -28,6 +28,8 @@ __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together, where threads share the phases
 OWN_ROWS, LEAST_ROWS = 128, 32  # at most, and at least, where each block is a thread's own; at most BLOCK where each block rounds the weights
+CALL_WORK = 2e9  # multiplications of a compiled call on each thread, a tenth of a second: Python hears of Ctrl-C after it
+NUMBER_WORK = 50  # for each number that is gathered or activated, about
 FUSED_FORWARD: dict[Any, Any] = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
 FUSED_FORWARD |= {SIGMOID: sigmoid_forward, EXPONENTIAL: exponential_forward}
 
@@ -110,6 +112,7 @@ class _Bound:
         self.task, self.where = task_address(predict_block, plan.dtype), address(self.record)
         kinds = [sharing.LARGE] if own else program.kinds()
         self.sharing = Sharing(kinds if n_threads > 1 else [], program.work)
+        self.at_once = int(n_threads * CALL_WORK / (program.work / rows + NUMBER_WORK * sum(plan.widths)))  # rows of a compiled call
 
     def __call__(self, X: Array, out: Array, block: int, scale: float | Array, shift: float | Array) -> int:
         """Write the outputs; return the first row that is not finite, or -1."""
@@ -126,7 +129,15 @@ class _Bound:
 
     def _predict(self, X: Array, out: Array, block: int, team: int) -> int:
         row_bytes, column_bytes = X.strides
-        return int(predict_blocks(self.task, self.where, address(X), row_bytes, column_bytes, out, block, self.own, self.sharing.apart, team))
+        where, options = address(X), (block, self.own, self.sharing.apart, team)
+        if len(X) <= self.at_once:
+            return int(predict_blocks(self.task, self.where, where, row_bytes, column_bytes, out, *options))
+        height = max(1, self.at_once // block) * block
+        for first in range(0, len(X), height):
+            bad_row = int(predict_blocks(self.task, self.where, where + first * row_bytes, row_bytes, column_bytes, out[first : first + height], *options))
+            if bad_row >= 0:
+                return first + bad_row
+        return -1
 
 
 def _own_block(n_rows: int, n_threads: int, most: int) -> int:

@@ -54,6 +54,45 @@ def test_blocks_are_as_many_for_each_thread(n_rows, n_threads, most, block):
     assert prediction._own_block(n_rows, n_threads, most) == block
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("work", [0, 4e6])
+def test_many_rows_are_several_calls_that_ctrl_c_may_come_between(n_threads, work, monkeypatch):
+    share_all(monkeypatch)
+    plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float32)
+    X, _ = data(6 * prediction.BLOCK + 1, plan)
+    X = np.asfortranarray(X)[::-1]
+    expected, predict_blocks, calls = kernels.Predictor(plan, parameters)(X, n_threads=n_threads), prediction.predict_blocks, []
+
+    def counted(*args):
+        calls.append(len(args[5]))
+        return predict_blocks(*args)
+
+    def interrupted(*args):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return counted(*args)
+
+    monkeypatch.setattr(prediction, "CALL_WORK", work)
+    monkeypatch.setattr(prediction, "predict_blocks", counted)
+    predictor = kernels.Predictor(plan, parameters)
+    assert_same_bits(predictor(X, n_threads=n_threads), expected)
+    assert len(calls) > 2
+    assert sum(calls) == len(X)
+    assert len(set(calls[:-1])) == 1
+    wrong = X.copy()
+    wrong[[2000, 2600], 3] = np.nan
+    with pytest.raises(RowError) as error:
+        predictor(wrong, n_threads=n_threads)
+    assert error.value.row == 2000
+    calls.clear()
+    monkeypatch.setattr(prediction, "predict_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predictor(X, n_threads=n_threads)
+    calls.clear()
+    monkeypatch.setattr(prediction, "predict_blocks", counted)
+    assert_same_bits(predictor(X, n_threads=n_threads), expected)
+
+
 def test_each_option_has_a_program_of_its_own():
     plan, parameters = network([13, 40, 33, 5], ACTIVATIONS, np.float64)
     X, _ = data(20, plan)
