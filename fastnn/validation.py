@@ -26,9 +26,34 @@ USUAL = (np.dtype(np.float32), np.dtype(np.float64))
 TIMES = re.compile("date|time|duration|period", re.IGNORECASE)  # how the names of their dtypes begin
 BLOCK = 1 << 20  # elements looked at together, so that a memory map is never in memory as a whole
 
+# What Keras, PyTorch and scikit-learn call things, in small letters and digits and without "loss" at the end. They are no names here, but hints.
+SYNONYMS = {
+    "squared_error": "mse l2",
+    "absolute_error": "mae l1",
+    "huber": "smoothl1",
+    "cross_entropy": "categoricalcrossentropy sparsecategoricalcrossentropy nll log",
+    "binary_cross_entropy": "bce bcewithlogits",
+    "focal": "categoricalfocalcrossentropy",
+    "binary_focal": "binaryfocalcrossentropy sigmoidfocal",
+    "quantile": "pinball",
+    "identity": "linear",
+    "sigmoid": "logistic",
+    "silu": "swish",
+    "exponential": "exp",
+    "sgd": "gradientdescent",
+    "conjugate_gradient": "cg",
+    "glorot_uniform": "xavieruniform",
+    "glorot_normal": "xaviernormal",
+    "he_uniform": "kaiminguniform",
+    "he_normal": "kaimingnormal",
+    "accuracy": "acc binaryaccuracy categoricalaccuracy sparsecategoricalaccuracy",
+    "roc_auc": "auc auroc",
+    "quantile_loss": "meanpinball",
+}
+
 
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """Return `value` if it is one of `choices`; suggest the nearest one if it is not."""
+    """Return `value` if it is one of `choices`; if it is not, suggest the one that others call so, or the nearest one."""
     if isinstance(value, str) and value in choices:
         return str(value)
     listed = ", ".join(map(repr, choices))
@@ -36,6 +61,10 @@ def choice(name: str, value: Any, choices: Collection[str]) -> str:
         raise TypeError(f"{name} must be one of {listed}; got {shown(value)}.")
     import difflib
 
+    plain = re.sub("[^a-z0-9]", "", value.lower()).removesuffix("loss")
+    for ours, theirs in SYNONYMS.items():
+        if ours in choices and plain in theirs.split():
+            raise ValueError(f"{name} must be one of {listed}; got {value!r}. It is called {ours!r} here.")
     near = difflib.get_close_matches(value.lower(), choices, n=1)
     raise ValueError(f"{name} must be one of {listed}; got {value!r}." + (f" Did you mean {near[0]!r}?" if near else ""))
 

@@ -36,6 +36,11 @@ from fastnn import (
     Step,
     validation,
 )
+from fastnn.initializers import INITIALIZERS
+from fastnn.layers import ACTIVATIONS
+from fastnn.losses import LOSSES
+from fastnn.metrics import METRICS
+from fastnn.optimizers import OPTIMIZERS
 
 X = np.linspace(-1, 1, 12).reshape(4, 3)
 LABELS = np.array([0, 1, 2, 1])
@@ -228,6 +233,43 @@ def test_finite_reads_a_memory_map_in_blocks(tmp_path, monkeypatch):
 def test_settings_are_checked_where_they_are_made(make, error, message):
     with pytest.raises(error, match=re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize(
+    "name, given, ours",
+    [
+        ("loss", "mse", "squared_error"),
+        ("loss", "L1Loss", "absolute_error"),
+        ("loss", "sparse_categorical_crossentropy", "cross_entropy"),
+        ("loss", "BCEWithLogitsLoss", "binary_cross_entropy"),
+        ("loss", "log_loss", "cross_entropy"),
+        ("activation", "linear", "identity"),
+        ("activation", "swish", "silu"),
+        ("optimizer", "cg", "conjugate_gradient"),
+        ("initializer", "xavier_uniform_", "glorot_uniform"),
+        ("initializer", "KaimingNormal", "he_normal"),
+        ("metrics", "acc", "accuracy"),
+    ],
+)
+def test_what_other_libraries_call_so_is_refused_with_its_name_here(name, given, ours):
+    def call():
+        if name in ("activation", "initializer"):
+            Dense(3, **{name: given})
+        else:
+            classifier().fit(X, LABELS, **{name: given}, verbose=0)
+
+    with pytest.raises(ValueError, match=f"^{name} must be one of '.*'; got '{given}'\\. It is called '{ours}' here\\.$"):
+        call()
+
+
+def test_synonyms_lead_to_names_and_are_none():
+    tables = [LOSSES, ACTIVATIONS, OPTIMIZERS, INITIALIZERS, METRICS]
+    for ours, theirs in validation.SYNONYMS.items():
+        found = [table for table in tables if ours in table]
+        assert found, ours
+        assert not any(one in table for table in found for one in theirs.split()), ours
+    words = " ".join(validation.SYNONYMS.values()).split()
+    assert len(set(words)) == len(words)
 
 
 SETTINGS = [
