@@ -78,9 +78,7 @@ def checked_parameters(parameters: Any) -> tuple[float, ...]:
 
 def checked_name(name: Any, f: Any, taken: Sequence[str]) -> str:
     """Return the name of a user's function, which is not a built-in one's."""
-    name = name or getattr(f, "__name__", "")
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string; got {validation.shown(name)}.")
-    if name in taken:
-        raise ValueError(f"name must not be that of a built-in function; got {name!r}.")
-    return name
+    own = validation.text("name", name or getattr(f, "__name__", ""))
+    if own in taken:
+        raise ValueError(f"name must not be that of a built-in function; got {own!r}.")
+    return own

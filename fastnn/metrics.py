@@ -398,7 +398,8 @@ def checked_metrics(metrics: Any, loss: Loss) -> dict[str, Metric]:
         metrics = [metrics]
     pairs = metrics.items() if isinstance(metrics, Mapping) else [(_name(one), one) for one in metrics]
     found: dict[str, Metric] = {}
-    for name, one in pairs:
+    for given, one in pairs:
+        name = validation.text("a name in metrics", given)
         if name in found or name == "loss":
             raise ValueError(f"metrics must have different names, none of them 'loss'; got {name!r}. Name functions by a dict.")
         found[name] = _metric(one, loss)

@@ -293,13 +293,14 @@ def held_out(network: Network, loss: Loss, validation_data: Any, class_weight: A
         return {}
     named = isinstance(validation_data, dict)
     checked = {}
-    for name, data in (validation_data if named else {"val": validation_data}).items():
+    for given, data in (validation_data if named else {"val": validation_data}).items():
+        name = validation.text("a name in validation_data", given)
         where = f"validation_data[{name!r}]" if named else "validation_data"
         X, y, sample_weight = validation.weighted(where, data)
         X, y = network.check_data(loss, X, y, f"{where}[0]", f"{where}[1]")
         validation.usable(f"{where}[0]", X, *network.scaling, network.dtype)
         of_rows = None if sample_weight is None else validation.row_weights(f"{where}[2]", sample_weight, len(y))
-        checked[str(name)] = Judged(X, y, of_rows, row_weights(loss, y, network.n_outputs, of_rows, class_weight))
+        checked[name] = Judged(X, y, of_rows, row_weights(loss, y, network.n_outputs, of_rows, class_weight))
     return checked
 
 

@@ -78,6 +78,13 @@ def setting(name: str, value: Any, kind: type | tuple[type, ...], table: dict[st
     raise TypeError(f"{name} must be a name or settings such as {next(iter(table.values()))!r}; got {shown(value)}.")
 
 
+def text(name: str, value: Any) -> str:
+    """Return `value` if it is a string."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string; got {shown(value)}.")
+    return str(value)
+
+
 def flag(name: str, value: Any) -> bool:
     """Return `value` as a bool if it is one."""
     if not isinstance(value, (bool, np.bool_)):

@@ -111,6 +111,8 @@ BAD_SETTINGS = [
     ({"optimizer": 0.1}, TypeError, "optimizer must be a name or settings such as SGD("),
     ({"validation_data": X}, TypeError, "validation_data must be a pair (X, y) or (X, y, sample_weight); got an array of shape (4, 3)."),
     ({"validation_data": (X[:, :1], LABELS)}, ValueError, "validation_data[0] must have shape"),
+    ({"validation_data": {"1": (X, LABELS), 1: (X, LABELS)}}, TypeError, "a name in validation_data must be a string; got 1."),
+    ({"metrics": {"1": "accuracy", 1: "f1"}}, TypeError, "a name in metrics must be a string; got 1."),
     ({"validation_data": (X, LABELS + 1)}, ValueError, "validation_data[1] must hold labels from 0 to 2, one for each output; got 3 in row 2."),
     ({"shuffle": [0, 1, 4]}, ValueError, "shuffle must give row numbers from 0 to 3; got 4."),
     ({"shuffle": [-1]}, ValueError, "shuffle must give row numbers from 0 to 3; got -1."),
