@@ -83,6 +83,7 @@ class Run:
     files: Checkpoints | None = None
     save: Callable[[], None] = lambda: None
     restore: Callable[[], None] = lambda: None
+    undo: Callable[[], None] = lambda: None  # where a callback cannot begin, take back what it knew, or say it
 
     def entries(self) -> dict[str, bool | None]:
         """Return what the logs of an epoch hold, and whether larger is better; None where nobody knows."""
@@ -209,7 +210,11 @@ def fit(
     if saved:
         network.n_fits = saved.settings["n_fits"]
     steps = Steps(trainer, source, learning_rate, loss.reduction != "sum")
-    return _watch(run, lambda: _epochs(run, steps), trainer.settle)
+    try:
+        return _watch(run, lambda: _epochs(run, steps), trainer.settle)
+    except Exception:
+        run.undo()
+        raise
 
 
 def let_save(run: Run, files: Checkpoints, facts: dict[str, Any], source: Source) -> None:
@@ -222,10 +227,22 @@ def resume_from(run: Run, saved: Saved, facts: dict[str, Any], trainer: kernels.
     """Go on from a checkpoint, if it is one of this fit."""
     saved.check(run.network, facts)
     saved.check_callbacks(run.watchers, run.network)
+    run.undo = remembered(run.network)
     if isinstance(source, ArraySource):  # a stream was made where it stood
         source.load_state_dict(saved.fit["source"])
     run.state = saved.restore(run.network, trainer, optimizer)
     run.restore = lambda: saved.restore_callbacks(run.watchers)
+
+
+def remembered(network: Network) -> Callable[[], None]:
+    """Return what makes a network what it is now."""
+    parameters, loss, n_fits, state = network.parameters.copy(), network.loss, network.n_fits, network._state
+
+    def undo() -> None:
+        network.parameters[:] = parameters
+        network.loss, network.n_fits, network._state = loss, n_fits, state
+
+    return undo
 
 
 def begin(network: Network, loss: Loss, fits: int = 1) -> None:
@@ -327,6 +344,7 @@ def _watch(run: Run, work: Callable[[], None], settled: Callable[[], bool] = lam
                 watching.begin_fit(run.watchers, network, begun)
                 run.restore()
                 run.save()
+                run.undo = lambda: None
                 work()
             except KeyboardInterrupt:
                 history.interrupted, whole = True, settled()

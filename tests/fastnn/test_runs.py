@@ -6,6 +6,7 @@ import functools
 import json
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import stat
@@ -28,12 +29,14 @@ from fastnn import (
     Dense,
     Dropout,
     EarlyStopping,
+    Focal,
     LayerNorm,
     Linear,
     OneCycle,
     ReduceOnPlateau,
     Rprop,
     Sequential,
+    Standardize,
     StopWhen,
     checkpoints,
     files,
@@ -674,6 +677,48 @@ def test_a_hostile_checkpoint_changes_nothing(tmp_path, change, arrays, message)
         go(net, checkpoint=tmp_path, resume=True, callbacks=[EMA(), EarlyStopping()])
     np.testing.assert_array_equal(net.parameters, before)
     assert net.n_fits == 0
+
+
+class Refusing(Counting):
+    """A callback that raises in one of its methods."""
+
+    def __init__(self, where=""):
+        super().__init__(1, "a")
+        self.path = where
+
+    def on_fit_begin(self, network):
+        self.refuse("begin")
+
+    def state_dict(self):
+        return {} if self.path != "state" else self.refuse("state")
+
+    def load_state_dict(self, state):
+        self.refuse("load")
+
+    def refuse(self, where):
+        if self.path == where:
+            raise ValueError("no")
+
+
+@pytest.mark.parametrize("where", ["begin", "load", "state"])
+@pytest.mark.parametrize("fitted", [False, True])
+def test_a_callback_that_refuses_to_resume_leaves_the_network_as_it_was(tmp_path, where, fitted):
+    def made():
+        return Sequential([Standardize(), Dense(8, "tanh"), Dense(3, "softmax")], n_features=4)
+
+    net, other = made(), made()
+    if fitted:
+        for one in (net, other):
+            go(one, optimizer=Adam(0.01), batch_size=25)
+    go(pickle.loads(pickle.dumps(net)), checkpoint=tmp_path, callbacks=[Refusing(), EarlyStopping()], loss=Focal())
+    before = net.layers, net.parameters.copy(), net.loss, net.n_fits
+    with pytest.raises((TypeError, ValueError), match="no|state_dict of Refusing must return a dict"):
+        go(net, checkpoint=tmp_path, callbacks=[Refusing(where), EarlyStopping()], resume=True, loss=Focal())
+    assert (net.layers, net.loss, net.n_fits) == (before[0], *before[2:])
+    np.testing.assert_array_equal(net.parameters, before[1])
+    for one in (net, other):
+        go(one, optimizer=Adam(0.01), batch_size=25, epochs=2, continue_fit=fitted)
+    np.testing.assert_array_equal(net.parameters, other.parameters)
 
 
 @pytest.mark.parametrize(
