@@ -682,7 +682,10 @@ class Sequential(Exchange):
         X, y = self.check_data(loss, X, y)
         if learn:
             self.layers = tuple(_learned(layer, X, y, loss) for layer in self.layers)
-        return X, self._as_learned(loss, y)
+        learned = self._as_learned(loss, y)
+        if learn and not loss.classification:
+            validation.warn_of_constants("y", y, learned)
+        return X, learned
 
     def _as_learned(self, loss: Loss, y: Array) -> Array:
         """Return checked targets as the kernels take them: labels, or numbers of the network's dtype, standardized where that is asked for."""

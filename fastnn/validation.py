@@ -10,6 +10,7 @@ import contextlib
 import math
 import numbers
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -402,6 +403,17 @@ def fits(name: str, A: Array, dtype: np.dtype[Any]) -> None:
     if A.dtype.kind == "f" and A.dtype.itemsize > dtype.itemsize:
         limit = float(np.finfo(dtype).max)
         inside(name, A, -limit, limit, f"fit into {dtype}")
+
+
+def warn_of_constants(name: str, A: Array, learned: Array) -> None:
+    """Warn where a column of targets varies, by more than rounding does, and does not any more in the dtype in which it is learned."""
+    if A.dtype == learned.dtype:
+        return
+    for j in np.flatnonzero((learned == learned[0]).all(axis=0)[: A.shape[1]]):
+        low, high = float(A[:, j].min()), float(A[:, j].max())
+        if high - low > 1e-12 * max(abs(low), abs(high)):
+            said = f"{name} goes from {low!r} to {high!r} in column {j}, which is one number in {learned.dtype}"
+            warnings.warn(f"{said}: let Standardize(targets=True) be the last layer.", stacklevel=5)
 
 
 def in_dtype(name: str, A: Array, dtype: np.dtype[Any]) -> Array:

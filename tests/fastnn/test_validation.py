@@ -33,6 +33,7 @@ from fastnn import (
     Scale,
     Sequential,
     SquaredError,
+    Standardize,
     Step,
     validation,
 )
@@ -481,3 +482,30 @@ def test_kernels_say_which_row_is_not_finite(row):
             function(net.plan, net.parameters, big, labels, objective)
     with pytest.raises(ValueError, match=message):
         kernels.FullBatch(net.plan, big, labels, objective)
+
+
+@pytest.mark.parametrize(
+    "y, said",
+    [
+        ([1e-50, 0.0, 3e-50, 2e-50], "0.0 to 3e-50 in column 0"),
+        ([1.7e9, 1.7e9 + 1, 1.7e9 - 1, 1.7e9], "1699999999.0 to 1700000001.0 in column 0"),
+        (np.array([2**38, 2**38 + 1, 2**38, 2**38]), "274877906944.0 to 274877906945.0 in column 0"),
+        ([[1.0, 1e-50], [2.0, 2e-50], [3.0, 1e-50], [4.0, 1e-50]], "1e-50 to 2e-50 in column 1"),
+    ],
+)
+def test_targets_that_float32_makes_one_number_are_warned_of(y, said):
+    n_outputs = np.ndim(y[0]) + 1
+    message = f"^y goes from {said}, which is one number in float32: let Standardize\\(targets=True\\) be the last layer\\.$"
+    with pytest.warns(UserWarning, match=message) as found:
+        regressor(n_outputs).fit(X, y, verbose=0)
+    assert len(found) == 1
+    assert found[0].filename == __file__
+    standardized = Sequential([Dense(n_outputs), Standardize(targets=True)], n_features=3)
+    assert standardized.fit(X, y, verbose=0)["loss"][0] > 0.1
+    Sequential([Dense(n_outputs)], n_features=3, dtype="float64").fit(X, y, verbose=0)
+
+
+@pytest.mark.parametrize("y", [[2.0] * 4, [1e-50] * 4, [1.0, 1 + 1e-15, 1.0, 1.0], [0.0, 1e-50, 1.0, 0.0], np.array([1, 1, 1, 1])])
+def test_targets_that_are_constant_or_stay_different_are_not_warned_of(y):
+    regressor().fit(X, y, verbose=0)
+    Sequential([Dense(2)], n_features=3).fit(X, y, loss="gaussian_nll", verbose=0)
