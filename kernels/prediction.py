@@ -253,9 +253,9 @@ _NOTHING: Array = np.zeros(0)
 
 def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
     """Keep a value, and no more than KEPT."""
-    while len(kept) >= KEPT:
-        kept.pop(next(iter(kept)), None)  # the one that was used longest ago
     kept[key] = value
+    for longest_ago in list(kept)[:-KEPT]:  # a copy: other Python threads keep theirs meanwhile
+        kept.pop(longest_ago, None)
 
 
 def _bound_evaluation(plan: Plan, parameters: Array, rows: int, objective: Objective, n_threads: int) -> tuple[Program, Minibatches]:

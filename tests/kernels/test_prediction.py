@@ -1,5 +1,6 @@
 """Predictions: programs that are kept, for any number of rows, options and threads."""
 
+import sys
 import threading
 
 import numpy as np
@@ -191,3 +192,20 @@ def test_an_evaluation_is_kept_for_the_next_with_other_rows_and_parameters():
     for rows in range(1, 2 * prediction.KEPT):
         kernels.evaluate(plan, parameters, X[:rows], y[:rows], CLASSES)
     assert len(prediction._evaluations) == prediction.KEPT
+
+
+def test_what_another_python_thread_keeps_meanwhile_is_no_error():
+    kept = dict.fromkeys(range(prediction.KEPT))
+
+    def another_thread(frame, event, argument):
+        if event == "c_return" and len(kept) < 2 * prediction.KEPT:  # whenever it may have its turn
+            kept[object()] = None
+
+    before = sys.getprofile()
+    sys.setprofile(another_thread)
+    try:
+        prediction._keep(kept, "mine", None)
+    finally:
+        sys.setprofile(before)
+    assert 0 not in kept
+    assert "mine" in kept
