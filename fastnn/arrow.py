@@ -22,7 +22,9 @@ def is_arrow(path: Path) -> bool:
 
 def column_names(path: Path) -> list[str]:
     """Return the names of the columns of a file."""
-    return [str(name) for name in _open(path).schema.names]
+    opened = _open(path)
+    schema = getattr(opened, "schema_arrow", opened.schema)  # the other one of Parquet names the parts of nested columns
+    return [str(name) for name in schema.names]
 
 
 def n_rows(path: Path) -> int:

@@ -39,6 +39,20 @@ def test_columns_are_read_by_name_and_number(path):
     assert load_table(path, target=None, columns=["a"]).y is None
 
 
+@pytest.mark.parametrize("name", ["table.parquet", "table.arrow"])
+def test_nested_columns_count_as_one_and_can_be_left_out(tmp_path, name):
+    nested = {"vector": [[1.0, 2.0]] * len(X), "a": X[:, 0], "pair": [{"a": 5.0, "c": 6.0}] * len(X), "label": LABELS}
+    path = write(tmp_path / name, nested)
+    for ignore in (["vector", "pair"], [0, 2]):
+        table = load_table(path, ignore=ignore)
+        assert table.columns == ("a",)
+        np.testing.assert_array_equal(table.X, X[:, :1])
+        np.testing.assert_array_equal(table.y, LABELS)
+    assert [len(one) for one, _ in TableBatches(path, 3, batch_size=40, columns=["a"])] == [40, 20]
+    with pytest.raises(ValueError, match="column 'vector' must hold numbers; got list"):
+        load_table(path)
+
+
 def test_batches_of_a_file_train_like_its_arrays(path):
     batches = TableBatches(path, "label", batch_size=16, ignore=["kind"])
     assert [len(one) for one, _ in batches] == [16, 16, 16, 12]
