@@ -446,6 +446,8 @@ class MLPClassifier(ClassifierMixin, MLP):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
             return X, y
+        if y.ndim == 2 and not self._label_binarizer.y_type_.startswith("multilabel"):  # whose numbers would be taken for probabilities
+            raise ValueError(f"y must be one label a row, as in the fit before; got {y.shape[1]} labels a row.")
         classes = unique_labels(y)
         if self.warm_start and set(classes) != set(self.classes_):
             before = "warm_start can only be used where `y` has the same classes as in the previous call to fit."

@@ -575,6 +575,18 @@ def test_a_fit_that_is_refused_leaves_what_was_fitted(parameters, fit):
     assert vars(model).keys() == known.keys()
 
 
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_rows_of_several_labels_cannot_follow_on_one_label_a_row(n_classes):
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % n_classes
+    model = MLPClassifier((7,), max_iter=2, random_state=0, warm_start=True).fit(X, y)
+    before = model.predict_proba(X)
+    for go_on in (model.fit, model.partial_fit):
+        for several in (np.eye(n_classes, dtype=int)[y], scipy.sparse.csr_matrix(np.eye(n_classes, dtype=int)[y])):
+            with pytest.raises(ValueError, match=rf"^y must be one label a row, as in the fit before; got {n_classes} labels a row\.$"):
+                go_on(X, several)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+
+
 @pytest.mark.parametrize(
     ("loss", "outputs", "y_val", "error", "message"),
     [
