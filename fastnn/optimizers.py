@@ -448,8 +448,7 @@ class Lion(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        validation.number("beta1", self.beta1, 0.0, 1.0)
-        validation.number("beta2", self.beta2, 0.0, 1.0)
+        validation.normalize(self, validation.number, "beta1", "beta2", low=0.0, below=1.0)
 
 
 @dataclass(frozen=True)
