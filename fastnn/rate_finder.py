@@ -18,8 +18,9 @@ class LearningRateFinder:
     """Let the learning rate grow from `low` to `high`, by the same factor at every minibatch, and watch the loss.
 
     The loss is smoothed as `m = smoothing * m + (1 - smoothing) * loss`, divided by `1 - smoothing**n` after `n` minibatches. It
-    ends when that is four times the least one since `1 / (1 - smoothing)` minibatches, or at `high`. As a callback of a fit it
-    gives the network its parameters back at the end; `run` works on a copy.
+    ends when that is four times the least one since `1 / (1 - smoothing)` minibatches, or at `high`; where the least one is not above
+    0, when it has grown from there by three times its size, or by three times its fall, whichever is more. As a callback of a fit
+    it gives the network its parameters back at the end; `run` works on a copy.
 
     Parameters
     ----------
@@ -97,8 +98,10 @@ class LearningRateFinder:
         self._mean = self.smoothing * self._mean + (1.0 - self.smoothing) * loss
         self.rates.append(self._rate(len(self.rates)))
         self.losses.append(self._mean / (1.0 - self.smoothing ** len(self.rates)))
-        settled = self.losses[round(1.0 / (1.0 - self.smoothing)) :]  # means of fewer losses are noise
-        return len(self.rates) == self.n_steps or self.losses[-1] > 4.0 * min(settled, default=math.inf)
+        settled = round(1.0 / (1.0 - self.smoothing))  # means of fewer losses are noise
+        least, largest = min(self.losses[settled:], default=math.inf), max(self.losses[:settled])
+        size = least if least > 0 else max(-least, largest - least)
+        return len(self.rates) == self.n_steps or self.losses[-1] > least + 3.0 * size
 
     def on_fit_end(self) -> None:
         """Give the network its parameters back."""

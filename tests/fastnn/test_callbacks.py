@@ -440,6 +440,21 @@ def test_the_suggested_rate_trains(task, optimizer, batch_size):
         assert net.evaluate(rows, targets)["loss"] < 0.7 * before
 
 
+@pytest.mark.parametrize("loss", ["poisson", "gaussian_nll"])
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def test_the_suggested_rate_trains_where_losses_are_below_0(loss, optimizer):
+    rows, numbers = regression()
+    targets = np.random.default_rng(1).poisson(20 * np.exp(0.3 * numbers)) if loss == "poisson" else 0.1 * numbers
+    last = Dense(1, "exponential") if loss == "poisson" else Dense(2)
+    net = Sequential([Dense(32, "tanh"), last], rows.shape[1])
+    net.fit(rows, targets, loss=loss, optimizer=Adam(0.02), epochs=4, verbose=0)
+    before = net.evaluate(rows, targets)["loss"]
+    finder = LearningRateFinder().run(net, rows, targets, loss=loss, optimizer=optimizer())
+    assert len(finder.rates) > 100 and max(finder.losses[:20]) < 0
+    net.fit(rows, targets, loss=loss, optimizer=optimizer(finder.suggestion), epochs=30, verbose=0)
+    assert net.evaluate(rows, targets)["loss"] < before - 0.2
+
+
 class After:
     """End a fit after some steps."""
 
