@@ -607,9 +607,10 @@ class Sequential(Exchange):
         Returns
         -------
         history : History
-            Loss and validation metrics of every epoch. The loss is the mean over the minibatches, each before its
-            update (L-BFGS, conjugate gradient: after the iteration), penalties included. Ctrl-C ends the fit within 0.2 s or one minibatch; the network
-            is then as it was at that minibatch, and `history.interrupted` is True.
+            Loss and validation metrics of every epoch. The loss is the mean over the minibatches, each counted by its rows, or with the
+            reduction "sum" their sum, each before its update (L-BFGS, conjugate gradient: after the iteration), penalties included.
+            Ctrl-C ends the fit within 0.2 s or one minibatch; the network is then as it was at that minibatch, and
+            `history.interrupted` is True.
 
         Raises
         ------

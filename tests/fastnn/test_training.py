@@ -84,6 +84,13 @@ def test_mazur_step_by_step():
     assert net.evaluate(x, y)["loss"] / 2 == pytest.approx(0.0000024476, abs=1e-10)
 
 
+@pytest.mark.parametrize(("reduction", "expected"), [("mean", (2 * 4 + 1 * 9) / 3), ("sum", 2 * 4 + 9)])
+def test_the_loss_of_an_epoch_counts_minibatches_by_their_rows(reduction, expected):
+    net = Sequential([Dense(1, initializer="zeros", trainable="bias")], n_features=1, dtype="float64")
+    history = net.fit([[0.0]] * 3, [2.0, 2.0, 3.0], SquaredError(reduction=reduction), SGD(0.0), batch_size=2, shuffle=False, verbose=0)
+    assert history.history["loss"] == [expected]
+
+
 def test_trask_eleven_lines(data_dir):
     """I am Trask, A neural network in 11 lines of Python: no biases, the sum of squared errors, a factor of 0.5 on their slopes."""
     numbers = np.load(data_dir / "reference_runs" / "reference_runs.npz")
