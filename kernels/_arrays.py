@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
 from ._jit import helper, task
@@ -135,15 +135,25 @@ def overlap(A, B):
     return _compared(_table((A, B)), 2, 0, 3, -1, -1) == MEMORY
 
 
-def _finder(alike: int) -> Any:
-    """Return an intrinsic that says what is wrong with the types of a tuple of arrays, of which the first are alike."""
+def _finder(alike: int, written: Sequence[int], n_axes: int, an_axis: str, a_write: str) -> Any:
+    """Return an intrinsic that says what is wrong with the types of a tuple of arrays, of which the first are alike.
+
+    What kernels could not be compiled for, or would write all the same, it refuses in these words.
+    """
 
     @intrinsic
     def find(typingctx, arrays):
         kinds = arrays.types[:alike]
-        dtypes = {getattr(kind, "dtype", None) for kind in kinds}
-        known = DTYPE if len(dtypes) > 1 or not dtypes <= {types.float32, types.float64} else NO_PROBLEM
-        known = SHAPE if not known and len({kind.ndim for kind in kinds}) > 1 else known
+        dtypes = {kind.dtype if isinstance(kind, types.Array) else None for kind in kinds}
+        known = NO_PROBLEM
+        if len(dtypes) > 1 or not dtypes <= {types.float32, types.float64}:
+            known = DTYPE
+        elif n_axes not in (0, kinds[0].ndim):
+            raise errors.TypingError(an_axis)
+        elif not all(kinds[k].mutable for k in written):
+            raise errors.TypingError(a_write)
+        elif len({kind.ndim for kind in kinds}) > 1:
+            known = SHAPE
         return types.intp(arrays), lambda context, builder, sig, args: context.get_constant(types.intp, known)
 
     return find
@@ -160,7 +170,7 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
-def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str = "") -> Any:
+def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str = "", n_axes: int = 0) -> Any:
     """Return a helper check((array, ...)) for the arguments of a kernel, which raises a literal sentence.
 
     Parameters
@@ -175,11 +185,14 @@ def door(kernel: str, arrays: str, written: str, replaces: str = "", others: str
         Which array the only one that is written may be: element for element.
     others : str
         Arrays of another kind, which are read: the last of the tuple.
+    n_axes : int
+        How many axes the arrays have; 0: any number.
     """
     alike, every, outs = arrays.split(), f"{arrays} {others}".split(), written.split()
     place, replaced = (every.index(outs[0]), every.index(replaces)) if replaces else (-1, -1)
     n_arrays, n_alike, bits = len(every), len(alike), sum(1 << every.index(name) for name in outs)
-    find = _finder(n_alike)
+    an_axis = f"{kernel}: {_listed(alike)} must have {n_axes} axes" if n_axes > 1 else f"{kernel}: {_listed(alike)} must have one axis"
+    find = _finder(n_alike, [every.index(name) for name in outs], n_axes, an_axis, f"{kernel}: {_listed(outs)} must be writeable")
     a_dtype = f"{kernel}: {_listed(alike)} must be {'arrays of one dtype,' if alike[1:] else 'an array of'} float32 or float64"
     a_shape = f"{kernel}: {_listed(alike[1:])} must have the shape of {alike[0]}"
     read = [name for name in every if name not in outs]

@@ -69,7 +69,7 @@ def choose(typingctx: Any, x: Any, pair: Any) -> Any:
 @intrinsic
 def like(typingctx: Any, x: Any, value: Any) -> Any:
     """Return `value` in the dtype of x, so that a literal does not turn a float32 loop into a float64 one."""
-    if x not in _FORMATS:
+    if x not in _FORMATS or isinstance(value, types.Array):  # of an array Numba casts the first number
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -81,7 +81,7 @@ def like(typingctx: Any, x: Any, value: Any) -> Any:
 @intrinsic
 def all_like(typingctx: Any, x: Any, values: Any) -> Any:
     """Return a tuple of numbers in the dtype of x."""
-    if x not in _FORMATS or not isinstance(values, types.BaseTuple):
+    if x not in _FORMATS or not isinstance(values, types.BaseTuple) or any(isinstance(one, types.Array) for one in values):
         return None
     kind = types.UniTuple(x, len(values))
 

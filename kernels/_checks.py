@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from numba import types
 from numba.core import errors
 from numba.extending import intrinsic
@@ -9,44 +12,47 @@ from numba.extending import intrinsic
 FLOATS = (types.float32, types.float64)
 
 
-@intrinsic(prefer_literal=True)
-def check_read(typingctx, name, array):
-    """Refuse, while compiling, what is not an array of real numbers; `name` says which kernel's argument it is."""
-    kind = getattr(array, "dtype", None)
-    if not isinstance(array, types.Array) or not (kind in FLOATS or isinstance(kind, (types.Integer, types.Boolean))):
-        raise errors.TypingError(f"{_literal(name)} must be an array of real numbers; got {array}.")
-    return types.void(name, array), _nothing
+def _checker(wanted: str, allowed: Callable[[Any], bool]) -> Any:
+    """Return an intrinsic check(name, value) that refuses what is not allowed; `name` says which kernel's argument it is."""
+
+    @intrinsic(prefer_literal=True)
+    def check(typingctx, name, value):
+        if not allowed(types.unliteral(value)):
+            argument = getattr(name, "literal_value", "an argument")  # Numba tries once more without the letters of a literal
+            raise errors.TypingError(f"{argument} must be {wanted}; got {value}.")
+        return types.void(name, value), lambda context, builder, signature, arguments: context.get_dummy_value()
+
+    return check
 
 
-@intrinsic(prefer_literal=True)
-def check_written(typingctx, name, array):
-    """Refuse, while compiling, what is not a float32 or float64 array that can be written."""
-    if not isinstance(array, types.Array) or array.dtype not in FLOATS or not array.mutable:
-        raise errors.TypingError(f"{_literal(name)} must be a writeable float32 or float64 array; got {array}.")
-    return types.void(name, array), _nothing
+def _is_array(kind: Any, n_axes: int) -> bool:
+    return isinstance(kind, types.Array) and kind.ndim == n_axes
 
 
-@intrinsic(prefer_literal=True)
-def check_packed(typingctx, name, array):
-    """Refuse, while compiling, what is not an array of panels: of float32, float64 or, for bfloat16, uint16."""
-    if not isinstance(array, types.Array) or array.dtype not in (*FLOATS, types.uint16):
-        raise errors.TypingError(f"{_literal(name)} must be an array of float32, float64, or uint16 for bfloat16; got {array}.")
-    return types.void(name, array), _nothing
+def _is_real(kind: Any) -> bool:
+    kind = kind.type if isinstance(kind, types.Optional) else kind
+    return kind in FLOATS or isinstance(kind, (types.Integer, types.Boolean))
 
 
-@intrinsic(prefer_literal=True)
-def check_whole(typingctx, name, value):
-    """Refuse, while compiling, what is not a whole number, or an array of them."""
-    kind = value.dtype if isinstance(value, types.Array) else types.unliteral(value)
-    if not isinstance(kind, types.Integer):
-        raise errors.TypingError(f"{_literal(name)} must be whole numbers; got {value}.")
-    return types.void(name, value), _nothing
+def _is_packed(kind: Any) -> bool:
+    return _is_array(kind, 3) and kind.dtype in (*FLOATS, types.uint16)
 
 
-def _literal(name):
-    """Return a name as it was written; Numba tries once more without its letters."""
-    return getattr(name, "literal_value", "an argument")
+def _is_written(kind: Any, n_axes: int) -> bool:
+    return _is_array(kind, n_axes) and kind.dtype in FLOATS and kind.mutable
 
 
-def _nothing(context, builder, signature, arguments):
-    return context.get_dummy_value()
+def _is_matrix(kind: Any) -> bool:
+    return _is_array(kind, 2) and _is_real(kind.dtype)
+
+
+_PACKED = "an array of panels, of float32, float64, or uint16 for bfloat16"
+check_vector = _checker("an array of one dimension of real numbers", lambda kind: _is_array(kind, 1) and _is_real(kind.dtype))
+check_matrix = _checker("a matrix of real numbers", _is_matrix)
+check_weights = _checker(f"a matrix of real numbers or {_PACKED}", lambda kind: _is_matrix(kind) or _is_packed(kind))
+check_packed = _checker(_PACKED, _is_packed)
+check_vector_out = _checker("a writeable float32 or float64 array of one dimension", lambda kind: _is_written(kind, 1))
+check_matrix_out = _checker("a writeable float32 or float64 matrix", lambda kind: _is_written(kind, 2))
+check_order = _checker("an array of one dimension of whole numbers", lambda kind: _is_array(kind, 1) and isinstance(kind.dtype, types.Integer))
+check_whole = _checker("a whole number", lambda kind: isinstance(kind, types.Integer))
+check_numbers = _checker("real numbers", lambda kind: all(map(_is_real, kind)) if isinstance(kind, types.BaseTuple) else _is_real(kind))

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numbers
 import operator
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._factory import Activation, Loss, Rule
-from ._jit import max_threads
+from ._jit import has_mask, max_threads
 from .activations import ACTIVATIONS, CODES, IDENTITY, LOG_SOFTMAX, ROW_ACTIVATIONS, SOFTMAX
 from .losses import FUSED, GAUSSIAN_NLL, HUBER, LOSSES, OF_LABELS, ROW_LOSSES, parameters_of
 from .optimizers import OPTIMIZERS
@@ -115,10 +115,15 @@ def check_threads(n_threads: Any) -> None:
         whole("n_threads", n_threads, 1, max_threads())
 
 
+def _is_array(value: Any) -> TypeGuard[Array]:
+    """Return whether this is an array all numbers of which count."""
+    return isinstance(value, np.ndarray) and not has_mask(value)
+
+
 def _shown(value: Any) -> str:
     """Return what a message says of a value: dtype and shape of an array, else a short form of it."""
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape}"
+        return f"{'masked ' * has_mask(value)}{value.dtype} {value.shape}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -240,10 +245,10 @@ def objective_fields(objective: Objective) -> dict[str, Any]:
 
 def affine(scale: Any, shift: Any) -> tuple[Any, Any]:
     """Return scale and shift, both as Python's floats or both as float64 arrays that the gather reads."""
-    if not isinstance(scale, np.ndarray) and not isinstance(shift, np.ndarray):
+    if not _is_array(scale) and not _is_array(shift):
         return number("scale", scale), number("shift", shift)
     for name, value in (("scale", scale), ("shift", shift)):
-        if not isinstance(value, np.ndarray) or value.dtype != FLOAT64 or value.ndim != 1:
+        if not _is_array(value) or value.dtype != FLOAT64 or value.ndim != 1:
             raise TypeError(f"{name} must be a float64 array (n_features,) where the other one is; got {_shown(value)}.")
         if not (value.flags.c_contiguous and value.size == np.size(scale) and np.isfinite(value).all()):
             raise ValueError(f"{name} must be contiguous, finite and as long as the other one; got {_shown(value)}.")
@@ -252,7 +257,7 @@ def affine(scale: Any, shift: Any) -> tuple[Any, Any]:
 
 def check_affine(plan: Plan, scale: Any) -> None:
     """Raise unless there is one number for all features or one for each."""
-    if isinstance(scale, np.ndarray) and scale.shape != (plan.widths[0],):
+    if _is_array(scale) and scale.shape != (plan.widths[0],):
         raise ValueError(f"scale and shift must have the shape ({plan.widths[0]},); got {scale.shape}.")
 
 
@@ -292,7 +297,7 @@ def check_parameters(plan: Plan, parameters: Any, written: bool = False) -> None
     """Raise unless this is the flat vector of a plan, contiguous and aligned; writeable where it is to be written."""
     _kind("plan", plan, "Plan")
     size = plan.parameters_size
-    if not isinstance(parameters, np.ndarray) or parameters.dtype != FLOATS[plan.dtype]:
+    if not _is_array(parameters) or parameters.dtype != FLOATS[plan.dtype]:
         raise TypeError(f"parameters must be a flat {plan.dtype} array of {size}; got {_shown(parameters)}.")
     if parameters.shape != (size,):
         raise ValueError(f"parameters must be a flat {plan.dtype} array of {size}; got {_shown(parameters)}.")
@@ -305,7 +310,7 @@ def check_parameters(plan: Plan, parameters: Any, written: bool = False) -> None
 
 def check_point(plan: Plan, parameters: Any) -> None:
     """Raise unless this can be copied to a flat vector of the plan: any real dtype and layout, but no other shape."""
-    if not isinstance(parameters, np.ndarray) or parameters.dtype not in REAL:
+    if not _is_array(parameters) or parameters.dtype not in REAL:
         raise TypeError(f"parameters must be an array of {plan.parameters_size} numbers; got {_shown(parameters)}.")
     if parameters.shape != (plan.parameters_size,):
         raise ValueError(f"parameters must have the shape ({plan.parameters_size},); got {parameters.shape}.")
@@ -323,7 +328,7 @@ def check_arrays(shapes: dict[str, tuple[int, ...]], layer: int, values: Any) ->
 
 def check_rows(plan: Plan, X: Any) -> None:
     """Raise unless these are rows that the gather can convert."""
-    if not isinstance(X, np.ndarray) or X.dtype not in REAL:
+    if not _is_array(X) or X.dtype not in REAL:
         wanted = "an array of real numbers, integers or floats of 32 or 64 bits in the byte order of this machine"
         raise TypeError(f"X must be {wanted}; got {_shown(X)}.")
     if X.ndim != 2 or X.shape[1] != plan.widths[0]:
@@ -337,13 +342,13 @@ def check_targets(plan: Plan, objective: Objective, y: Any, n_rows: int) -> None
     """
     n_outputs = plan.widths[-1]
     may_be_labels = objective.loss in OF_LABELS
-    if isinstance(y, np.ndarray) and y.ndim == 1 and may_be_labels:
+    if _is_array(y) and y.ndim == 1 and may_be_labels:
         if y.dtype != INT64:
             raise TypeError(f"y must hold int64 labels; got {_shown(y)}. Use y.astype(np.int64).")
         if y.shape[0] != n_rows:
             raise ValueError(f"y must have a label for each of {n_rows} rows; got {y.shape}.")
         return
-    if not isinstance(y, np.ndarray) or y.dtype not in REAL:
+    if not _is_array(y) or y.dtype not in REAL:
         labels = "int64 labels or " if may_be_labels else ""
         raise TypeError(f"y must be an array of {labels}real targets; got {_shown(y)}.")
     if y.shape != (n_rows, n_outputs):
@@ -359,7 +364,7 @@ def check_labels(plan: Plan, labels: NDArray[np.int64]) -> None:
 
 def check_order(order: Any, n_rows: int) -> None:
     """Raise unless these are row numbers."""
-    if not isinstance(order, np.ndarray) or order.dtype != INT64 or order.ndim != 1:
+    if not _is_array(order) or order.dtype != INT64 or order.ndim != 1:
         raise TypeError(f"order must be an int64 array of one dimension; got {_shown(order)}.")
     if _beyond(order, n_rows):
         _wrong_entry(IndexError, "order must name rows of X,", order, n_rows)
@@ -379,7 +384,7 @@ def check_row_weights(weights: Any, n_rows: int) -> None:
     """Raise unless this is a number for each row, or None."""
     if weights is None:
         return
-    if not isinstance(weights, np.ndarray) or weights.dtype != FLOAT64:
+    if not _is_array(weights) or weights.dtype != FLOAT64:
         raise TypeError(f"weights must be a float64 array; got {_shown(weights)}.")
     if weights.shape != (n_rows,):
         raise ValueError(f"weights must have one for each of {n_rows} rows; got {weights.shape}.")
@@ -387,7 +392,7 @@ def check_row_weights(weights: Any, n_rows: int) -> None:
 
 def dropout_rates(rates: Any, count: int, n_steps: int) -> NDArray[np.float64]:
     """Return the rate of each step for each of so many dropouts."""
-    if not isinstance(rates, np.ndarray) or rates.dtype != FLOAT64 or rates.ndim != 2:
+    if not _is_array(rates) or rates.dtype != FLOAT64 or rates.ndim != 2:
         raise TypeError(f"dropout_rates must be a float64 array of two dimensions; got {_shown(rates)}.")
     if rates.shape != (count, n_steps):
         raise ValueError(f"dropout_rates must have the shape ({count}, {n_steps}); got {rates.shape}.")
@@ -416,7 +421,7 @@ def largest_norms(plan: Plan, value: Any) -> list[tuple[int, float]]:
 
 def check_rates(name: str, rates: Any, n_steps: int) -> None:
     """Raise unless this is a number for each step."""
-    if not isinstance(rates, np.ndarray) or rates.dtype != FLOAT64 or rates.ndim != 1:
+    if not _is_array(rates) or rates.dtype != FLOAT64 or rates.ndim != 1:
         raise TypeError(f"{name} must be a float64 array of one dimension; got {_shown(rates)}.")
     if rates.size < n_steps:
         raise ValueError(f"{name} must have one for each of {n_steps} steps; got {rates.size}.")

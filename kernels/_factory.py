@@ -13,10 +13,11 @@ A user's functions take the same road: `custom_activation`, `custom_loss`, `cust
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
 from collections import namedtuple
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 
 from ._arrays import door
 from ._bits import absolute, all_like, choose, like
+from ._checks import check_numbers
 from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
 from ._lazy import cached_property
@@ -62,7 +64,7 @@ def _floats_reader(count: int) -> Any:
 # Functions of arrays.
 
 
-def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Kernel:
+def elementwise(module: str, name: str, formula: Any, reference: str = "", cached: bool = True) -> Kernel:
     """Return the public kernel out = formula(Z)."""
     check, cited = door(name, "Z out", "out", replaces="Z"), f"\n    References\n    ----------\n    {reference}\n    " if reference else ""
     doc = f"""Compute out = {_makes(formula)}, element by element.
@@ -83,10 +85,10 @@ def elementwise(module: str, name: str, formula: Any, reference: str = "") -> Ke
         check((Z, out))
         map_elements(formula, Z, out)
 
-    return kernel(named(forward, module, name, doc))
+    return kernel(named(forward, module, name, doc), cached)
 
 
-def _backward_kernel(module: str, name: str, gradient: Any, what: str) -> Kernel:
+def _backward_kernel(module: str, name: str, gradient: Any, what: str, cached: bool) -> Kernel:
     """Return the public kernel out = gradient(saved, dA)."""
     check = door(name, "saved dA out", "out", replaces="dA")
     doc = f"""Compute out = {_makes(gradient)}, element by element: a or z of saved, d of dA.
@@ -110,7 +112,7 @@ def _backward_kernel(module: str, name: str, gradient: Any, what: str) -> Kernel
         check((saved, dA, out))
         map_pairs(gradient, saved, dA, out)
 
-    return kernel(named(backward, module, name, doc))
+    return kernel(named(backward, module, name, doc), cached)
 
 
 @functools.lru_cache(64)
@@ -143,6 +145,16 @@ def _backward_task(name: str, gradient: Any, n_parameters: int, cached: bool) ->
             y[i] = gradient(x[i], y[i], *p)
 
     return Task(task(named(backward, __name__, f"{name}_backward_task"), cached))
+
+
+def _with(function: Any, parameters: tuple[float, ...]) -> Any:
+    """Return a function of numbers that gives these parameters to another one, in the dtype of the numbers."""
+
+    @inline
+    def bound(*numbers):
+        return function(*numbers, *all_like(numbers[0], parameters))
+
+    return bound if parameters else function
 
 
 def _parameter_values(parameters: Sequence[float]) -> NDArray[np.float64]:
@@ -179,13 +191,13 @@ class Activation:
     @cached_property
     def forward(self) -> Kernel:
         """The public kernel out = f(Z)."""
-        return elementwise("kernels.activations", f"{self.name}_forward", self.formula, self.reference)
+        return elementwise("kernels.activations", f"{self.name}_forward", _with(self.formula, self.parameters), self.reference, not self.own)
 
     @cached_property
     def backward(self) -> Kernel:
         """The public kernel out = dA * f'."""
         what = ("In" if self.saves_input else "Out") + f"put of `{self.name}_forward`"
-        return _backward_kernel("kernels.activations", f"{self.name}_backward", self.gradient, what)
+        return _backward_kernel("kernels.activations", f"{self.name}_backward", _with(self.gradient, self.parameters), what, not self.own)
 
     @cached_property
     def forward_task(self) -> Task:
@@ -282,9 +294,12 @@ class Loss:
 
     @cached_property
     def kernel(self) -> Kernel:
-        """The public kernel of a loss without parameters, or with one."""
-        pair, check = self.pair, door(self.name, "A T dA", "dA")
-        number_doc = f"\n    parameter : float\n        {list(inspect.signature(pair.py_func).parameters)[-1]}." if self.parameters else ""
+        """The public kernel of a loss without parameters, or with one; those of one's own are in it."""
+        pair, check, numbers = self.pair, door(self.name, "A T dA", "dA"), f"{self.name}: parameter and scale"
+        if own := bool(self.own):
+            pair = _with(pair, self.parameters)
+        given = self.parameters and not own
+        number_doc = f"\n    parameter : float\n        {list(inspect.signature(pair.py_func).parameters)[-1]}." if given else ""
         doc = f"""Return scale * sum(value), with dA = scale * derivative; of each element (value, derivative) = {_makes(pair)}.
 
     Parameters
@@ -305,14 +320,15 @@ class Loss:
 
         def loss(A, T, scale, dA):
             check((A, T, dA))
+            check_numbers(numbers, scale)
             return sum_and_gradient(pair, A, T, (), scale, dA)
 
         def loss_with_parameter(A, T, parameter, scale, dA):
             check((A, T, dA))
+            check_numbers(numbers, (parameter, scale))
             return sum_and_gradient(pair, A, T, (parameter,), scale, dA)
 
-        chosen = loss_with_parameter if self.parameters else loss
-        return kernel(named(chosen, "kernels.losses", self.name, doc))
+        return kernel(named(loss_with_parameter if given else loss, "kernels.losses", self.name, doc), not own)
 
     @cached_property
     def task(self) -> Task:
@@ -455,26 +471,28 @@ def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, flushes: b
 
 def _update_step(name: str, buffers: tuple[str, ...], fields: Any, numbers_of: Any, element: Any) -> Any:
     """Return a helper step(arrays, hyper, learning_rate, step): one step with w, its buffers and g, numbers by name or in their order."""
-    check = door(f"{name}_update", " ".join(["w", *buffers, "g"]), " ".join(["w", *buffers]))
-    loop, named_numbers = _update_loop(element, len(buffers), False), namedtuple(name, fields)
-    a_step = f"{name}_update: step must be at least 1"
+    check = door(f"{name}_update", " ".join(["w", *buffers, "g"]), " ".join(["w", *buffers]), n_axes=1)
+    loop, named_numbers = _update_loop(element, len(buffers), False), namedtuple("Numbers", fields, rename=True)
+    a_step, a_number = f"{name}_update: step must be at least 1", f"{name}_update: step and numbers"
 
     @helper
     def update(arrays, hyper, learning_rate, step):
         check(arrays)
+        check_numbers(a_number, (learning_rate, step))
         if step < 1:
             raise ValueError(a_step)
         loop(arrays[0], arrays[-1], arrays[1:-1], numbers_of(hyper, learning_rate, step))
 
     @helper
     def update_in_order(arrays, hyper, learning_rate, step):
+        check_numbers(a_number, hyper)
         update(arrays, named_numbers(*hyper), learning_rate, step)
 
     return update, update_in_order
 
 
-def _update_kernel(name: str, buffers: tuple[str, ...], fields: Any, numbers_of: Any, element: Any, doc: str) -> Kernel:
-    """Return the public kernel of a rule with two or three buffers."""
+def _update_kernel(name: str, buffers: tuple[str, ...], fields: Any, numbers_of: Any, element: Any, doc: str, cached: bool) -> Kernel:
+    """Return the public kernel of a rule that takes its numbers as a record."""
     places = [f"s{k}" for k in range(1, len(buffers) + 1)]
     run, _ = _update_step(name, tuple(places), fields, numbers_of, element)
     text = f"""Update {doc}
@@ -487,7 +505,7 @@ def _update_kernel(name: str, buffers: tuple[str, ...], fields: Any, numbers_of:
         Weights.
     g : array (n,)
         Gradient.
-    {", ".join(places)} : array (n,), overwritten
+    {", ".join(places) or "(none)"} : array (n,), overwritten
         The buffers {", ".join(buffers)}.
     hyper : record array (1,)
         What `kernels.OPTIMIZERS[kernels.{name.upper()}].record(...)` returns.
@@ -501,14 +519,20 @@ def _update_kernel(name: str, buffers: tuple[str, ...], fields: Any, numbers_of:
         If a dtype or shape is another, arrays share memory, or step is below 1.
     """
 
+    def plain(w, g, hyper, learning_rate, step):
+        run((w, g), hyper[0], learning_rate, step)
+
+    def with_one(w, g, s1, hyper, learning_rate, step):
+        run((w, s1, g), hyper[0], learning_rate, step)
+
     def with_two(w, g, s1, s2, hyper, learning_rate, step):
         run((w, s1, s2, g), hyper[0], learning_rate, step)
 
     def with_three(w, g, s1, s2, s3, hyper, learning_rate, step):
         run((w, s1, s2, s3, g), hyper[0], learning_rate, step)
 
-    update: Any = with_two if len(buffers) == 2 else with_three
-    return kernel(named(update, "kernels.adaptive", f"{name}_update", text))
+    updates: tuple[Any, ...] = (plain, with_one, with_two, with_three)
+    return kernel(named(updates[len(buffers)], "kernels.adaptive", f"{name}_update", text), cached)
 
 
 @dataclass(frozen=True)
@@ -580,7 +604,7 @@ class Rule:
     @cached_property
     def update(self) -> Kernel:
         """The public kernel of a rule that has none of its own."""
-        return _update_kernel(self.name, self.buffers, self.hyper, self.numbers, self.element, self.doc)
+        return _update_kernel(self.name, self.buffers, self.hyper, self.numbers, self.element, self.doc, not self.own)
 
     @cached_property
     def step(self) -> Any:
@@ -604,10 +628,14 @@ def _function(name: str, function: Any, arguments: str, count: int) -> Any:
     except TypeError:
         taken = arguments.replace("*parameters", "one for each of `parameters`")
         raise ValueError(f"{name} must take {count} argument{'s' * (count > 1)}, {taken}; got {name}{inspect.signature(plain)}.") from None
+    if any(step.opname == "RAISE_VARARGS" for step in dis.get_instructions(plain)):
+        raise ValueError(f"{name} must not raise or assert: where tasks call it, nobody hears of that; got {plain!r}.")
     return inline(plain)
 
 
 def _parameters(parameters: Any) -> tuple[float, ...]:
+    if isinstance(parameters, str) or not isinstance(parameters, Iterable) or not all(isinstance(value, Real) for value in parameters):
+        raise TypeError(f"parameters must be a sequence of numbers; got {parameters!r}.")
     values = tuple(float(value) for value in parameters)
     if not np.isfinite(values).all():
         raise ValueError(f"parameters must be finite; got {values}.")
@@ -704,6 +732,9 @@ def custom_rule(f: Any, buffers: Sequence[str] = (), hyper: Mapping[str, str] | 
     name : str, optional
         Left out, that of f.
     """
+    for argument, names in (("buffers", buffers), ("hyper", hyper)):
+        if isinstance(names, str) or not all(isinstance(one, str) and one for one in names):
+            raise TypeError(f"{argument} must be a sequence of names; got {names!r}.")
     fields = dict(hyper) if isinstance(hyper, Mapping) else dict.fromkeys(hyper, "")
     buffers, name = tuple(buffers), str(name or getattr(f, "__name__", "rule"))
     if len(buffers) > _MOST_BUFFERS:

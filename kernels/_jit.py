@@ -96,9 +96,9 @@ def _typeof_prepared(value: Prepared, context: Any) -> Any:
     return types.Dispatcher(value.compiled)
 
 
-def jit(function: Callable[..., Any]) -> Any:
+def jit(function: Callable[..., Any], cached: bool = True) -> Any:
     """Compile a function that Python and other kernels call."""
-    return _dispatcher(function)
+    return _dispatcher(function, cached)
 
 
 def helper(function: Callable[..., Any]) -> Any:
@@ -175,17 +175,18 @@ class Kernel:
 
     In nopython code it is the compiled function itself, serial, with literal error messages. Called from Python its
     errors show the shapes they are about, and `from_python` may put a function in front that decides on threads.
+    It is kept on the disk unless its sources are a user's.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], cached: bool = True) -> None:
         functools.update_wrapper(self, function)
-        self._function = function
+        self._function, self._cached = function, cached
         self._face: Callable[..., Any] | None = None
 
     @cached_property
     def compiled(self) -> Any:
         """The compiled function itself."""
-        return jit(self._function)
+        return jit(self._function, self._cached)
 
     def from_python(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Let calls from Python go through `function`, which takes the same arguments."""
@@ -198,6 +199,10 @@ class Kernel:
         return list(self.compiled.signatures)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or not _WITHOUT_MASK.issuperset(map(type, args)):  # Numba takes what has a mask where it has taken such an array without
+            for value in (*args, *kwargs.values()):
+                if has_mask(value):
+                    raise TypeError(f"{self.__name__}: arrays must have no mask; got {_describe(args, kwargs)}.")  # type: ignore[attr-defined]
         try:
             return (self._face or self.compiled)(*args, **kwargs)
         except (TypeError, ValueError) as error:
@@ -226,12 +231,20 @@ def _typeof_kernel(value: Kernel, context: Any) -> Any:
     return types.Dispatcher(value.compiled)
 
 
+_WITHOUT_MASK = frozenset({np.ndarray, int, float, bool, np.float64, np.float32, np.int64})
+
+
+def has_mask(value: Any) -> bool:
+    """Return whether this is an array some numbers of which do not count, such as NumPy's masked arrays."""
+    return isinstance(value, np.ndarray) and type(value) is not np.ndarray and hasattr(value, "mask")
+
+
 def _describe(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Say what the arguments of a call are: dtype and shape of arrays, the value of anything else."""
 
     def one(value: Any) -> str:
         if isinstance(value, np.ndarray):
-            return f"{'' if value.flags.writeable else 'read-only '}{value.dtype}{list(value.shape)}"
+            return f"{'' if value.flags.writeable else 'read-only '}{'masked ' * has_mask(value)}{value.dtype}{list(value.shape)}"
         return repr(value) if isinstance(value, (int, float, np.number)) else type(value).__name__
 
     return ", ".join([one(value) for value in args] + [f"{name}={one(value)}" for name, value in kwargs.items()])

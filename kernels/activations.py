@@ -18,6 +18,7 @@ import numpy as np
 
 from ._arrays import door
 from ._bits import absolute, copysign, like
+from ._checks import check_whole
 from ._elements import copy_elements, sum_elements
 from ._factory import Activation
 from ._jit import Kernel, helper, inline, kernel, named
@@ -446,8 +447,8 @@ def log_softmax_gradient_rows(A, out):
 
 def _row_kernels(name: str, rows: Any, gradient_rows: Any) -> tuple[Kernel, Kernel]:
     """Return the public pair of an activation of rows."""
-    check = door(f"{name}_forward", "Z out", "out", replaces="Z")
-    check_back = door(f"{name}_backward", "saved dA out", "out", replaces="dA")
+    check = door(f"{name}_forward", "Z out", "out", replaces="Z", n_axes=2)
+    check_back = door(f"{name}_backward", "saved dA out", "out", replaces="dA", n_axes=2)
     doc = f"""{rows.__doc__} That is out, of Z.
 
     The largest of a row is subtracted first, so nothing overflows.
@@ -567,6 +568,7 @@ def activation_forward(activation, Z, out):
         May be Z; otherwise it shares no memory with it.
     """
     _check_forward((Z, out))
+    check_whole("activation_forward: activation", activation)
     if activation not in CODES:
         raise ValueError("activation_forward: activation must be one of the codes such as RELU")
     if Z.ndim != 2 and activation not in ELEMENTWISE:
@@ -597,6 +599,7 @@ def activation_backward(activation, saved, dA, out):
         Gradient with respect to the input. May be dA; otherwise it shares no memory with the others.
     """
     _check_backward((saved, dA, out))
+    check_whole("activation_backward: activation", activation)
     if activation not in CODES:
         raise ValueError("activation_backward: activation must be one of the codes such as RELU")
     if out.ndim != 2 and activation not in ELEMENTWISE:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ._arrays import overlap
 from ._bits import fma, like
-from ._checks import check_read, check_whole, check_written
+from ._checks import check_matrix, check_numbers, check_order, check_vector_out, check_whole
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
 from ._tile import PANEL_BYTES, address_of, array_at, array_pointer, call, convert_columns, convert_panel, keep, pointer_as, prefetch, width_of, zero_of
@@ -215,7 +215,7 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     Parameters
     ----------
     X : ndarray of shape (n, m), any real dtype and layout
-    order : integer ndarray
+    order : integer ndarray of shape (rows,)
         Rows of X, in the order in which they are used.
     batch : int
         Rows in a minibatch, at least 1.
@@ -235,12 +235,13 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     ValueError
         If out is too small, not contiguous, or shares memory with X or order, or batch is below 1.
     """
-    check_read("gather: X", X)
-    check_written("gather: out", out)
-    check_whole("gather: order", order)
+    check_matrix("gather: X", X)
+    check_vector_out("gather: out", out)
+    check_order("gather: order", order)
     check_whole("gather: batch", batch)
     check_whole("gather: stride", stride)
     check_whole("gather: jump", jump)
+    check_numbers("gather: scale and shift", (scale, shift))
     batch, stride, jump = np.int64(batch), np.int64(stride), np.int64(jump)
     if batch < 1:
         raise ValueError("gather: batch must be at least 1")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ._arrays import overlap
-from ._checks import check_read, check_whole, check_written
+from ._checks import check_matrix, check_matrix_out, check_vector, check_vector_out, check_weights, check_whole
 from ._jit import default_threads, helper, inline, jit, kernel, task
 from ._link import linked_task
 from ._pairs import round_lines
@@ -560,9 +560,9 @@ def _make_check_product(kernel: str, x: str, w: str) -> Any:
 
     @helper
     def check(X, W, out):
-        check_read(kind_x, X)
-        check_read(kind_w, W)
-        check_written(kind_out, out)
+        check_matrix(kind_x, X)
+        check_weights(kind_w, W)
+        check_matrix_out(kind_out, out)
         n_out = out.shape[1]
         if W.ndim == 3:
             width = PANEL_BYTES // out.itemsize
@@ -589,7 +589,7 @@ _check_linear, _check_matmul = _make_check_product("linear_forward", "X", "W"), 
 
 @helper
 def _check_forward(X, W, b, activation, out):
-    check_read("linear_forward: b", b)
+    check_vector("linear_forward: b", b)
     check_whole("linear_forward: activation", activation)
     if activation not in ELEMENTWISE:
         raise ValueError("linear_forward: activation must be elementwise")
@@ -725,13 +725,13 @@ def linear_backward(dA, saved, X, W, activation, dX, dW, db):
     ValueError
         If a shape does not match, what is written shares memory, or the activation needs whole rows (softmax).
     """
-    check_read("linear_backward: dA", dA)
-    check_read("linear_backward: saved", saved)
-    check_read("linear_backward: X", X)
-    check_read("linear_backward: W", W)
-    check_written("linear_backward: dX", dX)
-    check_written("linear_backward: dW", dW)
-    check_written("linear_backward: db", db)
+    check_matrix("linear_backward: dA", dA)
+    check_matrix("linear_backward: saved", saved)
+    check_matrix("linear_backward: X", X)
+    check_weights("linear_backward: W", W)
+    check_matrix_out("linear_backward: dX", dX)
+    check_matrix_out("linear_backward: dW", dW)
+    check_vector_out("linear_backward: db", db)
     check_whole("linear_backward: activation", activation)
     n, n_in = X.shape
     n_out = W.shape[1] if W.ndim == 2 else dA.shape[1]

@@ -16,6 +16,7 @@ import numpy as np
 from . import _math
 from ._arrays import door, is_integer
 from ._bits import absolute, choose, like
+from ._checks import check_numbers
 from ._elements import sum_elements
 from ._factory import Loss, sum_and_gradient
 from ._jit import inline, kernel
@@ -110,6 +111,7 @@ def huber(A, T, delta, scale, dA):
     Huber, Robust estimation of a location parameter, Ann. Math. Statist. 35 (1964).
     """
     _check_huber((A, T, dA))
+    check_numbers("huber: delta and scale", (delta, scale))
     if not delta > 0.0:
         raise ValueError("huber: delta must be above 0")
     return sum_and_gradient(huber_pair, A, T, (delta,), scale, dA)
@@ -274,8 +276,8 @@ if not TYPE_CHECKING:  # a type checker, which does not read tables, takes every
     )
 
 
-_check = door("softmax_cross_entropy", "logits dlogits", "dlogits", replaces="logits", others="labels")
-_check_dense = door("softmax_cross_entropy_dense", "logits targets dlogits", "dlogits")
+_check = door("softmax_cross_entropy", "logits dlogits", "dlogits", replaces="logits", others="labels", n_axes=2)
+_check_dense = door("softmax_cross_entropy_dense", "logits targets dlogits", "dlogits", n_axes=2)
 
 
 @kernel
@@ -297,6 +299,7 @@ def softmax_cross_entropy(logits, labels, scale, dlogits):
         Before anything is written, if a label is out of range or the shapes don't fit.
     """
     _check((logits, dlogits, labels))
+    check_numbers("softmax_cross_entropy: scale", scale)
     if not is_integer(labels):
         raise TypeError("softmax_cross_entropy: labels must be integers")
     if labels.shape[0] != logits.shape[0]:
@@ -334,6 +337,7 @@ def softmax_cross_entropy_dense(logits, targets, scale, dlogits):
         Shares no memory with logits and targets.
     """
     _check_dense((logits, targets, dlogits))
+    check_numbers("softmax_cross_entropy_dense: scale", scale)
     n, m = logits.shape
     loss = 0.0
     for i in range(n):

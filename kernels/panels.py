@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._arrays import overlap
-from ._checks import check_packed, check_read, check_written
+from ._checks import check_matrix, check_matrix_out, check_packed
 from ._door import float_dtype, whole
 from ._jit import helper, inline, kernel
 from ._pairs import round_lines
@@ -129,7 +129,7 @@ def pack(W, out):
     ValueError
         If out has another shape, or shares memory with W.
     """
-    check_read("pack: W", W)
+    check_matrix("pack: W", W)
     check_packed("pack: out", out)
     n, m = W.shape
     width = 16 if out.itemsize == 2 else out.shape[2]
@@ -164,7 +164,7 @@ def unpack(packed, out):
         If packed does not hold n rows and m columns, or shares memory with out.
     """
     check_packed("unpack: packed", packed)
-    check_written("unpack: out", out)
+    check_matrix_out("unpack: out", out)
     n, m = out.shape
     width = 16 if packed.itemsize == 2 else packed.shape[2]
     if packed.shape[2] * packed.itemsize != PANEL_BYTES or packed.shape[1] != _lines(n, packed) or packed.shape[0] != panels(m, width):

@@ -16,6 +16,7 @@ import numpy as np
 
 from ._arrays import door, is_integer
 from ._bits import like, polynomial
+from ._checks import check_numbers
 from ._elements import copy_elements
 from ._jit import helper, inline, kernel
 from ._math import log
@@ -89,8 +90,8 @@ _check_permutation = _check_numbers("permutation", "seed", "epoch")
 _check_uniform, _uniform_door = _check_numbers("random_uniform", "seed", "stream"), door("random_uniform", "out", "out")
 _check_normal, _normal_door = _check_numbers("random_normal", "seed", "stream"), door("random_normal", "out", "out")
 _check_forward, _check_backward = (_check_numbers(name, "seed", "step", "layer") for name in ("dropout_forward", "dropout_backward"))
-_forward_door = door("dropout_forward", "X out", "out", replaces="X")
-_backward_door = door("dropout_backward", "dA out", "out", replaces="dA")
+_forward_door = door("dropout_forward", "X out", "out", replaces="X", n_axes=2)
+_backward_door = door("dropout_backward", "dA out", "out", replaces="dA", n_axes=2)
 
 
 @kernel
@@ -106,8 +107,8 @@ def permutation(seed, epoch, out):
     out : int64 array (n,), overwritten
     """
     _check_permutation(seed, epoch, 0)
-    if out.itemsize != 8 or not is_integer(out):
-        raise TypeError("permutation: out must be int64")
+    if out.ndim != 1 or out.itemsize != 8 or not is_integer(out):
+        raise TypeError("permutation: out must be int64 of one dimension")
     if out.size > 1 << 32:
         raise ValueError("permutation: out must have at most 2**32 elements")
     k0, k1 = seed_key(seed)
@@ -138,6 +139,8 @@ def random_uniform(seed, stream, low, high, out):
     """
     _check_uniform(seed, 0, stream)
     _uniform_door((out,))
+    check_numbers("random_uniform: low and high", (low, high))
+    low, high = np.float64(low), np.float64(high)  # the difference of whole numbers may leave their range
     k0, k1 = seed_key(seed)
     flat = out.flat
     for e in range(out.size):
@@ -162,6 +165,7 @@ def random_normal(seed, stream, mean, std, out):
     """
     _check_normal(seed, 0, stream)
     _normal_door((out,))
+    check_numbers("random_normal: mean and std", (mean, std))
     k0, k1 = seed_key(seed)
     flat = out.flat
     for e in range(out.size):
@@ -257,6 +261,7 @@ def dropout_forward(X, rate, seed, step, layer, out):
     """
     _forward_door((X, out))
     _check_forward(seed, step, layer)
+    check_numbers("dropout_forward: rate", rate)
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_forward: rate must be at least 0 and less than 1")
     copy_elements(X, out)
@@ -280,6 +285,7 @@ def dropout_backward(dA, rate, seed, step, layer, out):
     """
     _backward_door((dA, out))
     _check_backward(seed, step, layer)
+    check_numbers("dropout_backward: rate", rate)
     if not 0.0 <= rate < 1.0:
         raise ValueError("dropout_backward: rate must be at least 0 and less than 1")
     copy_elements(dA, out)

@@ -136,8 +136,8 @@ class Case:
         return kernels.gather(X, order, batch, scale, 0.0, self.floats(384) if out is None else out, stride, jump)
 
 
-def packed(c, n_in, n_out, dtype=np.float32):
-    return c.g(np.zeros(kernels.packed_shape(n_in, n_out, dtype), dtype))
+def packed(c, n_in, n_out, layout=np.float32, dtype=np.float32):
+    return c.g(np.zeros(kernels.packed_shape(n_in, n_out, layout), dtype))
 
 
 def structured(c, n, m, dtype=np.float32):
@@ -262,6 +262,8 @@ TRAINING = [
     ("more minibatches than fit", "ValueError: order must have at most", lambda c: c.train(repeats=10**9, rates=np.broadcast_to(1e-3, 10**10), batch=24)),
     ("a column of X too few", "ValueError: X must have the shape (n_rows, 6)", lambda c: c.train(X=c.X[:, :5])),
     ("one row of X", "ValueError: X must have the shape (n_rows, 6)", lambda c: c.train(X=c.X[0])),
+    ("masked X", "TypeError: X must be an array of real numbers, integers or floats", lambda c: c.train(X=np.ma.masked_less(c.X, 0))),
+    ("masked targets", "TypeError: y must be an array of int64 labels or real targets; got masked", lambda c: c.train(y=np.ma.masked_less(c.T, 0))),
     ("X of complex numbers", "TypeError: X must be an array of real numbers", lambda c: c.train(X=c.g(c.X, "c8"))),
     ("X of objects", "TypeError: X must be an array of real numbers", lambda c: c.train(X=c.X.astype(object))),
     ("X of another byte order", "TypeError: X must be an array of real numbers", lambda c: c.train(X=c.g(c.X.astype(c.X.dtype.newbyteorder())))),
@@ -318,6 +320,20 @@ MATRICES = [
     ("gather: out of int32", "TypeError: gather cannot take these arguments", lambda c: c.gather(out=c.g(np.zeros(384, "i4")))),
     ("gather: X of complex numbers", "TypeError: gather cannot take these arguments", lambda c: c.gather(X=c.g(c.X, "c8"))),
     ("gather: into X", "ValueError: gather: out must share no memory", lambda c: (lambda A: c.gather(X=A[:144].reshape(24, 6), out=A))(c.floats(384))),
+    ("gather: X of three dimensions", "TypeError: gather cannot take these arguments", lambda c: c.gather(X=c.floats(24, 6, 2))),
+    ("gather: order of two dimensions", "TypeError: gather cannot take these arguments", lambda c: c.gather(order=c.order.reshape(3, 8))),
+    ("gather: a scale for each column", "TypeError: gather cannot take these arguments", lambda c: c.gather(scale=c.floats(6))),
+    ("gather: masked X", "TypeError: gather: arrays must have no mask", lambda c: (c.gather(), c.gather(X=np.ma.masked_less(c.X, 0)))),
+    ("pack: W of three dimensions", "TypeError: pack cannot take these arguments", lambda c: kernels.pack(c.floats(6, 20, 2), packed(c, 6, 20))),
+    ("unpack: out of three dimensions", "TypeError: unpack cannot take these", lambda c: kernels.unpack(packed(c, 6, 20), c.floats(6, 20, 2))),
+    ("linear_forward: X of three dimensions", "TypeError: linear_forward cannot take", lambda c: c.forward(X=(5, 6, 2))),
+    ("linear_forward: W of four dimensions", "TypeError: linear_forward cannot take", lambda c: c.forward(W=(6, 20, 1, 1))),
+    ("linear_forward: pairs of int16", "TypeError: linear_forward cannot take", lambda c: c.forward(W=packed(c, 6, 20, "bfloat16", np.int16))),
+    ("matmul: A of three dimensions", "TypeError: matmul cannot take these arguments", lambda c: c.matmul(A=(5, 6, 2))),
+    ("linear_backward: dA of three dimensions", "TypeError: linear_backward cannot take", lambda c: c.backward(dA=(5, 20, 2))),
+    ("linear_backward: dX of three dimensions", "TypeError: linear_backward cannot take", lambda c: c.backward(dX=(5, 6, 2))),
+    ("linear_backward: dW of three dimensions", "TypeError: linear_backward cannot take", lambda c: c.backward(dW=(6, 20, 2))),
+    ("linear_backward: db of two dimensions", "TypeError: linear_backward cannot take", lambda c: c.backward(db=(20, 2))),
     ("pack: too few panels", "ValueError: pack: out must have the shape", lambda c: kernels.pack(c.floats(6, 20), packed(c, 6, 16))),
     ("pack: too few rows", "ValueError: pack: out must have the shape", lambda c: kernels.pack(c.floats(6, 20), packed(c, 5, 20))),
     ("pack: panels of int32", "TypeError: pack cannot take these arguments", lambda c: kernels.pack(c.floats(6, 20), packed(c, 6, 20).view("i4"))),
@@ -340,7 +356,7 @@ MATRICES = [
     ("linear_forward: read-only out", "TypeError: linear_forward cannot take these arguments: ", lambda c: c.forward(out=read_only(c.floats(5, 20)))),
     ("linear_forward: out of int32", "TypeError: linear_forward cannot take", lambda c: c.forward(out=c.floats(5, 20).view("i4"))),
     ("linear_forward: a packed W of fewer panels", "ValueError: linear_forward: a packed W must", lambda c: c.forward(W=packed(c, 6, 16))),
-    ("linear_forward: a packed W of int32", "ValueError: linear_forward: a packed W must", lambda c: c.forward(W=packed(c, 6, 20).view("i4"))),
+    ("linear_forward: a packed W of int32", "TypeError: linear_forward cannot take these arguments", lambda c: c.forward(W=packed(c, 6, 20).view("i4"))),
     ("linear_forward: a strided packed W", "ValueError: linear_forward: a packed W must", lambda c: c.forward(W=c.floats(2, 12, 16)[:, ::2])),
     ("linear_forward: out is X", "ValueError: linear_forward: out must share no memory", lambda c: (lambda A: c.forward(A, (20, 20), out=A))(c.floats(5, 20))),
     ("linear_forward: out in b", "ValueError: linear_forward: out must share no", lambda c: (lambda A: c.forward(b=A[1], out=A))(c.floats(5, 20))),

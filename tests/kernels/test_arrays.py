@@ -188,6 +188,47 @@ def test_another_dtype_is_refused(name):
                 refused(kernel, door.arguments(kernel, np.float32) | {argument: wrong}, TypeError)
 
 
+@pytest.mark.parametrize("name", GOOD)
+def test_read_only_arrays_are_not_written(name):
+    kernel, door = getattr(kernels, name), GOOD[name]
+    for out in {*door.written, *door.others} & {*door.written, "out"}:
+        arguments = door.arguments(kernel, np.float32)
+        arguments[out].flags.writeable = False
+        refused(kernel, arguments, TypeError)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_arrays_with_a_mask_are_refused_after_arrays_without(name):
+    kernel, door = getattr(kernels, name), GOOD[name]
+    kernel(*door.arguments(kernel, np.float32).values())
+    for array in door.arrays:
+        arguments = door.arguments(kernel, np.float32)
+        assert "masked float32" in refused(kernel, arguments | {array: np.ma.masked_less(arguments[array], 0.5)}, TypeError)
+
+
+@pytest.mark.parametrize("name", [*KINDS, "poisson", "random_normal", "dropout_backward"])
+def test_an_array_for_a_number_is_refused(name):
+    kernel, door = getattr(kernels, name), GOOD[name]
+    for argument, value in door.others.items():
+        if isinstance(value, (int, float)):
+            refused(kernel, door.arguments(kernel, np.float32) | {argument: np.full(N, value)}, TypeError)
+
+
+@pytest.mark.parametrize("name", [name for name in GOOD if name.endswith("_update")])
+def test_rules_take_flat_arrays_only(name):
+    kernel = getattr(kernels, name)
+    arguments = GOOD[name].arguments(kernel, np.float32)
+    refused(kernel, arguments | {array: floats((M, 3), np.float32) for array in GOOD[name].arrays}, TypeError)
+
+
+def test_a_permutation_is_of_one_dimension():
+    refused(kernels.permutation, {"seed": 0, "epoch": 0, "out": np.zeros((3, 2), np.int64)}, TypeError)
+
+
+def test_lists_are_no_arrays():
+    refused(kernels.identity_forward, {"Z": [1.0], "out": np.zeros(1)}, TypeError)
+
+
 @pytest.mark.parametrize("dtype", ["i8", "c16", "f2", "?"])
 def test_dtypes_that_no_kernel_calculates_in_are_refused(dtype):
     array = np.ones(3, dtype)

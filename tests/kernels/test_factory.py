@@ -151,6 +151,37 @@ def test_records_are_pickled_by_their_functions():
     assert pickle.loads(pickle.dumps(kernels.mish_forward)) is kernels.mish_forward
 
 
+def test_public_kernels_of_ones_own_are_their_own():
+    one, Z = np.ones(3), np.array([-1.0, 0.5, 2.0])
+    for factor in (2.0, 3.0):  # of one name: what is found on the disk by it is another's
+        out, slope, gradient, w = np.empty(3), np.empty(3), np.empty(3), np.ones(3)
+        activation = kernels.custom_activation(lambda z, b: factor * b * z, lambda z, b: factor * b, [0.5], name="own")
+        activation.forward(Z, out)
+        activation.backward(Z, one, slope)
+        np.testing.assert_array_equal([out, slope], [factor * 0.5 * Z, np.full(3, factor * 0.5)])
+        loss = kernels.custom_loss(lambda a, t, b: factor * b * (a - t), lambda a, t, b: factor * b, [0.5], name="own")
+        assert loss.kernel(one, np.zeros(3), 1.0, gradient) == 1.5 * factor
+        np.testing.assert_array_equal(gradient, np.full(3, factor * 0.5))
+        for n_buffers in range(4):
+            names = [f"s{k}" for k in range(n_buffers)]
+            takes = (lambda w, g, rate, step: w - factor * rate * g, lambda w, g, a, rate, step: (w - factor * rate * g, a))
+            more = (lambda w, g, a, b, rate, step: (w - factor * rate * g, a, b), lambda w, g, a, b, c, rate, step: (w - factor * rate * g, a, b, c))
+            rule = kernels.custom_rule((takes + more)[n_buffers], names)
+            w = np.ones(3)
+            rule.update(w, one, *np.zeros((n_buffers, 3)), rule.record([]), 0.25, 1)
+            np.testing.assert_array_equal(w, np.full(3, 1 - factor * 0.25))
+
+
+def test_a_function_of_ones_own_returns_a_number():
+    with pytest.raises(TypeError, match="must be what Numba can compile"):
+        kernels.custom_activation(lambda z: np.ones(3), lambda z: 1.0).forward_task.address("float32")
+
+
+def raising(z):
+    assert z > 0
+    return z
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -158,6 +189,11 @@ def test_records_are_pickled_by_their_functions():
         (lambda: kernels.custom_activation(swish, swish_slope), ValueError, r"f must take 1 argument, z, one for each of `parameters`; got f\(z, b\)\."),
         (lambda: kernels.custom_activation(swish, swish_slope, [np.nan]), ValueError, r"parameters must be finite; got \(nan,\)\."),
         (lambda: kernels.custom_loss(bend, bend_slope, [1, 2]), ValueError, r"f must take 4 arguments"),
+        (lambda: kernels.custom_activation(swish, swish_slope, 2.0), TypeError, r"parameters must be a sequence of numbers; got 2\.0\."),
+        (lambda: kernels.custom_activation(swish, swish_slope, "2"), TypeError, r"parameters must be a sequence of numbers; got '2'\."),
+        (lambda: kernels.custom_activation(raising, swish_slope), ValueError, r"f must not raise or assert: where tasks call it, nobody hears of that; got"),
+        (lambda: kernels.custom_rule(plain_sgd, [], [""]), TypeError, r"hyper must be a sequence of names; got \[''\]\."),
+        (lambda: kernels.custom_rule(plain_sgd, "mv"), TypeError, r"buffers must be a sequence of names; got 'mv'\."),
         (lambda: kernels.custom_rule(plain_sgd, ["a", "b", "c", "d"]), ValueError, r"buffers must be at most 3 names"),
         (lambda: kernels.custom_rule(plain_sgd, ["a"]), ValueError, r"f must take 5 arguments, w, g, a, learning_rate, step; got"),
         (lambda: kernels.custom_loss(lambda a, t: a.x, lambda a, t: a).task.address(np.float64), TypeError, "must be what Numba can compile"),

@@ -66,6 +66,10 @@ def test_initial_weights_against_the_twin(shape, dtype):
 
 
 def test_float32_weights_are_the_rounded_float64_ones():
+    limits = np.empty((2, 5))
+    random_uniform(0, 0, -(2**62), 2**62, limits[0])
+    random_uniform(0, 0, -(2.0**62), 2.0**62, limits[1])
+    assert_same_bits(limits[0], limits[1])
     for fill in (random_uniform, random_normal):
         narrow, wide = np.empty((33, 20), np.float32), np.empty((33, 20))
         fill(7, 1, -1.0, 1.0, narrow)
