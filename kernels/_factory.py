@@ -157,10 +157,6 @@ def _with(function: Any, parameters: tuple[float, ...]) -> Any:
     return bound if parameters else function
 
 
-def _parameter_values(parameters: Sequence[float]) -> NDArray[np.float64]:
-    return np.array(parameters, np.float64)
-
-
 @dataclass(frozen=True)
 class Activation:
     """An elementwise activation: its formula and what is made of it.
@@ -212,7 +208,7 @@ class Activation:
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The parameters as an array, whose address tasks are given."""
-        return _parameter_values(self.parameters)
+        return np.array(self.parameters, np.float64)
 
     def __reduce__(self) -> Any:
         return (custom_activation, self.own) if self.own else (_built_in, ("activations", "ACTIVATIONS", self.name))
@@ -338,7 +334,7 @@ class Loss:
     @cached_property
     def values(self) -> NDArray[np.float64]:
         """The parameters as an array, whose address the task is given."""
-        return _parameter_values(self.parameters)
+        return np.array(self.parameters, np.float64)
 
     def __reduce__(self) -> Any:
         return (custom_loss, self.own) if self.own else (_built_in, ("losses", "LOSSES", self.name))

@@ -117,8 +117,7 @@ class Plan:
     bfloat16: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in _door.plan_fields(self, OTHERS).items():
-            object.__setattr__(self, name, value)
+        _door.set_fields(self, **_door.plan_fields(self, OTHERS))
 
     @property
     def n_layers(self) -> int:

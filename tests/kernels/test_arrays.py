@@ -191,8 +191,8 @@ def test_another_dtype_is_refused(name):
 @pytest.mark.parametrize("name", GOOD)
 def test_read_only_arrays_are_not_written(name):
     kernel, door = getattr(kernels, name), GOOD[name]
-    for out in {*door.written, *door.others} & {*door.written, "out"}:
-        arguments = door.arguments(kernel, np.float32)
+    for out in door.written or ["out"]:
+        arguments = copies(door.arguments(kernel, np.float32))
         arguments[out].flags.writeable = False
         refused(kernel, arguments, TypeError)
 
