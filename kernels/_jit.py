@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -199,7 +200,8 @@ class Kernel:
         return list(self.compiled.signatures)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or not _WITHOUT_MASK.issuperset(map(type, args)):  # Numba takes what has a mask where it has taken such an array without
+        # Numba takes what has a mask where it has taken such an array without; a look at ten arguments costs a quarter of a call
+        if "numpy.ma" in sys.modules and (kwargs or not _WITHOUT_MASK.issuperset(map(type, args))):
             for value in (*args, *kwargs.values()):
                 if has_mask(value):
                     raise TypeError(f"{self.__name__}: arrays must have no mask; got {_describe(args, kwargs)}.")  # type: ignore[attr-defined]
