@@ -12,8 +12,9 @@ from fastnn.functional import sigmoid
 def test_fifty_iterations_learn_the_training_images(data_dir, optimizer):
     pytest.importorskip("scipy")
     X, labels, _, _ = handwritten_zip.load()
-    net, cost = handwritten_zip.train(optimizer, X, labels)
     assert X.shape == (5000, 400)
+    X, labels = X[:2000], labels[:2000]
+    net, cost = handwritten_zip.train(optimizer, X, labels)
     assert handwritten_zip.accuracy(net, X, labels) >= 0.95
     assert cost < 0.5
 

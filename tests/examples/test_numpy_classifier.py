@@ -34,11 +34,11 @@ def test_start_weights_are_the_notebooks():
 
 
 def test_one_image_at_a_time(data_dir):
-    """3,000 images in place of 60,000: two epochs of all give 0.94, and take too long here."""
+    """1,500 images in place of 60,000: two epochs of all give 0.94, and take too long here."""
     X, y, X_test, y_test = fastnn.load_mnist()
     net = numpy_classifier.sigmoid_network()
-    numpy_classifier.train(net, X[:3000], y[:3000], numpy_classifier.LOSS, SGD(0.01), batch_size=1)
-    assert numpy_classifier.accuracy(net, X_test, y_test) >= 0.65
+    numpy_classifier.train(net, X[:1500], y[:1500], numpy_classifier.LOSS, SGD(0.01), batch_size=1)
+    assert numpy_classifier.accuracy(net, X_test, y_test) >= 0.47
 
 
 def test_minibatches_of_100(data_dir):
@@ -51,5 +51,5 @@ def test_minibatches_of_100(data_dir):
 def test_relu_softmax_and_adam(data_dir):
     X, y, X_test, y_test = fastnn.load_mnist()
     net = numpy_classifier.modern_network()
-    numpy_classifier.train(net, X[:20000], y[:20000], "cross_entropy", Adam(0.001), batch_size=100, epochs=1)
-    assert numpy_classifier.accuracy(net, X_test, y_test) >= 0.92
+    numpy_classifier.train(net, X[:10000], y[:10000], "cross_entropy", Adam(0.001), batch_size=100, epochs=1)
+    assert numpy_classifier.accuracy(net, X_test, y_test) >= 0.91

@@ -140,6 +140,7 @@ def test_another_shape_is_refused(name):
 # Each layout and dtype compiles a kernel anew: so one kernel of each kind.
 KINDS = ["identity_backward", "softmax_forward", "exp", "huber", "softmax_cross_entropy", "softmax_cross_entropy_dense"]
 KINDS += ["lion_update", "permutation", "random_uniform", "dropout_forward"]
+STRIDED = ["identity_backward", "exp", "lion_update"]
 
 
 def beneath(array):
@@ -157,7 +158,7 @@ def test_overlapping_arrays_are_refused(name):
             arguments = door.arguments(kernel, np.float32)
             arguments[source], arguments[out] = beneath(arguments[source])
             assert " share no memory" in refused(kernel, arguments, ValueError)
-            if name in KINDS:
+            if name in STRIDED:
                 arguments[out] = arguments[source][::-1]
                 refused(kernel, arguments, ValueError)
             if door.replaces.get(out) != source:
@@ -236,7 +237,7 @@ def test_dtypes_that_no_kernel_calculates_in_are_refused(dtype):
 
 
 def test_interleaved_arrays_do_not_overlap():
-    table = floats((6, 8), np.float64)
+    table = floats((6, 8), np.float32)
     Z, out = table[:, :4], table[:, 4:]
     kernels.relu_forward(Z, out)
     np.testing.assert_array_equal(out, Z)
@@ -244,7 +245,7 @@ def test_interleaved_arrays_do_not_overlap():
     np.testing.assert_array_equal(table[::2], table[1::2])
     kernels.relu_forward(table[::-2], table[::2])
     np.testing.assert_array_equal(table[::-2], table[::2])
-    flat = floats(9, np.float64)
+    flat = floats(9, np.float32)
     kernels.sgd_update(flat[::3], flat[1::3], 0.1, 0.0)
     for Z, out in ((table[:, :4], table[:, 3:7]), (table[1:], table[:-1]), (table, table[::-1]), (table[:6, :6], table[:6, :6].T)):
         with pytest.raises(ValueError, match="relu_forward: out must be Z itself or share no memory with it"):
@@ -267,15 +268,15 @@ def test_nopython_code_gets_the_literal_sentence():
         relu_backward(a, b, c)
 
     @numba.njit
-    def users(kind, a, b, c):
+    def users(kind, a, b, c, zero):  # a literal would compile another kernel
         if kind == 0:
             relu_backward(a, b, c)
         elif kind == 1:
             squared_error(a, b, 1.0, c)
         elif kind == 2:
-            dropout_forward(a, 0.5, -1, 0, 0, c)
+            dropout_forward(a, 0.5, zero - 1, zero, zero, c)
         else:
-            adam_update(a[0], b[0], c[0], c[1], 0.1, 0.9, 0.99, 1e-8, 0.0, 1)
+            adam_update(a[0], b[0], c[0], c[1], 0.1, 0.9, 0.99, 1e-8, 0.0, zero + 1)
 
     a, b = floats((N, M), np.float32), floats((N, M), np.float32)
     for kind, c, sentence in (
@@ -286,6 +287,6 @@ def test_nopython_code_gets_the_literal_sentence():
         (3, a, "adam_update: w, m and v must share no memory with g"),
     ):
         with pytest.raises(ValueError, match=f"^{sentence}$"):
-            users(kind, a, b, c)
+            users(kind, a, b, c, 0)
     with pytest.raises(TypeError, match="^relu_backward: saved, dA and out must be arrays of one dtype, float32 or float64$"):
         user(a, b, np.zeros((N, M)))

@@ -4,6 +4,7 @@ By hand, with a folder of its own for what is compiled: `NUMBA_BOUNDSCHECK=1 NUM
 What a task reads outside an array is an exception that nobody above it can catch: Python's hook for these is told.
 """
 
+import gc
 import hashlib
 import os
 import subprocess
@@ -49,6 +50,7 @@ def reads_beyond(tag, numbers, count):
 
 def checked() -> None:
     """Do the work where every index is checked; print its hash and how many were wrong, then how many of one that is."""
+    gc.disable()  # see tests/conftest.py
     wrong: list[object] = []
     sys.unraisablehook = wrong.append
     digest = work()

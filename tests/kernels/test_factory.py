@@ -37,6 +37,14 @@ BEND = kernels.custom_loss(bend, bend_slope, [0.7])
 ADAM = kernels.custom_rule(plain_adam, ["m", "v"], ["beta1", "beta2", "eps"])
 
 
+def public(record, way, *arrays):
+    """Call the kernel of an activation's name, in float64 that of its code: other tests compile these two too."""
+    if arrays[0].dtype == np.float32:
+        getattr(record, way)(*arrays)
+    else:
+        getattr(kernels, f"activation_{way}")(getattr(kernels, record.name.upper()), *arrays)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "mish", "softplus"])
 def test_tasks_do_what_the_public_kernels_do(name, dtype):
@@ -44,11 +52,11 @@ def test_tasks_do_what_the_public_kernels_do(name, dtype):
     for count in (0, 1, 37):
         Z, d = (np.random.default_rng(count).standard_normal((2, 1, count)) * 3).astype(dtype)
         out, expected, gradient = np.empty_like(Z), np.empty_like(Z), np.empty_like(Z)
-        record.forward(Z, expected)
+        public(record, "forward", Z, expected)
         run_task(record.forward_task, dtype, record.values, Z, out, count)
         assert_same_bits(out, expected)
         saved = Z if record.saves_input else out
-        record.backward(saved, d, gradient)
+        public(record, "backward", saved, d, gradient)
         run_task(record.backward_task, dtype, 0, saved, d, count)
         assert_same_bits(d, gradient)
         run_task(record.forward_task, dtype, 0, Z, Z, count)
