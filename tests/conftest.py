@@ -10,9 +10,10 @@ import pytest
 # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that: the tests of Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A thread of the BLAS turns and waits for the others: beside the other test processes, which take their cores, for longer than it calculates.
-# OpenBLAS reads this when NumPy is imported, so it stands before that.
+# A thread of NumPy's, SciPy's or PyTorch's turns and waits for the others: beside the other test processes, which take their cores, for longer than
+# it calculates. The libraries read this when they are imported, so it stands before that. Our own threads don't ask for it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Compilation, most of what the tests do, makes objects by the million and few cycles: looking for these took a twelfth of the time.
 gc.set_threshold(100_000, 50, 50)

