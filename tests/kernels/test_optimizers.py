@@ -183,19 +183,19 @@ def test_from_nopython_code_serial_and_in_prange():
     adam_update = kernels.adam_update
 
     @numba.njit
-    def one(w, g, m, v):
-        adam_update(w, g, m, v, 0.1, 0.9, 0.999, 1e-8, 0.01, 1)
+    def one(w, g, m, v, step):  # a literal would compile another kernel
+        adam_update(w, g, m, v, 0.1, 0.9, 0.999, 1e-8, 0.01, step)
 
     @numba.njit(parallel=True)
-    def each(w, g, m, v):
+    def each(w, g, m, v, step):
         for i in numba.prange(w.shape[0]):
-            adam_update(w[i], g[i], m[i], v[i], 0.1, 0.9, 0.999, 1e-8, 0.01, 1)
+            adam_update(w[i], g[i], m[i], v[i], 0.1, 0.9, 0.999, 1e-8, 0.01, step)
 
     arrays = np.random.default_rng(0).random((4, 5, 6))
     serial, parallel = arrays.copy(), arrays.copy()
     for i in range(5):
         update("adam", arrays[0, i], arrays[1, i], [arrays[2, i], arrays[3, i]], 0.1, 1)
-        one(*serial[:, i])
-    each(*parallel)
+        one(*serial[:, i], 1)
+    each(*parallel, 1)
     assert_same_bits(serial, arrays)
     assert_same_bits(parallel, arrays)

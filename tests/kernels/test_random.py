@@ -177,24 +177,24 @@ def test_dropout_errors(rate):
 
 def test_from_nopython_code_serial_and_in_prange():
     @numba.njit(parallel=True)
-    def each(X, out):
+    def each(X, seed, layer, out):  # a literal would compile another kernel
         for i in numba.prange(X.shape[0]):
-            dropout_forward(X[i], 0.5, 3, i, 0, out[i])
+            dropout_forward(X[i], 0.5, seed, i, layer, out[i])
 
     @numba.njit
-    def one(out, weights):
-        permutation(3, 0, out)
-        random_normal(3, 0, 0.0, 1.0, weights)
-        random_uniform(3, 0, 0.0, 1.0, weights)
+    def one(seed, stream, out, weights):
+        permutation(seed, stream, out)
+        random_normal(seed, stream, 0.0, 1.0, weights)
+        random_uniform(seed, stream, 0.0, 1.0, weights)
 
     X = np.random.default_rng(0).random((3, 6, 7))
     out, expected = np.empty_like(X), np.empty_like(X)
-    each(X, out)
+    each(X, 3, 0, out)
     for i in range(3):
         dropout_forward(X[i], 0.5, 3, i, 0, expected[i])
     assert_same_bits(out, expected)
     order, weights, expected_weights = np.empty(9, np.int64), np.empty((2, 3)), np.empty((2, 3))
-    one(order, weights)
+    one(3, 0, order, weights)
     random_uniform(3, 0, 0.0, 1.0, expected_weights)
     assert order.tolist() == reference.permutation(3, 0, 9)
     assert_same_bits(weights, expected_weights)
