@@ -174,7 +174,7 @@ def _assembly(result: Any) -> str:
 # Arguments: what a parameter's name says. Rows are ROWS or, to measure what a call itself costs, 0.
 SCALARS = {"scale": 1.0, "shift": 0.0, "delta": 1.0, "rate": 0.5, "low": 0.0, "high": 1.0, "mean": 0.0, "std": 1.0, "learning_rate": 1e-3, "momentum": 0.9}
 SCALARS |= {"dampening": 0.0, "weight_decay": 0.0, "lr_decay": 0.0, "alpha": 0.99, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-SCALARS |= {"eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0}
+SCALARS |= {"parameter": 0.5, "eta_minus": 0.5, "eta_plus": 1.2, "min_step": 1e-6, "max_step": 50.0}
 SCALARS |= dict.fromkeys(("seed", "stream", "layer", "epoch", "step"), 1)
 
 
