@@ -112,12 +112,14 @@ class _Bound:
         self.task, self.where = task_address(predict_block, plan.dtype), address(self.record)
         kinds = [sharing.LARGE] if own else program.kinds()
         self.sharing = Sharing(kinds if n_threads > 1 else [], program.work)
-        self.at_once = int(n_threads * CALL_WORK / (program.work / rows + NUMBER_WORK * sum(plan.widths)))  # rows of a compiled call
+        self.at_once = max(rows, int(n_threads * CALL_WORK / (program.work / rows + NUMBER_WORK * sum(plan.widths))))  # rows of a compiled call
 
     def __call__(self, X: Array, out: Array, block: int, scale: float | Array, shift: float | Array) -> int:
         """Write the outputs; return the first row that is not finite, or -1."""
         for gather in self.gathers:
             gather.read(X.dtype, scale, shift)
+        if self.n_threads == 1:
+            return self._predict(X, out, block, 0)
         start = time.perf_counter()
         if self.sharing.together:
             with share(self.n_threads) as team:
@@ -129,12 +131,11 @@ class _Bound:
 
     def _predict(self, X: Array, out: Array, block: int, team: int) -> int:
         row_bytes, column_bytes = X.strides
-        where, options = address(X), (block, self.own, self.sharing.apart, team)
         if len(X) <= self.at_once:
-            return int(predict_blocks(self.task, self.where, where, row_bytes, column_bytes, out, *options))
-        height = max(1, self.at_once // block) * block
+            return int(predict_blocks(self.task, self.where, address(X), row_bytes, column_bytes, out, block, self.own, self.sharing.apart, team))
+        height = self.at_once // block * block
         for first in range(0, len(X), height):
-            bad_row = int(predict_blocks(self.task, self.where, where + first * row_bytes, row_bytes, column_bytes, out[first : first + height], *options))
+            bad_row = self._predict(X[first : first + height], out[first : first + height], block, team)
             if bad_row >= 0:
                 return first + bad_row
         return -1
@@ -185,10 +186,11 @@ class Predictor:
         out = np.empty((n_rows, plan.widths[-1]), plan.dtype)
         if n_rows == 0:
             return out
-        if self.work * max(min(n_rows, BLOCK), BOUND_ROWS) <= sharing.LARGE_WORK:
+        own, block = False, n_rows if n_rows < BLOCK else BLOCK
+        if n_threads > 1 and self.work * max(block, BOUND_ROWS) <= sharing.LARGE_WORK:
             n_threads = 1
-        own = n_threads > 1 and n_rows >= 2 * LEAST_ROWS
-        block = _own_block(n_rows, n_threads, BLOCK if plan.bfloat16 else OWN_ROWS) if own else min(BLOCK, n_rows)
+        elif n_threads > 1 and n_rows >= 2 * LEAST_ROWS:
+            own, block = True, _own_block(n_rows, n_threads, BLOCK if plan.bfloat16 else OWN_ROWS)
         rows = 1 << (block - 1).bit_length()
         key = rows, logits, n_threads, own
         spare = self._spare.setdefault(key, [])
