@@ -25,34 +25,35 @@ def _checker(wanted: str, allowed: Callable[[Any], bool]) -> Any:
     return check
 
 
-def _is_array(kind: Any, n_axes: int) -> bool:
-    return isinstance(kind, types.Array) and kind.ndim == n_axes
+def _is_array(kind: Any, *n_axes: int) -> bool:
+    return isinstance(kind, types.Array) and kind.ndim in n_axes
 
 
-def is_real(kind: Any) -> bool:
+def _is_real(kind: Any) -> bool:
     kind = kind.type if isinstance(kind, types.Optional) else kind
     return kind in FLOATS or isinstance(kind, (types.Integer, types.Boolean))
 
 
-def _is_packed(kind: Any) -> bool:
-    return _is_array(kind, 3) and kind.dtype in (*FLOATS, types.uint16)
+def is_read(kind: Any, *n_axes: int) -> bool:
+    """Return whether this is the type of an array of real numbers with one of these numbers of axes."""
+    return _is_array(kind, *n_axes) and _is_real(kind.dtype)
 
 
 def _is_written(kind: Any, n_axes: int) -> bool:
     return _is_array(kind, n_axes) and kind.dtype in FLOATS and kind.mutable
 
 
-def _is_matrix(kind: Any) -> bool:
-    return _is_array(kind, 2) and is_real(kind.dtype)
+def _is_packed(kind: Any) -> bool:
+    return _is_array(kind, 3) and kind.dtype in (*FLOATS, types.uint16)
 
 
 _PACKED = "an array of panels, of float32, float64, or uint16 for bfloat16"
-check_vector = _checker("an array of one dimension of real numbers", lambda kind: _is_array(kind, 1) and is_real(kind.dtype))
-check_matrix = _checker("a matrix of real numbers", _is_matrix)
-check_weights = _checker(f"a matrix of real numbers or {_PACKED}", lambda kind: _is_matrix(kind) or _is_packed(kind))
+check_vector = _checker("an array of one dimension of real numbers", lambda kind: is_read(kind, 1))
+check_matrix = _checker("a matrix of real numbers", lambda kind: is_read(kind, 2))
+check_weights = _checker(f"a matrix of real numbers or {_PACKED}", lambda kind: is_read(kind, 2) or _is_packed(kind))
 check_packed = _checker(_PACKED, _is_packed)
 check_vector_out = _checker("a writeable float32 or float64 array of one dimension", lambda kind: _is_written(kind, 1))
 check_matrix_out = _checker("a writeable float32 or float64 matrix", lambda kind: _is_written(kind, 2))
 check_order = _checker("an array of one dimension of whole numbers", lambda kind: _is_array(kind, 1) and isinstance(kind.dtype, types.Integer))
 check_whole = _checker("a whole number", lambda kind: isinstance(kind, types.Integer))
-check_numbers = _checker("real numbers", lambda kind: all(map(is_real, kind)) if isinstance(kind, types.BaseTuple) else is_real(kind))
+check_numbers = _checker("real numbers", lambda kind: all(map(_is_real, kind)) if isinstance(kind, types.BaseTuple) else _is_real(kind))

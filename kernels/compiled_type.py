@@ -15,7 +15,7 @@ from numba.extending import NativeValue, box, intrinsic, models, overload_attrib
 
 from ._arrays import overlap
 from ._cache import FINGERPRINT
-from ._checks import is_real
+from ._checks import is_read
 from ._jit import kernel
 from ._tile import address_of, array_pointer
 from .workspaces import MODEL, gradient_rows, predict_rows
@@ -115,13 +115,9 @@ def _tag(typingctx: Any, model: Any) -> Any:
     return kind(model), codegen
 
 
-def _is_read(array: Any, *axes: int) -> bool:
-    return isinstance(array, types.Array) and is_real(array.dtype) and array.ndim in axes
-
-
 @overload_method(CompiledNetworkType, "predict")
 def _predict(model, x, out):
-    if not _is_read(x, 1, 2):
+    if not is_read(x, 1, 2):
         raise errors.TypingError(f"predict: x must be a row or a matrix of real numbers; got {x}.")
     if not isinstance(out, types.Array) or out.ndim != x.ndim or out.dtype not in {model.dtype, types.float64} or not out.mutable:
         raise errors.TypingError(f"predict: out must be a writeable array of {x.ndim} dimensions, {model.dtype} or float64; got {out}.")
@@ -152,14 +148,14 @@ def predict(model, x, out):
 
 @overload_method(CompiledNetworkType, "loss_and_gradient")
 def _loss_and_gradient(model, X, y, gradient, weights=None):
-    if not _is_read(X, 2):
+    if not is_read(X, 2):
         raise errors.TypingError(f"loss_and_gradient: X must be a matrix of real numbers; got {X}.")
-    if not _is_read(y, 1, 2):
+    if not is_read(y, 1, 2):
         raise errors.TypingError(f"loss_and_gradient: y must be labels or targets, an array of one or two dimensions; got {y}.")
     if not isinstance(gradient, types.Array) or (gradient.ndim, gradient.dtype, gradient.layout, gradient.mutable) != (1, model.dtype, "C", True):
         raise errors.TypingError(f"loss_and_gradient: gradient must be a writeable flat {model.dtype} array, contiguous; got {gradient}.")
     unweighted = weights is None or isinstance(weights, (types.NoneType, types.Omitted))
-    if not unweighted and not _is_read(weights, 1):
+    if not unweighted and not is_read(weights, 1):
         raise errors.TypingError(f"loss_and_gradient: weights must be a number for each row, or None; got {weights}.")
     whole, flat = isinstance(y.dtype, (types.Integer, types.Boolean)), y.ndim == 1
 
