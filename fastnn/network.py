@@ -755,12 +755,10 @@ class Sequential(Exchange):
            3 loss_rows              4 x  loss of A2, dA2
            4 loss_sum               1 x  loss, looked at
         backward:
-           5 dense_backward         1 x  dA1, dW2, db2 from dA2
-           6 update                 1 x  W2, b2
-           7 dense_backward         1 x  dW1, db1 from dA1
-           8 update                 1 x  W1, b1
+           5 dense_backward         1 x  dA1, dW2, db2 from dA2, updated
+           6 dense_backward         1 x  dW1, db1 from dA1, updated
         close:
-           9 close                  1 x  the loss written down
+           7 close                  1 x  the loss written down
         """
         size, threads = validation.integer("batch_size", batch_size, 1), validation.threads(n_threads)
         copy: Sequential = pickle.loads(pickle.dumps(self))

@@ -99,36 +99,41 @@ def _make_columns_product(pairs: bool) -> Any:
     tile = make_tiles(shapes, transposed=True, pairs=pairs)
 
     @helper
-    def columns_product(zero, a, a_step, b, b_step, none, c, c_step, count, k, rows):
+    def columns_product(zero, a, a_step, b, b_step, none, c, c_step, count, k, rows, arrays, ahead, behind, behind_step):
         """C = A^T @ B for `count` panels of B: A the first `rows` columns of some panels, k rows of both, `none` a line of zeros for each panel of a tile.
 
-        Some panels of B are multiplied with all of A before the next are. a_step, b_step and c_step are the bytes from one panel of A and B, and from one
-        block of C, to the next.
+        a_step, b_step and c_step are the bytes from one panel of A and B, and from one block of C, to the next. Meanwhile it asks for the cache lines of
+        `arrays` arrays that lie as C does and are needed next: of one at `ahead`, the others `behind_step` bytes apart from `behind` on.
         """
         width = width_of(zero)
         itemsize = PANEL_BYTES // width
-        b_jump, c_jump, block, k0 = b_step // itemsize, c_step // itemsize, _block_depth(k), 0
+        b_jump, c_jump, block, p = b_step // itemsize, c_step // itemsize, _block_depth(k), 0
         # 8 rows are 4 and 4: after 6 there would be 2, which take as long as 4.
         at_once = _tile_height(width, tallest) if tallest < 8 else width
-        while k0 == 0 or k0 < k:
-            deep, p = min(block, k - k0), 0
-            init, init_row, init_jump = none, 0, width
-            while p < count:
-                beside, done = TILE_PANELS if count - p >= TILE_PANELS else 1, 0
-                b_at, place = b + p * b_step + k0 * PANEL_BYTES, c + p * c_step
+        while p < count:
+            beside, k0, run, line = TILE_PANELS if count - p >= TILE_PANELS else 1, 0, 0, 0
+            place, lines = c + p * c_step, ahead + p * c_step
+            while k0 == 0 or k0 < k:
+                deep, done = min(block, k - k0), 0
+                b_at, init, init_row, init_jump = b + p * b_step + k0 * PANEL_BYTES, none, 0, width
                 while done < rows:
                     c_at, a_at = place + PANEL_BYTES * done, a + done // width * a_step + done % width * itemsize + k0 * PANEL_BYTES
-                    asked, asked_step = c_at, 0
-                    if k0 > 0:  # the sums of the next rows are asked for, of one panel and the other in turn
+                    if k0 > 0:
                         init, init_row, init_jump = c_at, width, c_jump
-                        asked, asked_step = c_at + PANEL_BYTES * width + done % width // (width // 2) * c_step, PANEL_BYTES
+                    asked, asked_step = c_at, 0
+                    if run < arrays * beside:
+                        asked, asked_step = lines + line * PANEL_BYTES, PANEL_BYTES
+                        line += deep // 2
+                        if line >= rows:
+                            line, run = 0, run + 1
+                            lines = (behind + (run // beside - 1) * behind_step if run >= beside else ahead) + (p + run % beside) * c_step
                     height = min(at_once, width - done % width, rows - done)
                     tall, _ = tile(
                         zero, height, beside, a_at, 0, b_at, b_jump, init, init_row, init_jump, c_at, width, c_jump, NO_FINISH, none, deep, asked, asked_step
                     )
                     done += tall
-                p += beside
-            k0 += max(block, 1)
+                k0 += max(block, 1)
+            p += beside
 
     return columns_product
 
@@ -165,6 +170,6 @@ def panel_product(tag, a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side,
 
 
 @task
-def column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, rows):
+def column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, rows, arrays, ahead, behind, behind_step):
     """`columns_product`, called by its address."""
-    columns_product(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows)
+    columns_product(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows, arrays, ahead, behind, behind_step)

@@ -176,6 +176,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
     vec, one_panel = ir.VectorType(scalar, lanes), PANEL_BYTES // VECTOR_BYTES
     vectors = one_panel * panels
     unroll = min(4 if strided else 8 if VECTOR_BYTES == 64 or rows * vectors > 12 else 16, width)
+    a_line = 2 if pairs or transposed else 4  # numbers, or words, for each line that is asked for
     a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
     places = [(i, j) for i in range(rows) for j in range(vectors)]
 
@@ -224,8 +225,8 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
 
     whole = builder.and_(k, I64(-unroll))
     with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
-        line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(1 if pairs else 2))))
-        for _ in range(unroll // (2 if pairs else 4)):
+        line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(a_line.bit_length() - 1))))
+        for _ in range(unroll // a_line):
             _prefetch(builder, line)
             line = builder.add(line, ahead_step)
         steps(p, unroll)
@@ -253,8 +254,8 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
     one panel, or, strided, row-major with `a_jump` from row to row. B is k x panels: strided, with `b_row` from row to row, else
     one panel or some, `b_row` from one to the next. Of init and C, a row is 0 (one for all) or more numbers from the next, and a panel's
     part of it `init_jump` and `c_jump`; side lies as C does. mode says how to finish: NO_FINISH, FLOOR: max(C, 0), MASK: C where side > 0, else 0. While the
-    loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four numbers of a row of A: what comes next,
-    which the hardware would not fetch beyond the end of a page.
+    loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four numbers of a row of A, transposed for two: what comes
+    next, which the hardware would not fetch beyond the end of a page.
 
     With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words.
     """

@@ -49,10 +49,10 @@ def pairs_panel_product(tag, a, a_jump, b, b_jump, init, c, c_row, c_jump, mode,
 
 
 @task
-def pairs_column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, rows):
+def pairs_column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, rows, arrays, ahead, behind, behind_step):
     """C = A^T @ B, both in pairs of rows; k words deep. See `columns_product`."""
     before = flush_denormals()
-    columns_of_pairs(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows)
+    columns_of_pairs(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows, arrays, ahead, behind, behind_step)
     calculate_as(before)
 
 

@@ -26,10 +26,12 @@ from .bfloat16 import Rounded
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
+from .updates import OPTIMIZER
 
 __all__ = ["Dense", "apply", "finishing"]
 
 BOUND_ROWS = 8  # for fewer rows a product takes as long: it waits for the weights
+UPDATED_NUMBERS = 16384  # weights that are updated at once: their gradient is in the cache still
 ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
 
 FORWARD = Record(
@@ -181,6 +183,33 @@ def transpose_weights(tag, W, n_in, n_out, first, last, out):
                 transpose_part(zero, source, Wt, n_in - q * width)
 
 
+@helper
+def _weight_gradient(L, width, X, step, depth, q0, q1, first, last, now):
+    """dW = X^T dZ for panels q0 ... q1 - 1 of inputs and first ... last - 1 of outputs, and the update: nobody else reads these weights any more.
+
+    Then it is done some panels at a time, whose gradient is in the cache, and the weights and what the optimizer keeps of them are asked for meanwhile.
+    """
+    from_panel, height, some = L.n_in * PANEL_BYTES, min(q1 * width, L.n_in) - q0 * width, max(1, last - first)
+    arrays, state, state_step = 0, 0, 0
+    if L.update != 0:
+        O = OPTIMIZER(L.optimizer)
+        some = max(1, UPDATED_NUMBERS // (height * width * TILE_PANELS)) * TILE_PANELS
+        arrays, state, state_step = 1 + O.buffers, O.state + L.dW - O.gradient, O.state_bytes
+    for p0 in range(first, last, some):
+        count, at = min(some, last - p0), p0 * from_panel + q0 * width * PANEL_BYTES
+        dW, dZ = L.dW + at, L.right + p0 * step
+        asked = arrays, L.W + at, state + at, state_step
+        call(L.columns_product, (0, X + q0 * step, step, dZ, step, L.constants + PANEL_BYTES, dW, from_panel, count, depth, height, *asked))
+        for q in range(q0, q1 if L.W_penalty != 0 else q0):
+            for p in range(p0, p0 + count):
+                call(L.penalize, (0, L.W_penalty, p, q, now))
+        if L.update != 0 and height == L.n_in:  # the panels lie side by side
+            call(L.update, (0, L.optimizer, dW, count * height * width, now))
+        elif L.update != 0:
+            for p in range(count):
+                call(L.update, (0, L.optimizer, dW + p * from_panel, height * width, now))
+
+
 @task
 def dense_backward(tag, t, worker, record, now):
     """dX = dZ W^T, finished, and dW = X^T dZ for some inputs of a layer; db = sum of dZ for some outputs."""
@@ -207,20 +236,7 @@ def dense_backward(tag, t, worker, record, now):
             for q in range(q0, q1):
                 apply(L.finish, L.n_finish, 0, rows, q, now)
         if L.dW != 0:
-            dW, right = L.dW + (first_panel * L.n_in + q0 * width) * PANEL_BYTES, L.right + first_panel * right_step
-            height, count = min(q1 * width, L.n_in) - q0 * width, last_panel - first_panel
-            call(L.columns_product, (0, X + q0 * right_step, right_step, right, right_step, no_bias, dW, L.n_in * PANEL_BYTES, count, right_depth, height))
-            for q in range(q0, q1 if L.W_penalty != 0 else q0):
-                for p in range(first_panel, last_panel):
-                    call(L.penalize, (0, L.W_penalty, p, q, now))
-    if L.update != 0 and L.dW != 0:  # nobody else reads the weights of these inputs any more
-        low, high = start * width, min(L.n_in, end * width)
-        if low == 0 and high == L.n_in:
-            low, high = first_panel * L.n_in, last_panel * L.n_in
-            call(L.update, (0, L.optimizer, L.dW + low * PANEL_BYTES, (high - low) * width, now))
-        else:
-            for p in range(first_panel, last_panel):
-                call(L.update, (0, L.optimizer, L.dW + (p * L.n_in + low) * PANEL_BYTES, (high - low) * width, now))
+            _weight_gradient(L, width, X, right_step, right_depth, q0, q1, first_panel, last_panel, now)
     for p in range(t, P if L.db != 0 else 0, L.input_parts * L.output_parts):  # a row of ones times dZ
         db = L.db + p * PANEL_BYTES
         call(L.sum_product, (0, ones, 0, L.dZ + p * step, 0, no_bias, db, width, 0, NO_FINISH, ones, rows, 1, 1, ones))

@@ -215,7 +215,7 @@ def _task_arguments(name: str, dtype: str, rows: int) -> tuple[list[int], Any]:
     dropout = DROPOUT.new(source=out, out=out, jump=ROWS * width, threshold=1 << 31)  # in place, as networks do
     arguments = {
         "rows_product": [X, ROWS * width, w, COLUMNS * width, zero, out, width, ROWS * width, 0, zero, COLUMNS, rows, TILE_PANELS, w],
-        "columns_product": [X, 0, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width],
+        "columns_product": [X, 0, w, ROWS * PANEL_BYTES, zero, out, width * PANEL_BYTES, count // ROWS // width, ROWS, width, 0, out, out, 0],
         "activate": [0, X, out, count],
         "derive": [0, saved, out, count],  # there the derivative is 1: out keeps its size
         "element_loss": [HUBER.values.ctypes.data, out, X, m, count, numbers.ctypes.data + 16],

@@ -431,7 +431,7 @@ def _weight_gradient(zero, L, q0, q1, inputs, right, step, depth, block, none):
     P, height, block_step = panels(L.n_out, width), min(L.n_in, q1 * width) - q0 * width, (q1 - q0) * width * PANEL_BYTES
     for p0 in range(0, P, TOGETHER):
         p1, product = min(P, p0 + TOGETHER), address_of(block)
-        arguments = (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, depth, height)
+        arguments = (inputs + q0 * step, step, right + p0 * step, step, none, product, block_step, p1 - p0, depth, height, 0, product, product, 0)
         _columns_product(zero, np.int64(L.kind == PAIRS), arguments)
         dW = _element(zero, L.dW, q0 * width, p0 * width)
         _take_panels(zero, product, block_step, height, min(L.n_out, p1 * width) - p0 * width, dW, L.dW.row, L.dW.column)

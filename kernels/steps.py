@@ -23,7 +23,7 @@ from .updates import Updater, emit_largest_norm
 
 __all__ = ["emit_prediction", "emit_step"]
 
-BY_LAYER_FROM = 200_000  # parameters, from which on a layer is updated while its gradient is in the cache
+BY_PARTS_FROM = 200_000  # parameters, from which on some are updated while their gradient is in the cache
 OUTPUT_ROWS = 64  # rows in a task of the output
 
 NEVER, AT_ONCE, BY_LAYER, AT_END = range(4)  # when a step updates: who writes a gradient does, after the way back of a layer, or of all
@@ -99,10 +99,10 @@ def _when_updated(plan: Plan, program: Program, updater: Updater | None, whole: 
     if whole:
         return AT_END
     largest = 2.0 * program.rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
-    if not updater.paces and program.shares(largest) > 1:
+    if not updater.paces and (program.shares(largest) > 1 or plan.parameters_size > BY_PARTS_FROM):
         return AT_ONCE
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
-    return BY_LAYER if plan.parameters_size > BY_LAYER_FROM or not all_trained else AT_END
+    return BY_LAYER if plan.parameters_size > BY_PARTS_FROM or not all_trained else AT_END
 
 
 def emit_step(

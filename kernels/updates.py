@@ -30,6 +30,7 @@ OPTIMIZER = Record(
     gradient=(I, "address of the flat gradient; after an update the parameters from before it"),
     state=(I, "address of the first buffer"),
     state_bytes=(I, "from one buffer to the next"),
+    buffers=(I, "how many there are"),
     hyper=(I, "address of the record of the rule's numbers"),
     pace=(I, "address of the learning rate, and behind it the number of the step"),
 )
@@ -166,7 +167,7 @@ class Updater:
         self.hyper, self.paces, self.decays = chosen.record(hyper), paces, decays
         self.record = OPTIMIZER.new(parameters=address(parameters), gradient=address(gradient), state=address(state))
         self.record["rule"], self.record["hyper"] = chosen.task.address(parameters.dtype), address(self.hyper)
-        self.record["state_bytes"] = parameters.nbytes
+        self.record["state_bytes"], self.record["buffers"] = parameters.nbytes, len(chosen.buffers)
         self.own: dict[tuple[float, bool], tuple[Any, Any, Any]] = {}  # of each other pace the record, its numbers, its pace
         for pace in paces:
             record, numbers, place = self.record.copy(), self.hyper.copy(), np.zeros(2)

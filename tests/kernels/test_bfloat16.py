@@ -108,7 +108,7 @@ def test_products_are_two_multiply_adds_a_pair(rows, depth, size):
     # the columns of A as rows: A^T @ C, with pairs along what was the rows
     left, zeros = rng.standard_normal((depth, 11)).astype(np.float32), np.zeros(16, np.float32)
     out = np.zeros((11, 16), np.float32)
-    run_task(Task(bfloat16.pairs_column_product), np.float32, down(left, words), 0, b, 0, zeros, out, 0, 1, words, 11)
+    run_task(Task(bfloat16.pairs_column_product), np.float32, down(left, words), 0, b, 0, zeros, out, 0, 1, words, 11, 0, out, out, 0)
     np.testing.assert_array_equal(out, product(rounded(left).T, B, np.zeros((11, 16))))
 
 
@@ -237,7 +237,7 @@ import re
 from numba import types
 from kernels import bfloat16
 product, rounding = r"vdpbf16ps\s+\d*\(%\w+\)\{1to\d+\}", "vcvtneps2bf16"  # it reads the word that it spreads itself
-for task, count, instruction in ((bfloat16.pairs_column_product, 10, product), (bfloat16.round_rows, 5, rounding)):
+for task, count, instruction in ((bfloat16.pairs_column_product, 14, product), (bfloat16.round_rows, 5, rounding)):
     task.compile(types.void(types.CPointer(types.float32), *[types.int64] * count))
     assert re.search(instruction, task.inspect_asm(task.signatures[0])), instruction
 """

@@ -63,14 +63,14 @@ def test_columns_product(rows, k, n, dtype):
     height, count = max(k, 1), -(-n // width)
     a, b, c, none = in_panels(A, height), in_panels(B, height), aligned_zeros(count * rows * width, dtype), aligned_zeros(8 * width, dtype)
     step, c_step = height * 64, rows * 64
-    run_task(COLUMNS, dtype, a, step, b, step, none, c, c_step, count, k, rows)
+    run_task(COLUMNS, dtype, a, step, b, step, none, c, c_step, count, k, rows, 3, c, c, c_step)
     actual = out_of_panels(c.reshape(count, rows, width), rows, n)
     expected = A.astype(np.float64).T @ B.astype(np.float64)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=(1e-5 if dtype == np.float32 else 1e-13) * max(1, k) ** 0.5)
     alone = aligned_zeros(width, dtype)
     for i, p in {(0, 0), (rows - 1, count - 1)}:  # one row, one panel
         place = a.ctypes.data + i // width * step + i % width * a.itemsize
-        run_task(COLUMNS, dtype, place, step, b.ctypes.data + p * step, step, none, alone, c_step, 1, k, 1)
+        run_task(COLUMNS, dtype, place, step, b.ctypes.data + p * step, step, none, alone, c_step, 1, k, 1, 0, c, c, 0)
         np.testing.assert_array_equal(alone, c[(p * rows + i) * width : (p * rows + i + 1) * width])
 
 
