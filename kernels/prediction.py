@@ -28,6 +28,7 @@ __all__ = ["Predictor", "evaluate", "predict"]
 
 BLOCK = 512  # rows that go forward together, where threads share the phases
 OWN_ROWS, LEAST_ROWS = 128, 32  # at most, and at least, where each block is a thread's own; at most BLOCK where each block rounds the weights
+CACHED_WEIGHTS = 1 << 19  # bytes that stay in a core's cache: all of larger ones are read by each thread for each block of its own
 CALL_WORK = 2e9  # multiplications of a compiled call on each thread, a tenth of a second: Python hears of Ctrl-C after it
 NUMBER_WORK = 50  # for each number that is gathered or activated, about
 FUSED_FORWARD: dict[Any, Any] = {code: one.forward for code, one in ROW_ACTIVATIONS.items()}
@@ -168,6 +169,7 @@ class Predictor:
         _door.check_parameters(plan, parameters)
         self.plan, self.parameters = plan, parameters
         self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
+        self.many = LEAST_ROWS if self.work * np.dtype(plan.dtype).itemsize <= CACHED_WEIGHTS else OWN_ROWS  # rows of each thread for blocks of its own
         self._spare: dict[tuple[int, bool, int, bool], list[_Bound]] = {}
 
     def __call__(
@@ -189,7 +191,7 @@ class Predictor:
         own, block = False, n_rows if n_rows < BLOCK else BLOCK
         if n_threads > 1 and self.work * max(block, BOUND_ROWS) <= sharing.LARGE_WORK:
             n_threads = 1
-        elif n_threads > 1 and n_rows >= 2 * LEAST_ROWS:
+        elif n_threads > 1 and n_rows >= n_threads * self.many:
             own, block = True, _own_block(n_rows, n_threads, BLOCK if plan.bfloat16 else OWN_ROWS)
         rows = 1 << (block - 1).bit_length()
         key = rows, logits, n_threads, own

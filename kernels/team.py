@@ -13,11 +13,9 @@ they cost nothing, and end after a minute.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 from numba import types
@@ -177,6 +175,7 @@ class _Team:
         self.address = self.words.ctypes.data + -self.words.ctypes.data % LINE
         offset = self.address - self.words.ctypes.data
         self.board = self.words[offset : offset + BOARD.dtype.itemsize].view(BOARD.dtype)
+        self.shares = ctypes.c_int64.from_address(self.address + BOARD.offset("shares"))
         self.helpers: list[_Helper] = []
         self.driving = threading.Lock()
         self.closed = False
@@ -206,26 +205,34 @@ class _Team:
 _team = _Team()
 
 
-@contextlib.contextmanager
-def share(n_threads: int) -> Iterator[int]:
+class share:  # noqa: N801, a context like `contextlib.suppress`, of which one made by a generator costs a microsecond more
     """Give the address of a team of `n_threads` for the compiled calls inside, or 0: then they are the caller's alone.
 
     It is 0 for one thread, and while another Python thread drives the team: that one has the helpers, this one its own CPU.
     """
-    n_threads, team = min(n_threads, _jit.max_threads()), _team
-    if n_threads <= 1 or team.closed or not team.driving.acquire(blocking=False):
-        yield 0
-        return
-    try:
-        team.board["shares"] = n_threads
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads, self.team = min(n_threads, _jit.max_threads()), _team
+
+    def __enter__(self) -> int:
+        team = self.team
+        self.drives = self.n_threads > 1 and not team.closed and team.driving.acquire(blocking=False)
+        if not self.drives:
+            return 0
+        team.shares.value = self.n_threads
         try:
-            team.call_helpers(n_threads)
+            team.call_helpers(self.n_threads)
         except RuntimeError:  # no thread can be started, or the interpreter ends: whoever is there helps
             pass
-        yield team.address
-    finally:
-        team.board["shares"] = 0
-        team.driving.release()
+        except BaseException:
+            self.__exit__()
+            raise
+        return team.address
+
+    def __exit__(self, *raised: object) -> None:
+        if self.drives:
+            self.team.shares.value = 0
+            self.team.driving.release()
 
 
 def _forget() -> None:
