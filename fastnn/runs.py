@@ -283,12 +283,12 @@ class Saved:
 
     def restore(self, network: Network, trainer: kernels.Trainer, optimizer: Optimizer) -> State:
         """Give the network and the optimizer what they had, and return the state of the fit."""
-        own = {**checkpoints.named(network.layers, network.weights), "buffers": trainer.state}
+        own = {**checkpoints.named(network.layers, network.weights), "buffers": trainer.state.ravel()}
         saved = {**self.arrays, "buffers": self.of_fit["buffers"]}
         if {name: (A.shape, A.dtype) for name, A in own.items()} != {name: (A.shape, A.dtype) for name, A in saved.items()}:
             raise ValueError(f"{self.path} must be an intact checkpoint; got one with other arrays than its settings name.")
         network.set_weights(checkpoints.listed(network.layers, self.arrays))
-        trainer.state[:] = self.of_fit["buffers"]
+        trainer.state[:] = self.of_fit["buffers"].reshape(trainer.state.shape)
         return dataclasses.replace(State.of(self.fit, self.of_fit), optimizer=optimizer, buffers=trainer.state)
 
     def check_callbacks(self, watchers: list[Any], network: Network) -> None:

@@ -30,7 +30,7 @@ class State:
     optimizer : Optimizer, optional
         The settings; None where it takes no single steps.
     buffers : ndarray
-        What the optimizer knows: moments, velocities, ... of every parameter.
+        What the optimizer knows: moments, velocities, ... of every parameter, a row each; in a file one after the other.
     step : int
         How many steps were taken.
     epoch : int
@@ -86,7 +86,7 @@ class State:
 
     def arrays(self) -> dict[str, Array]:
         """Return what of it is arrays, by name."""
-        arrays = {"buffers": self.buffers, "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": np.array(self.history.seconds)}
+        arrays = {"buffers": self.buffers.ravel(), "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": np.array(self.history.seconds)}
         return arrays | {f"history.{name}": np.array(values) for name, values in self.history.history.items()}
 
     @classmethod

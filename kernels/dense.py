@@ -31,7 +31,8 @@ from .updates import OPTIMIZER
 __all__ = ["Dense", "apply", "finishing"]
 
 BOUND_ROWS = 8  # for fewer rows a product takes as long: it waits for the weights
-UPDATED_NUMBERS = 16384  # weights that are updated at once: their gradient is in the cache still
+UPDATED_NUMBERS, UPDATED_INPUTS = 16384, 512  # weights that are updated at once, and of how many inputs: their gradient is in the cache still
+CACHED = 1 << 15  # bytes of inputs that stay in the cache of the first level while all that is to be multiplied with them passes
 ROWS_A_THREAD = 16  # from so many on, a layer is cut along its rows
 
 FORWARD = Record(
@@ -184,30 +185,32 @@ def transpose_weights(tag, W, n_in, n_out, first, last, out):
 
 
 @helper
-def _weight_gradient(L, width, X, step, depth, q0, q1, first, last, now):
-    """dW = X^T dZ for panels q0 ... q1 - 1 of inputs and first ... last - 1 of outputs, and the update: nobody else reads these weights any more.
+def _weight_gradient(L, width, X, step, depth, start, end, first, last, now):
+    """dW = X^T dZ for panels start ... end - 1 of inputs and first ... last - 1 of outputs, and the update: nobody else reads these weights any more.
 
     Then it is done some panels at a time, whose gradient is in the cache, and the weights and what the optimizer keeps of them are asked for meanwhile.
     """
-    from_panel, height, some = L.n_in * PANEL_BYTES, min(q1 * width, L.n_in) - q0 * width, max(1, last - first)
-    arrays, state, state_step = 0, 0, 0
-    if L.update != 0:
-        O = OPTIMIZER(L.optimizer)
-        some = max(1, UPDATED_NUMBERS // (height * width * TILE_PANELS)) * TILE_PANELS
-        arrays, state, state_step = 1 + O.buffers, O.state + L.dW - O.gradient, O.state_bytes
-    for p0 in range(first, last, some):
-        count, at = min(some, last - p0), p0 * from_panel + q0 * width * PANEL_BYTES
-        dW, dZ = L.dW + at, L.right + p0 * step
-        asked = arrays, L.W + at, state + at, state_step
-        call(L.columns_product, (0, X + q0 * step, step, dZ, step, L.constants + PANEL_BYTES, dW, from_panel, count, depth, height, *asked))
-        for q in range(q0, q1 if L.W_penalty != 0 else q0):
-            for p in range(p0, p0 + count):
-                call(L.penalize, (0, L.W_penalty, p, q, now))
-        if L.update != 0 and height == L.n_in:  # the panels lie side by side
-            call(L.update, (0, L.optimizer, dW, count * height * width, now))
-        elif L.update != 0:
-            for p in range(count):
-                call(L.update, (0, L.optimizer, dW + p * from_panel, height * width, now))
+    from_panel, together = L.n_in * PANEL_BYTES, max(TOGETHER, min(UPDATED_INPUTS // width, CACHED // (max(depth, 1) * PANEL_BYTES)))
+    for q0 in range(start, end, together):
+        q1 = min(end, q0 + together)
+        height, some = min(q1 * width, L.n_in) - q0 * width, max(1, last - first)
+        arrays, state, state_step = 0, 0, 0
+        if L.update != 0:
+            O = OPTIMIZER(L.optimizer)
+            some = max(1, UPDATED_NUMBERS // (height * width * TILE_PANELS)) * TILE_PANELS
+            arrays, state, state_step = 1 + O.buffers, O.state + L.dW - O.gradient, O.state_bytes
+        for p0 in range(first, last, some):
+            count, at = min(some, last - p0), p0 * from_panel + q0 * width * PANEL_BYTES
+            dW, dZ, asked = L.dW + at, L.right + p0 * step, (arrays, L.W + at, state + at, state_step)
+            call(L.columns_product, (0, X + q0 * step, step, dZ, step, L.constants + PANEL_BYTES, dW, from_panel, count, depth, height, *asked))
+            for q in range(q0, q1 if L.W_penalty != 0 else q0):
+                for p in range(p0, p0 + count):
+                    call(L.penalize, (0, L.W_penalty, p, q, now))
+            if L.update != 0 and height == L.n_in:  # the panels lie side by side
+                call(L.update, (0, L.optimizer, dW, count * height * width, now))
+            elif L.update != 0:
+                for p in range(count):
+                    call(L.update, (0, L.optimizer, dW + p * from_panel, height * width, now))
 
 
 @task
@@ -224,19 +227,18 @@ def dense_backward(tag, t, worker, record, now):
     part, outer = t // L.output_parts, t % L.output_parts
     first_panel, last_panel = _span(outer, L.output_parts, P)
     start, end = _span(part, L.input_parts, Q)
-    for q0 in range(start, end, TOGETHER):
+    for q0 in range(start, end if L.dX != 0 else start, TOGETHER):
         q1 = min(end, q0 + TOGETHER)
-        if L.dX != 0:
-            call(L.pack, (0, L.W, L.n_in, L.n_out, q0, q1, scratch))
-            dX, mask, count = L.dX + q0 * step, L.mask + q0 * step, q1 - q0
-            call(
-                L.rows_product,
-                (0, L.left, L.jump, scratch, Wt_bytes // itemsize, no_bias, dX, width, L.jump, L.mode, mask, L.depth, rows, count, scratch),
-            )
-            for q in range(q0, q1):
-                apply(L.finish, L.n_finish, 0, rows, q, now)
-        if L.dW != 0:
-            _weight_gradient(L, width, X, right_step, right_depth, q0, q1, first_panel, last_panel, now)
+        call(L.pack, (0, L.W, L.n_in, L.n_out, q0, q1, scratch))
+        dX, mask, count = L.dX + q0 * step, L.mask + q0 * step, q1 - q0
+        call(
+            L.rows_product,
+            (0, L.left, L.jump, scratch, Wt_bytes // itemsize, no_bias, dX, width, L.jump, L.mode, mask, L.depth, rows, count, scratch),
+        )
+        for q in range(q0, q1):
+            apply(L.finish, L.n_finish, 0, rows, q, now)
+    if L.dW != 0:
+        _weight_gradient(L, width, X, right_step, right_depth, start, end, first_panel, last_panel, now)
     for p in range(t, P if L.db != 0 else 0, L.input_parts * L.output_parts):  # a row of ones times dZ
         db = L.db + p * PANEL_BYTES
         call(L.sum_product, (0, ones, 0, L.dZ + p * step, 0, no_bias, db, width, 0, NO_FINISH, ones, rows, 1, 1, ones))

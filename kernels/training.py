@@ -22,7 +22,7 @@ from .objective import Objective
 from .optimizers import OPTIMIZERS
 from .plan import CHUNK_BYTES, Array, Plan
 from .program import Program, run
-from .records import NOW, address, aligned_zeros
+from .records import NOW, address, aligned_zeros, rows_of_pages
 from .sharing import Sharing
 from .steps import emit_step
 from .team import share
@@ -183,7 +183,7 @@ class Trainer:
         self.parameters = parameters
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
         n_buffers = len((rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).buffers)
-        self.state = aligned_zeros(n_buffers * plan.parameters_size, plan.dtype)
+        self.state = rows_of_pages(n_buffers, plan.parameters_size, plan.dtype)
         paces, norms = _door.paces(plan, paces), _door.largest_norms(plan, largest_norms)
         if weight_decays is not None and "weight_decay" not in (rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).hyper:
             raise ValueError(f"weight_decays must be None for a rule without weight_decay; got {weight_decays}.")

@@ -141,8 +141,10 @@ class Updater:
 
     Parameters
     ----------
-    parameters, gradient, state : ndarray
-        Flat, of one dtype; the state has the rule's buffers one after the other.
+    parameters, gradient : ndarray
+        Flat, of one dtype.
+    state : ndarray
+        Of that dtype, a row for each of the rule's buffers.
     rule : int or Rule
         A code such as `kernels.ADAM`, or what `custom_rule` returns.
     hyper : dict of str to float, or sequence of float
@@ -167,7 +169,7 @@ class Updater:
         self.hyper, self.paces, self.decays = chosen.record(hyper), paces, decays
         self.record = OPTIMIZER.new(parameters=address(parameters), gradient=address(gradient), state=address(state))
         self.record["rule"], self.record["hyper"] = chosen.task.address(parameters.dtype), address(self.hyper)
-        self.record["state_bytes"], self.record["buffers"] = parameters.nbytes, len(chosen.buffers)
+        self.record["state_bytes"], self.record["buffers"] = state.strides[0], len(state)
         self.own: dict[tuple[float, bool], tuple[Any, Any, Any]] = {}  # of each other pace the record, its numbers, its pace
         for pace in paces:
             record, numbers, place = self.record.copy(), self.hyper.copy(), np.zeros(2)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels.records import aligned_zeros
 from tests.kernels.networks import ADAM, CASES, CLASSES, SQUARES, data, forward, network, objective_of, reference_loss, share_all
 from tests.kernels.widths import depends
 from tests.numerics import DTYPES, assert_close, assert_same_bits
@@ -162,6 +163,29 @@ TRAINED = [
     ((False, False), (False, True)),
     ((True, True), (False, False)),
 ]
+
+
+@pytest.mark.parametrize("rule, hyper", [(kernels.SGD, [0.0]), (kernels.ADAM, ADAM)])
+@pytest.mark.parametrize("rows", [1, 9, 70])
+def test_parts_of_a_large_layer_are_updated_as_all_at_the_end_are(rows, rule, hyper, monkeypatch):
+    trainings = []
+    for least in (0, 10**9):  # some weights as soon as their gradient is there, or all of them after the way back
+        monkeypatch.setattr(kernels.steps, "BY_PARTS_FROM", least)
+        plan, parameters = network([1100, 40, 600, 5], [kernels.RELU, kernels.RELU, kernels.SOFTMAX], np.float32)
+        trainer = kernels.Trainer(plan, parameters, rows, CLASSES, rule, hyper)
+        assert ("updated" in str(trainer.program)) == (least == 0)
+        X, y = data(3 * rows, plan)
+        trainer.train(X, y, np.arange(3 * rows), 0, np.full(3, 0.01))
+        trainings.append((parameters, trainer.state))
+    for once, at_the_end in zip(*trainings):
+        assert_same_bits(once, at_the_end)
+
+
+def test_what_an_update_reads_lies_at_equal_places_of_pages():
+    plan, _ = network([63, 37, 10], [kernels.RELU, kernels.SOFTMAX], np.float32)
+    trainer = kernels.Trainer(plan, aligned_zeros(plan.parameters_size, np.float32), 5, CLASSES, kernels.ADAM, ADAM)
+    arrays = [trainer.parameters, trainer.gradient, *trainer.state]
+    assert len(arrays) == 4 and {one.ctypes.data % 4096 for one in arrays} == {0}
 
 
 @pytest.mark.parametrize("trained", TRAINED)
