@@ -114,11 +114,11 @@ class Checkpoints:
         now = state.step, state.epoch, state.stopped
         if now == self._written:
             return
-        arrays = {f"{OF_FIT}{name}": A for name, A in state.arrays().items()}
+        of_callbacks: dict[str, Array] = {}
         states = []
         for i, one in enumerate(remembering(watchers)):
             known, rest = _parts(one)
-            arrays |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items()}
+            of_callbacks |= {f"{OF_FIT}callback.{i}.{name}": A for name, A in known.items()}
             states.append(rest)
         improved = not state.batch and self._improves(state, next(iter(facts["validation_data"]), None))
         fit = {**state.settings(), "best": self.best, "is_best": improved, "facts": facts, "callbacks": states, "source": source.state_dict()}
@@ -127,7 +127,8 @@ class Checkpoints:
         except (files.Damaged, TypeError, ValueError) as error:
             raise TypeError(f"metadata, and state_dict of batches, must hold what JSON can; got {error}.") from None
         try:
-            arrays = {name: A.copy() for name, A in arrays.items()} | checkpoints.named(network.layers, network.weights)
+            arrays = {f"{OF_FIT}{name}": A for name, A in state.arrays().items()} | {name: A.copy() for name, A in of_callbacks.items()}
+            arrays |= checkpoints.named(network.layers, network.weights)
         except MemoryError as error:
             self._error = error
             return
@@ -283,9 +284,9 @@ class Saved:
 
     def restore(self, network: Network, trainer: kernels.Trainer, optimizer: Optimizer) -> State:
         """Give the network and the optimizer what they had, and return the state of the fit."""
-        own = {**checkpoints.named(network.layers, network.weights), "buffers": trainer.state.ravel()}
-        saved = {**self.arrays, "buffers": self.of_fit["buffers"]}
-        if {name: (A.shape, A.dtype) for name, A in own.items()} != {name: (A.shape, A.dtype) for name, A in saved.items()}:
+        weights, saved = checkpoints.named(network.layers, network.weights), {**self.arrays, "buffers": self.of_fit["buffers"]}
+        own = {name: (A.shape, A.dtype) for name, A in weights.items()} | {"buffers": ((trainer.state.size,), trainer.state.dtype)}
+        if own != {name: (A.shape, A.dtype) for name, A in saved.items()}:
             raise ValueError(f"{self.path} must be an intact checkpoint; got one with other arrays than its settings name.")
         network.set_weights(checkpoints.listed(network.layers, self.arrays))
         trainer.state[:] = self.of_fit["buffers"].reshape(trainer.state.shape)

@@ -85,8 +85,8 @@ class State:
         return {name: getattr(self, name) for name in NUMBERS}
 
     def arrays(self) -> dict[str, Array]:
-        """Return what of it is arrays, by name."""
-        arrays = {"buffers": self.buffers.ravel(), "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": np.array(self.history.seconds)}
+        """Return copies of what of it is arrays, by name."""
+        arrays = {"buffers": self.buffers.flatten(), "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": np.array(self.history.seconds)}
         return arrays | {f"history.{name}": np.array(values) for name, values in self.history.history.items()}
 
     @classmethod

@@ -43,6 +43,7 @@ from fastnn import (
 )
 from fastnn.fingerprints import described
 from fastnn.runs import THREAD
+from fastnn.state import State
 from tests.kill_resume import kill_and_resume
 
 X = np.random.default_rng(4).normal(size=(50, 4))
@@ -502,13 +503,14 @@ def test_what_a_checkpoint_can_hold_comes_back(tmp_path):
 # Faults.
 
 
-def test_a_fit_goes_on_where_there_is_no_memory_for_a_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("owner, copies", [(checkpoints, "named"), (State, "arrays")])
+def test_a_fit_goes_on_where_there_is_no_memory_for_a_checkpoint(owner, copies, tmp_path, monkeypatch):
     def full(*_):
         raise MemoryError
 
     net = network()
     with pytest.warns(UserWarning, match=r"^checkpoint: .* cannot be written \(too little memory\): the training goes on, the checkpoints before are there\.$"):
-        go(net, checkpoint=tmp_path, callbacks=Fault(4, lambda: monkeypatch.setattr(checkpoints, "named", full)))
+        go(net, checkpoint=tmp_path, callbacks=Fault(4, lambda: monkeypatch.setattr(owner, copies, full)))
     monkeypatch.undo()
     assert [path.name for path in sorted(tmp_path.glob("step*"))] == [f"step-{4 * i:012d}.safetensors" for i in (2, 3)]
 
