@@ -105,7 +105,7 @@ class StepSolver:
             n_threads=problem.n_threads,
         )
         if state is not None:
-            self._trainer.state[:] = state
+            self._trainer.state[:] = state.reshape(self._trainer.state.shape)  # one row a buffer; older pickles have them one after the other
         self._settings, self._state = settings, None
 
     def slow_down(self, learning_rate: float) -> None:

@@ -279,7 +279,7 @@ def _nadam_momentum(beta1, momentum_decay, step):
 def _nadam_rates(learning_rate, beta1, beta2, momentum_decay, step):
     """Return the learning rates of g and of m, and the factor of sqrt(v)."""
     product, k = 1.0, 0
-    while k < step and product > 1e-20:  # below it is as good as 0
+    while k < step and product > 5e-17:  # below it changes no bit of 1 - product
         k += 1
         product *= _nadam_momentum(beta1, momentum_decay, k)
     now, following = _nadam_momentum(beta1, momentum_decay, step), _nadam_momentum(beta1, momentum_decay, step + 1)
