@@ -22,12 +22,13 @@ def describe(layers: tuple[Layer, ...], n_features: int, dtype: str, training_fl
             name, n, count, cost = ("Residual", n, 0, n) if layer is BEGIN else _costs(layer, n)
             rows.append(("  " * depth + name, f"(..., {n})", count, cost))
         depth += layer is BEGIN
+    kind = "float32, products in bfloat16" if dtype == "bfloat16" else dtype
     parameters, flops = (sum(column) for column in list(zip(*rows))[2:])
     width = max(20, *(len(row[0]) + 1 for row in rows))
     lines = [f"{'layer':<{width}}{'output':<12}{'parameters':>12}{'FLOPs a row':>16}"]
     lines += [f"{name:<{width}}{output:<12}{count:>12,}{cost:>16,}" for name, output, count, cost in rows]
     lines += [
-        f"{parameters:,} parameters in {dtype}; a row costs {flops:,} FLOPs to predict, {training_flops:,.0f} to train with.",
+        f"{parameters:,} parameters in {kind}; a row costs {flops:,} FLOPs to predict, {training_flops:,.0f} to train with.",
         f"{fit} takes {memory / 1e6:.1f} MB beyond the data.",
     ]
     return Summary("\n".join(lines))

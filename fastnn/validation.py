@@ -159,7 +159,7 @@ def one_or_each(name: str, value: Any, low: float = -math.inf) -> float | tuple[
 
 def precision(value: Any) -> str:
     """Return in what a network calculates: "float32", "float64", or "bfloat16" for float32 with products of bfloat16."""
-    if value is not None and str(value) == "bfloat16":  # NumPy knows it only through packages such as ml_dtypes
+    if getattr(value, "__name__", str(value)) == "bfloat16":  # NumPy knows it only through packages such as ml_dtypes, which have a type
         return "bfloat16"
     for name in ("float32", "float64"):
         with contextlib.suppress(TypeError):

@@ -96,8 +96,8 @@ def flags(name: str, value: Any, count: int) -> tuple[bool, ...]:
     return tuple(yes_or_no(name, one) for one in value)
 
 
-def float_dtype(dtype: Any) -> np.dtype[Any]:
-    """Return float32 or float64, the only dtypes that networks calculate in."""
+def float_dtype(dtype: Any, choices: str = "'float32' or 'float64'") -> np.dtype[Any]:
+    """Return float32 or float64, the only dtypes that networks calculate in; `choices` is what the caller takes."""
     if isinstance(dtype, str) and dtype in FLOATS:  # a dtype takes ten times as long to say its name
         return FLOATS[dtype]
     try:
@@ -105,7 +105,7 @@ def float_dtype(dtype: Any) -> np.dtype[Any]:
     except TypeError:
         name = ""
     if name not in FLOATS:
-        raise ValueError(f"dtype must be 'float32' or 'float64'; got {_shown(dtype)}.")
+        raise ValueError(f"dtype must be {choices}; got {_shown(dtype)}.")
     return FLOATS[name]
 
 

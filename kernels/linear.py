@@ -553,7 +553,7 @@ def _run_linear(X, W, b, activation, out, team, n_threads, pack, part):
 def _make_check_product(kernel: str, x: str, w: str) -> Any:
     """Return the check of what both products have: `x` and `w` are what the kernel calls X and W."""
     kind_x, kind_w, kind_out = f"{kernel}: {x}", f"{kernel}: {w}", f"{kernel}: out"
-    packed = f"{kernel}: a packed {w} must be contiguous, of the dtype of out and the shape packed_shape(n_in, n_out, dtype)"
+    packed = f"{kernel}: a packed {w} must be contiguous, of the dtype of out (or bfloat16 for float32) and the shape packed_shape(n_in, n_out, dtype)"
     inputs = f"{kernel}: {x} must have the shape (n, n_in) to match {w} (n_in, n_out)"
     outputs = f"{kernel}: out must have the shape (n, n_out)"
     shared = f"{kernel}: out must share no memory with the other arrays"
@@ -642,7 +642,7 @@ def linear_forward(X, W, b, activation, out):
     Notes
     -----
     Each output element is one chain of fused multiply-adds over the inputs in ascending order: the same bits for any
-    number of threads and rows, packed or not.
+    number of threads and rows, packed or not. Of a W packed as bfloat16 the chain takes inputs in pairs, the second one first.
     """
     _check_forward(X, W, b, activation, out)
     _run_linear(X, W, b, activation, out, 0, 1, 0, 0)

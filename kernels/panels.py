@@ -57,9 +57,9 @@ def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int
     >>> packed_shape(784, 500, "float32"), packed_shape(784, 500, "bfloat16")
     ((32, 784, 16), (32, 392, 32))
     """
-    if str(dtype) == "bfloat16":
+    if getattr(dtype, "__name__", str(dtype)) == "bfloat16":  # packages such as ml_dtypes have a type, too
         return -(-whole("n_columns", n_columns, 0) // 16), -(-whole("n_rows", n_rows, 0) // 2), 32
-    width = panel_width(dtype)
+    width = PANEL_BYTES // float_dtype(dtype, "'float32', 'float64' or 'bfloat16'").itemsize
     return -(-whole("n_columns", n_columns, 0) // width), whole("n_rows", n_rows, 0), width
 
 

@@ -24,7 +24,7 @@ def test_trains_as_float32_does_and_everything_but_products_is_float32():
     other, _ = trained("float32")
     assert not np.array_equal(net.parameters, other.parameters)
     assert net.evaluate(X, y)["accuracy"] > other.evaluate(X, y)["accuracy"] - 0.03
-    assert "dtype='bfloat16'" in repr(net) and "bfloat16" in str(net.summary())
+    assert "dtype='bfloat16'" in repr(net) and "parameters in float32, products in bfloat16; a row" in net.summary()
 
 
 def test_file_copy_part_and_compiled_network_calculate_alike(tmp_path):
@@ -78,6 +78,12 @@ def test_warns_once_where_the_instruction_is_missing(monkeypatch):
             assert [str(one.message) for one in caught] == [
                 "bfloat16 is not faster than float32 on this CPU, which lacks AVX512_BF16: the same bits are calculated in float32."
             ]
+
+
+def test_dtypes_and_types_of_other_packages_are_taken():
+    for one in (type("bfloat16", (), {}), pytest.importorskip("ml_dtypes").bfloat16, np.dtype(pytest.importorskip("ml_dtypes").bfloat16)):
+        assert Sequential([Dense(1)], n_features=1, dtype=one).precision == "bfloat16"
+        assert kernels.packed_shape(3, 17, one) == (2, 2, 32)
 
 
 def test_other_names_are_refused():

@@ -284,7 +284,9 @@ def test_packed_weights_of_another_shape_are_refused():
     for shape in ((2, 2, 32), (1, 3, 32), (2, 3, 16), (2, 5, 32)):
         with pytest.raises(ValueError, match="linear_forward: (a packed W must|X must have)"):
             kernels.linear_forward(X, np.zeros(shape, np.uint16), b, kernels.RELU, out)
-    with pytest.raises(ValueError, match="matmul: a packed B must"):
+    with pytest.raises(ValueError, match="dtype must be 'float32', 'float64' or 'bfloat16'; got 'bf16'"):
+        kernels.packed_shape(5, 20, "bf16")
+    with pytest.raises(ValueError, match="matmul: a packed B must be contiguous, of the dtype of out .or bfloat16 for float32. and"):
         kernels.matmul(X, np.zeros((2, 3, 32), np.uint16), out.astype(np.float64))
     with pytest.raises(ValueError, match="linear_backward: a packed W must be of bfloat16"):
         kernels.linear_backward(out, out, X, np.zeros((2, 4, 32), np.uint16), kernels.RELU, X.copy(), np.zeros((5, 20), np.float32), b.copy())
