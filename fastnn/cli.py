@@ -7,6 +7,7 @@ import functools
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 for success, 1 for bad input, 130 after Ctrl-C; a wrong option leaves with status 2.
     """
     options = parser().parse_args(arguments)
+    format_before, warnings.formatwarning = warnings.formatwarning, _line_of_warning
     try:
         status: int = options.command(options)
         if sys.stdout is not None:  # None where it is closed
@@ -96,11 +98,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{said} Take smaller --layers or fewer rows.")
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
+    finally:
+        warnings.formatwarning = format_before
 
 
 def _fail(message: object, status: int = 1) -> int:
     print(f"fastnn: {message}", file=sys.stderr)
     return status
+
+
+def _line_of_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """Return a warning as the command says it: without a place in the source."""
+    return f"fastnn: {message}\n"
 
 
 class _Parser(argparse.ArgumentParser):

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -790,6 +791,16 @@ def test_info_describes_the_machine(capsys):
     assert status == 0
     assert list(found) == ["fastnn", "CPU", "CPU features", "vector width", "bfloat16", "threads", "FMA peak", "cache folder"]
     assert float(found["FMA peak"].split()[0]) > 0.1
+
+
+def test_a_warning_is_a_line_of_the_command(capsys, monkeypatch):
+    def warned(options):
+        return print(warnings.formatwarning(RuntimeWarning("It is slow."), RuntimeWarning, "cli.py", 426), end="", file=sys.stderr) or 0
+
+    before = warnings.formatwarning
+    monkeypatch.setattr(cli, "_info", warned)
+    assert run(capsys, "info") == (0, "", "fastnn: It is slow.\n")
+    assert warnings.formatwarning is before
 
 
 USUAL = """
