@@ -236,7 +236,8 @@ class Exchange:
         """Write an ONNX file (opset 24) that predicts what the network predicts, for any number of rows.
 
         It takes `X` in the network's dtype and returns `outputs` in it; but float64 where inputs are scaled by columns, and where targets
-        are standardized. ONNX Runtime has no kernel for the exact `gelu` in float64.
+        are standardized. ONNX Runtime has no kernel for the exact `gelu` in float64. A network of bfloat16 is written as one of float32,
+        whose products round nothing.
 
         Parameters
         ----------
@@ -258,7 +259,8 @@ class Exchange:
         """Write the network as C source: one file of C99, the weights inside, that needs nothing but libm.
 
         `void NAME_predict(const float *X, long n_rows, float *outputs)` writes the outputs for some rows; the numbers are `double` in a
-        float64 network, X is where columns are scaled, outputs are where targets are standardized. A comment says how to compile it.
+        float64 network, X is where columns are scaled, outputs are where targets are standardized. A comment says how to compile it. A network
+        of bfloat16 is written as one of float32, whose products round nothing.
 
         Parameters
         ----------

@@ -334,7 +334,8 @@ class Program:
         Returns
         -------
         profile : Profile
-            Microseconds and the share of the peak of each phase; printed, a table.
+            Microseconds and the share of the peak of each phase; printed, a table. The peak is that of the plan's dtype: products of
+            bfloat16 come to twice of it where a CPU has the instruction.
         """
         self.sample()
         peak = fma_peak(self.dtype)
