@@ -330,20 +330,6 @@ def transpose_block(typingctx, zero, a, a_row, c, c_row):
     return types.void(zero, *[types.intp] * 4), codegen
 
 
-@intrinsic
-def copy_line(typingctx, zero, source, out):
-    """Copy the numbers of one line of a panel from an address to another."""
-    scalar, itemsize, _ = _float_type(zero)
-    line = ir.VectorType(scalar, PANEL_BYTES // itemsize).as_pointer()
-
-    def codegen(context, builder, sig, args):
-        value = builder.load(builder.inttoptr(args[1], line), align=itemsize)
-        builder.store(value, builder.inttoptr(args[2], line), align=itemsize)
-        return context.get_dummy_value()
-
-    return types.void(zero, types.intp, types.intp), codegen
-
-
 def _widen(context: Any, builder: Any, source: Any, kind: Any, scalar: Any, n: int) -> Any:
     """Load n numbers of `kind` that lie side by side, as floats of the type `scalar`."""
     stored, vec = context.get_data_type(kind), ir.VectorType(scalar, n)
@@ -384,6 +370,7 @@ def _line_operation(name: str, combine: Any, doc: str) -> Any:
     return intrinsic(operation)
 
 
+copy_line = _line_operation("copy_line", lambda builder, x, y: y, "out = source.")
 add_line = _line_operation("add_line", lambda builder, x, y: builder.fadd(x, y), "out += source.")
 subtract_line = _line_operation("subtract_line", lambda builder, x, y: builder.fsub(x, y), "out -= source.")
 multiply_line = _line_operation("multiply_line", lambda builder, x, y: builder.fmul(x, y), "out *= source.")
@@ -503,17 +490,6 @@ def array_at(typingctx, kind, address, shape):
 
 
 @intrinsic
-def array_pointer(typingctx, array, address):
-    """Return an address inside an array as a pointer to the array's dtype."""
-    kind = types.CPointer(array.dtype)
-
-    def codegen(context, builder, sig, args):
-        return builder.inttoptr(args[1], context.get_value_type(kind))
-
-    return kind(array, types.intp), codegen
-
-
-@intrinsic
 def width_of(typingctx, zero):
     """Return the number of columns in a panel of the dtype of `zero`, a constant to the compiler."""
     width = PANEL_BYTES // _float_type(zero)[1]
@@ -536,24 +512,14 @@ def prefetch(typingctx, address):
 
 
 @intrinsic
-def pointer(typingctx, zero, address):
-    """Return an address as a pointer to the dtype of `zero`."""
-    kind = types.CPointer(zero)
+def pointer(typingctx, kind, address):
+    """Return an address as a pointer to the dtype of `kind`: a number, or an array or a pointer of such."""
+    made = types.CPointer(types.unliteral(getattr(kind, "dtype", kind)))
 
     def codegen(context, builder, sig, args):
-        return builder.inttoptr(args[1], context.get_value_type(kind))
+        return builder.inttoptr(args[1], context.get_value_type(made))
 
-    return kind(zero, types.intp), codegen
-
-
-@intrinsic
-def pointer_as(typingctx, tag, address):
-    """Return an address as a pointer of the type of `tag`."""
-
-    def codegen(context, builder, sig, args):
-        return builder.inttoptr(args[1], context.get_value_type(tag))
-
-    return tag(tag, types.intp), codegen
+    return made(kind, types.intp), codegen
 
 
 @intrinsic

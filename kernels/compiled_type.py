@@ -17,7 +17,7 @@ from ._arrays import overlap
 from ._cache import FINGERPRINT
 from ._checks import is_read
 from ._jit import kernel
-from ._tile import address_of, array_pointer
+from ._tile import address_of, pointer
 from .workspaces import MODEL, gradient_rows, predict_rows
 
 __all__ = ["CompiledNetworkType", "loss_and_gradient", "predict"]
@@ -134,7 +134,7 @@ def _predict(model, x, out):
             raise ValueError(a_place)
         if overlap(x, out) or overlap(model.parameters, out):
             raise ValueError("predict: out must share no memory with x and the parameters")
-        source, target, (place, to) = array_pointer(x, 0), array_pointer(out, 0), (address_of(x), address_of(out))
+        source, target, (place, to) = pointer(x, 0), pointer(out, 0), (address_of(x), address_of(out))
         predict_rows(_tag(model), where_of(model), source, place, x.strides[0], x.strides[-1], target, to, out.strides[0], out.strides[-1], n_rows)
 
     return predict
@@ -180,19 +180,17 @@ def _loss_and_gradient(model, X, y, gradient, weights=None):
             for label in y.flat:
                 if label < 0 or label >= M.n_out:
                     raise ValueError("loss_and_gradient: y must hold labels of the network, 0 to n_outputs - 1")
-        elif flat and M.n_out != 1:
+        elif (1 if flat else y.shape[-1]) != M.n_out:
             raise ValueError("loss_and_gradient: y must have a column for each output")
-        if not flat and y.shape[-1] != M.n_out:
-            raise ValueError("loss_and_gradient: y must have a column for each output")
-        places, tags, step = (address_of(X), address_of(y), address_of(gradient)), (array_pointer(X, 0), array_pointer(y, 0)), 0
+        places, tags, step = (address_of(X), address_of(y), address_of(gradient)), (pointer(X, 0), pointer(y, 0)), 0
         if unweighted:
-            weight_tag, weight_place = array_pointer(y, 0), 0
+            weight_tag, weight_place = pointer(y, 0), 0
         else:
             if weights.size != rows:
                 raise ValueError("loss_and_gradient: weights must have a number for each row of X")
             if overlap(weights, gradient):
                 raise ValueError("loss_and_gradient: gradient must share no memory with X, y, weights and the parameters")
-            weight_tag, weight_place, step = array_pointer(weights, 0), address_of(weights), weights.strides[0]
+            weight_tag, weight_place, step = pointer(weights, 0), address_of(weights), weights.strides[0]
         return gradient_rows(
             _tag(model),
             where_of(model),

@@ -20,7 +20,7 @@ from ._bits import fma, like
 from ._checks import check_matrix, check_numbers, check_order, check_vector_out, check_whole
 from ._jit import DTYPES, helper, jit, kernel, task
 from ._jit import address as address_of_function
-from ._tile import PANEL_BYTES, address_of, array_at, array_pointer, call, convert_columns, convert_panel, keep, pointer_as, prefetch, width_of, zero_of
+from ._tile import PANEL_BYTES, address_of, array_at, call, convert_columns, convert_panel, keep, pointer, prefetch, width_of, zero_of
 from .panels import panels
 from .plan import Array
 from .program import task_address
@@ -86,7 +86,7 @@ def _gather_task(source_tag, zero, t, S):
             for p in range(whole):
                 prefetch(ahead + p * panel_bytes)
                 columns, place = p * width * 8, target + p * S.jump * itemsize
-                panel = pointer_as(source_tag, source + p * panel_bytes)
+                panel = pointer(source_tag, source + p * panel_bytes)
                 wrong |= convert_columns(zero, panel, place, S.scales + columns, S.shifts + columns)
             scales, shifts = array_at(0.0, S.scales, S.n), array_at(0.0, S.shifts, S.n)
             for j in range(whole * width, S.n):
@@ -97,7 +97,7 @@ def _gather_task(source_tag, zero, t, S):
         else:
             for p in range(whole):
                 prefetch(ahead + p * panel_bytes)
-                wrong |= convert_panel(zero, pointer_as(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
+                wrong |= convert_panel(zero, pointer(source_tag, source + p * panel_bytes), target + p * S.jump * itemsize, factor, offset)
             for p in range(whole, (S.n + width - 1) // width):
                 first = p * width
                 line = array_at(zero, target + p * S.jump * itemsize, width)
@@ -264,7 +264,7 @@ def gather(X, order, batch, scale, shift, out, stride, jump):
     S.order, S.rows, S.batch, S.scale, S.shift = address_of(rows), rows.size, batch, scale, shift
     S.out, S.stride, S.jump = address_of(out), stride, jump
     for t in range((rows.size + ROWS - 1) // ROWS):
-        bad = _gather_task(array_pointer(X, 0), like(out[0], 0), t, S)
+        bad = _gather_task(pointer(X, 0), like(out[0], 0), t, S)
         first = bad if first < 0 else first
     keep(rows)
     keep(room)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ._bits import fma, like
 from ._jit import helper, named, task
-from ._tile import PANEL_BYTES, array_at, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, pointer_as, width_of, zero_of
+from ._tile import PANEL_BYTES, array_at, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, width_of, zero_of
 from ._wait import exchange, give_way, load, pause, store
 from .activations import ROW_ACTIVATIONS
 from .panels import panels
@@ -127,9 +127,9 @@ def place_rows(zero, M, B, source_tag, X, row_bytes, column_bytes, rows):
         for p in range(whole):
             source, place = X + i * row_bytes + p * width * column_bytes, B.inputs + p * B.jump + i * PANEL_BYTES
             if M.scales == 0:
-                convert_panel(zero, pointer_as(source_tag, source), place, scale, shift)
+                convert_panel(zero, pointer(source_tag, source), place, scale, shift)
             else:
-                convert_columns(zero, pointer_as(source_tag, source), place, M.scales + p * width * 8, M.shifts + p * width * 8)
+                convert_columns(zero, pointer(source_tag, source), place, M.scales + p * width * 8, M.shifts + p * width * 8)
         for p in range(whole, panels(n, width)):
             count, at = min(width, n - p * width), X + i * row_bytes + p * width * column_bytes
             line = array_at(zero, B.inputs + p * B.jump + i * PANEL_BYTES, width)
