@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -36,6 +36,17 @@ Layer = Dense | Other
 OWN_STREAMS = 1 << 20  # the first random stream of those that are not a dropout on the input of a dense layer
 
 
+def _joined(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges, in order, those that touch as one."""
+    found: list[tuple[int, int]] = []
+    for first, end in ranges:
+        if found and found[-1][1] == first:
+            found[-1] = found[-1][0], end
+        else:
+            found.append((first, end))
+    return found
+
+
 @dataclass(frozen=True)
 class Placed:
     """A layer and where its parameters lie.
@@ -56,13 +67,7 @@ class Placed:
     @property
     def trained_ranges(self) -> list[tuple[int, int]]:
         """The first and the last + 1 of every part of the flat vector that training changes."""
-        found: list[tuple[int, int]] = []
-        for (first, end), trained in zip(self.ranges, self.layer.trained):
-            if trained and found and found[-1][1] == first:
-                found[-1] = found[-1][0], end
-            elif trained:
-                found.append((first, end))
-        return found
+        return _joined(one for one, trained in zip(self.ranges, self.layer.trained) if trained)
 
     @property
     def names(self) -> str:
@@ -217,13 +222,7 @@ class Plan:
 
     def trained_ranges(self) -> list[tuple[int, int]]:
         """Return the first and the last + 1 of every part of the flat vector that training changes, in order, apart."""
-        ranges: list[tuple[int, int]] = []
-        for first, end in (found for placed in self.layers for found in placed.trained_ranges):
-            if ranges and ranges[-1][1] == first:
-                ranges[-1] = ranges[-1][0], end
-            elif first < end:
-                ranges.append((first, end))
-        return ranges
+        return _joined(found for placed in self.layers for found in placed.trained_ranges)
 
     def penalty(self, parameters: Array) -> float:
         """Return what the penalties add to the loss."""
