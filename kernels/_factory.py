@@ -769,15 +769,7 @@ def _custom_step(f: Any, arguments: str, names: tuple[str, ...], n_buffers: int)
         return like(w, step(w, g, *all_like(w, numbers)))
 
     @inline
-    def with_one(w, g, s1, *numbers):
-        return all_like(w, step(w, g, s1, *all_like(w, numbers)))
+    def with_buffers(w, g, *buffers_and_numbers):
+        return all_like(w, step(w, g, *all_like(w, buffers_and_numbers)))
 
-    @inline
-    def with_two(w, g, s1, s2, *numbers):
-        return all_like(w, step(w, g, s1, s2, *all_like(w, numbers)))
-
-    @inline
-    def with_three(w, g, s1, s2, s3, *numbers):
-        return all_like(w, step(w, g, s1, s2, s3, *all_like(w, numbers)))
-
-    return _numbers_by_name(names), (plain, with_one, with_two, with_three)[n_buffers]
+    return _numbers_by_name(names), with_buffers if n_buffers else plain
