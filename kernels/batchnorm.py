@@ -195,11 +195,10 @@ class BatchNorm(Between):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _door.set_fields(self, eps=_door.above_zero("eps", self.eps), trained=_door.flags("trained", self.trained, 2))
-        momentum = _door.number("momentum", self.momentum)
+        eps, momentum = _door.above_zero("eps", self.eps), _door.number("momentum", self.momentum)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must lie in [0, 1]; got {momentum}.")
-        _door.set_fields(self, momentum=momentum)
+        _door.set_fields(self, eps=eps, momentum=momentum, trained=_door.flags("trained", self.trained, 2))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
