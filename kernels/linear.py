@@ -498,14 +498,6 @@ def _room_for(A, out):
 
 
 @helper
-def _copy_matrix(A, room, at):
-    if A.ndim == 2:
-        for i in range(A.shape[0]):
-            for j in range(A.shape[1]):
-                room[at + i * A.shape[1] + j] = A[i, j]
-
-
-@helper
 def _take_back(A, room, at):
     if not _is_readable(A, room):
         for i in range(A.shape[0]):
@@ -518,7 +510,10 @@ def _place(A, room, at):
     """Return where the numbers of a matrix lie, and how many it is from row to row and from column to column, in room if it is copied there."""
     if _is_readable(A, room):
         return address_of(A), A.strides[0] // A.itemsize, A.strides[1] // A.itemsize
-    _copy_matrix(A, room, at)
+    if A.ndim == 2:
+        for i in range(A.shape[0]):
+            for j in range(A.shape[1]):
+                room[at + i * A.shape[1] + j] = A[i, j]
     return address_of(room) + at * room.itemsize, A.shape[1], 1
 
 
