@@ -6,7 +6,6 @@ follow from the number of rows alone, so bits do not depend on who does what.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import BatchNorm
 from .dropout import Dropout
 from .noise import GaussianNoise
-from .objective import Objective
+from .objective import Objective, end_forward
 from .plan import Array, Plan
 from .program import PHASE_BYTES, Program, task_address
 from .records import NOW, I, Record, address, aligned_zeros, new_array
@@ -75,15 +74,8 @@ def block_gradients(tag, t, worker, record, now):
 @task
 def add_losses(tag, t, worker, record, now):
     """Add up the losses of the blocks in their order; stop before an update where the sum is not finite."""
-    B, S = BLOCKS(record), NOW(now)
-    losses = array_at(0.0, B.losses, B.n_blocks)
-    S.loss = 0.0
-    for k in range(B.n_blocks):
-        S.loss += losses[k]
-    S.penalty = 0.0
-    S.count += 1.0
-    if B.stops != 0 and not math.isfinite(S.loss):
-        S.stop = 1
+    B = BLOCKS(record)
+    end_forward(NOW(now), array_at(0.0, B.losses, B.n_blocks), B.stops)
 
 
 @task

@@ -151,19 +151,23 @@ def loss_rows(tag, t, worker, record, now):
             apply(L.finish, L.n_finish, first, last, p, now)
 
 
+@helper
+def end_forward(S, losses, stops):
+    """Write down the sum of losses, added up in their order, in the record of the step, which a sum that is not finite may end."""
+    total = 0.0
+    for i in range(losses.size):
+        total += losses[i]
+    S.loss, S.penalty = total, 0.0
+    S.count += 1.0
+    if stops != 0 and not math.isfinite(total):
+        S.stop = 1
+
+
 @task
 def loss_sum(tag, t, worker, record, now):
     """Add up the losses in the order of the rows; stop before an update where the sum is not finite."""
-    S = NOW(now)
-    losses = array_at(0.0, SUM(record).row_losses, S.rows)
-    total = 0.0
-    for i in range(S.rows):
-        total += losses[i]
-    S.loss = total
-    S.penalty = 0.0
-    S.count += 1.0
-    if SUM(record).stops != 0 and not math.isfinite(total):
-        S.stop = 1
+    L, S = SUM(record), NOW(now)
+    end_forward(S, array_at(0.0, L.row_losses, S.rows), L.stops)
 
 
 @helper
