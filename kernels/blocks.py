@@ -124,12 +124,21 @@ class FullBatchProgram:
         for bound, one in zip(table, self.inner):
             first = one.marks["forward"]
             bound["phases"], bound["count"], bound["now"] = one.where + first * PHASE_BYTES, one.marks["close"] - first, address(one.now)
-        record = BLOCKS.new(run=task_address(run_bound, program.dtype), bound=program.keep(table), rows=BLOCK_ROWS, n_blocks=blocks, groups=groups)
-        record["own"], record["sums"] = address(self.own), program.zeros(groups * size)
-        record["gradient"], record["size"], record["losses"] = address(self.gradient), size, program.keep(np.zeros(blocks))
-        record["stops"], parts = self.stops, program.shares(float(groups * size))
-        record["parts"] = parts
-        work = self.plan.flops_per_row * program.rows / 2.0
+        parts, work = program.shares(float(groups * size)), self.plan.flops_per_row * program.rows / 2.0
+        record = BLOCKS.new(
+            run=task_address(run_bound, program.dtype),
+            bound=program.keep(table),
+            rows=BLOCK_ROWS,
+            n_blocks=blocks,
+            groups=groups,
+            own=address(self.own),
+            sums=program.zeros(groups * size),
+            size=size,
+            losses=program.keep(np.zeros(blocks)),
+            gradient=address(self.gradient),
+            parts=parts,
+            stops=self.stops,
+        )
         program.phase(block_gradients, groups, record, work, f"losses and gradients of {blocks} blocks of {BLOCK_ROWS} rows", True)
         program.phase(add_losses, 1, record, 0.0, "loss, looked at")
         program.phase(add_gradients, parts, record, float(groups * size), "the gradient")

@@ -135,10 +135,16 @@ class Clip:
         records = []
         for k, (first, end) in enumerate(ranges):
             parts = program.shares(4.0 * (end - first))
-            record = CLIP.new(count=end - first, parts=parts, value=self.value, factor=factor, n_lanes=LANES)
-            record["gradient"] = address(gradient) + first * program.itemsize
-            record["sums"] = sums + 8 * sum(blocks[:k]) if self.norm < math.inf else 0
-            record["lanes"] = program.keep(aligned_zeros(parts * LANES, np.float64))
+            record = CLIP.new(
+                gradient=address(gradient) + first * program.itemsize,
+                count=end - first,
+                parts=parts,
+                value=self.value,
+                sums=sums + 8 * sum(blocks[:k]) if self.norm < math.inf else 0,
+                lanes=program.keep(aligned_zeros(parts * LANES, np.float64)),
+                n_lanes=LANES,
+                factor=factor,
+            )
             records.append(record)
         _emit_all(program, clip_blocks, records, "gradient, clipped by value, and its squares")
         if self.norm < math.inf:

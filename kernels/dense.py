@@ -293,11 +293,21 @@ class Dense:
         relu, plain = activation is ACTIVATIONS[RELU], activation is ACTIVATIONS[IDENTITY]
         saves = at.training and activation.saves_input
         A = program.matrix(self.n_out) if saves else Z
-        record = FORWARD.new(n_in=self.n_in, n_out=self.n_out, X=X.where, W=W, b=b, Z=Z, jump=program.jump, depth=self.n_in)
-        record["mode"] = FLOOR if relu else NO_FINISH
-        record["panel_parts"], record["row_parts"] = panel_parts, row_parts
-        record["product"] = task_address(panel_product, program.dtype)
-        record["few"] = task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS and not program.bfloat16 else 0
+        record = FORWARD.new(
+            n_in=self.n_in,
+            n_out=self.n_out,
+            X=X.where,
+            W=W,
+            b=b,
+            Z=Z,
+            jump=program.jump,
+            depth=self.n_in,
+            mode=FLOOR if relu else NO_FINISH,
+            panel_parts=panel_parts,
+            row_parts=row_parts,
+            product=task_address(panel_product, program.dtype),
+            few=task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS and not program.bfloat16 else 0,
+        )
         rounded = Rounded(program, X, self, at) if program.bfloat16 else None
         if rounded is not None:
             rounded.fill_forward(record)
@@ -332,16 +342,34 @@ class Dense:
         dX = program.matrix(self.n_in) if X.wanted else 0
         output_parts = shares if not dX and groups < 4 * program.n_threads else 1
         input_parts = 1 if output_parts > 1 else min(groups, shares)
-        addresses = {"X": X.where, "W": at.parameters[0], "dZ": dZ, "dX": dX, "dW": dW, "db": db} | program.scratch(TOGETHER * P * width * width) | at.update
-        record = BACKWARD.new(n_in=self.n_in, n_out=self.n_out, jump=program.jump, **addresses)
-        record["mode"], record["mask"] = (MASK, X.mask) if X.mask else (NO_FINISH, 0)
-        record["input_parts"], record["output_parts"] = input_parts, output_parts
-        record["left"] = record["right"] = dZ
-        record["right_jump"], record["pair"], record["depth"] = program.jump, 1, self.n_out
-        record["constants"] = program.constants
-        record["pack"] = task_address(transpose_weights, program.dtype)
-        record["rows_product"] = record["sum_product"] = task_address(panel_product, program.dtype)
-        record["columns_product"] = task_address(column_product, program.dtype)
+        product = task_address(panel_product, program.dtype)
+        record = BACKWARD.new(
+            n_in=self.n_in,
+            n_out=self.n_out,
+            X=X.where,
+            W=at.parameters[0],
+            dZ=dZ,
+            left=dZ,
+            right=dZ,
+            dX=dX,
+            dW=dW,
+            db=db,
+            jump=program.jump,
+            right_jump=program.jump,
+            pair=1,
+            depth=self.n_out,
+            mode=MASK if X.mask else NO_FINISH,
+            mask=X.mask,
+            input_parts=input_parts,
+            output_parts=output_parts,
+            constants=program.constants,
+            pack=task_address(transpose_weights, program.dtype),
+            rows_product=product,
+            columns_product=task_address(column_product, program.dtype),
+            sum_product=product,
+            **program.scratch(TOGETHER * P * width * width),
+            **at.update,
+        )
         if rounded is not None:
             rounded.fill_backward(record)
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])

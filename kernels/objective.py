@@ -104,12 +104,21 @@ class Objective:
         """Add the losses of the rows and their sum, which may end the run; return where the gradient of X lies."""
         tasks = -(-program.rows // LOSS_ROWS)
         dA, row_losses = program.matrix(X.n), program.keep(np.zeros(program.rows))
-        record = LOSS.new(n=X.n, A=X.where, dA=dA, jump=program.jump, scale=self.outputs_scale, mean_rows=self.mean_rows)
-        record["row_losses"], record["lanes"] = row_losses, program.zeros(tasks * LINES * program.width)
         found = self.loss if isinstance(self.loss, Loss) else LOSSES.get(self.loss)
         loss = ROW_TASKS[self.loss] if found is None else found.task  # type: ignore[index]
-        record["loss"], record["by_rows"] = loss.address(program.dtype), found is None
-        record["values"] = program.keep(np.array(self.parameters or parameters_of(self.loss)))
+        record = LOSS.new(
+            loss=loss.address(program.dtype),
+            by_rows=found is None,
+            values=program.keep(np.array(self.parameters or parameters_of(self.loss))),
+            n=X.n,
+            A=X.where,
+            dA=dA,
+            jump=program.jump,
+            scale=self.outputs_scale,
+            mean_rows=self.mean_rows,
+            row_losses=row_losses,
+            lanes=program.zeros(tasks * LINES * program.width),
+        )
         program.operations(record, "finish", finishing(program, X, dA))
         program.phase(loss_rows, tasks, record, 32.0 * program.rows * X.n, f"loss of {X.name}, d{X.name}")
         program.phase(loss_sum, 1, SUM.new(row_losses=row_losses, stops=stops), 0.0, "loss, looked at")
