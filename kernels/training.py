@@ -182,15 +182,15 @@ class Trainer:
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.parameters = parameters
         self.gradient = aligned_zeros(plan.parameters_size, plan.dtype)
-        n_buffers = len((rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).buffers)
-        self.state = rows_of_pages(n_buffers, plan.parameters_size, plan.dtype)
+        chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
+        self.state = rows_of_pages(len(chosen.buffers), plan.parameters_size, plan.dtype)
         paces, norms = _door.paces(plan, paces), _door.largest_norms(plan, largest_norms)
-        if weight_decays is not None and "weight_decay" not in (rule if isinstance(rule, Rule) else OPTIMIZERS[rule]).hyper:
+        if weight_decays is not None and "weight_decay" not in chosen.hyper:
             raise ValueError(f"weight_decays must be None for a rule without weight_decay; got {weight_decays}.")
         self.weight_decays, seconds = weight_decays, max(2e-6, plan.flops_per_row * batch_size / ASSUMED_FLOPS / n_threads)
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.decays = None if weight_decays is None else np.zeros(self.chunk)
-        updater = Updater(parameters, self.gradient, self.state, rule, hyper, paces, self.decays)
+        updater = Updater(parameters, self.gradient, self.state, chosen, hyper, paces, self.decays)
         self.in_blocks = full_batch and takes_blocks(plan, batch_size, fitting=True)
         options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient, "n_threads": n_threads}
         if self.in_blocks:

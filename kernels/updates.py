@@ -18,7 +18,6 @@ from ._elements import fill
 from ._factory import Rule
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, line_buffer, width_of, zero_of
-from .optimizers import OPTIMIZERS
 from .program import Program, task_address
 from .records import NOW, F, I, Record, address, new_array
 
@@ -145,8 +144,7 @@ class Updater:
         Flat, of one dtype.
     state : ndarray
         Of that dtype, a row for each of the rule's buffers.
-    rule : int or Rule
-        A code such as `kernels.ADAM`, or what `custom_rule` returns.
+    rule : Rule
     hyper : dict of str to float, or sequence of float
         The numbers of the rule, by name or in order.
     paces : sequence of Pace
@@ -160,20 +158,25 @@ class Updater:
         parameters: Any,
         gradient: Any,
         state: Any,
-        rule: int | Rule,
+        rule: Rule,
         hyper: Mapping[str, float] | Sequence[float],
         paces: Sequence[Pace] = (),
         decays: Any = None,
     ) -> None:
-        chosen = rule if isinstance(rule, Rule) else OPTIMIZERS[rule]
-        self.hyper, self.paces, self.decays = chosen.record(hyper), paces, decays
-        self.record = OPTIMIZER.new(parameters=address(parameters), gradient=address(gradient), state=address(state))
-        self.record["rule"], self.record["hyper"] = chosen.task.address(parameters.dtype), address(self.hyper)
-        self.record["state_bytes"], self.record["buffers"] = state.strides[0], len(state)
+        self.hyper, self.paces, self.decays = rule.record(hyper), paces, decays
+        self.record = OPTIMIZER.new(
+            rule=rule.task.address(parameters.dtype),
+            parameters=address(parameters),
+            gradient=address(gradient),
+            state=address(state),
+            state_bytes=state.strides[0],
+            buffers=len(state),
+            hyper=address(self.hyper),
+        )
         self.own: dict[tuple[float, bool], tuple[Any, Any, Any]] = {}  # of each other pace the record, its numbers, its pace
         for pace in paces:
             record, numbers, place = self.record.copy(), self.hyper.copy(), np.zeros(2)
-            if not pace.decays and "weight_decay" in chosen.hyper:
+            if not pace.decays and "weight_decay" in rule.hyper:
                 numbers["weight_decay"] = 0.0
             record["hyper"], record["pace"] = address(numbers), address(place)
             self.own.setdefault((pace.factor, pace.decays), (record, numbers, place))
