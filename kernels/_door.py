@@ -452,12 +452,6 @@ def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any,
     check_threads(n_threads)
 
 
-def check_evaluation(plan: Plan, parameters: Any, X: Any, y: Any, objective: Objective, n_threads: Any, weights: Any) -> None:
-    """See `kernels.evaluate`."""
-    check_parameters(plan, parameters)
-    check_data(plan, objective, X, y, n_threads, weights)
-
-
 def check_trainer(plan: Plan, parameters: Any, batch_size: Any, objective: Objective, rule: Any, n_threads: Any) -> None:
     """See `kernels.Trainer`; the rule looks at its numbers."""
     check_parameters(plan, parameters, written=True)

@@ -301,7 +301,8 @@ def evaluate(
     TypeError, ValueError
         If an argument is of another kind or does not fit the plan, or a label is out of range.
     """
-    _door.check_evaluation(plan, parameters, X, y, objective, n_threads, weights)
+    _door.check_parameters(plan, parameters)
+    _door.check_data(plan, objective, X, y, n_threads, weights)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     rows, total, of_sum = min(BLOCK, len(X)), 0.0, objective.sum_over_rows(len(X))
     key = plan, address(parameters), rows, n_threads, of_sum.loss, of_sum.outputs_scale, of_sum.mean_rows, of_sum.parameters

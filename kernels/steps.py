@@ -82,9 +82,7 @@ def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, 
     for placed in plan.layers:
         layer = placed.layer
         where = [first * itemsize for first, _ in placed.ranges]
-        slopes = [0] * len(where)
-        if gradient is not None:
-            slopes = [address(gradient) + at if trained else 0 for at, trained in zip(where, layer.trained)]
+        slopes = [address(gradient) + at if gradient is not None and trained else 0 for at, trained in zip(where, layer.trained)]
         memory = Memory(placed.index, tuple(start + at for at in where), tuple(slopes), gradient is not None, fitting, plan.seed)
         layers.append((placed, memory))
     if plain and isinstance(layer, Dense):
