@@ -90,7 +90,7 @@ def cache_folder() -> str | None:
                 if not _trusted(folder, os.lstat(folder), stat.S_ISDIR):
                     continue
                 with tempfile.TemporaryFile(dir=folder):
-                    pass
+                    os.utime(folder)  # it is in use: such a file, which has no name, does not say so
             except OSError:
                 continue
             for old in Path(parent).glob("fastnn-kernels-*"):

@@ -88,6 +88,17 @@ def test_a_folder_of_others_is_not_used(what, tmp_path, monkeypatch):
     assert len(caught) == (what != "a file in the place of the folder")
 
 
+def test_a_folder_in_use_stays_and_one_unused_for_a_month_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(_cache.numba.config, "CACHE_DIR", str(tmp_path))
+    folder, old = _cache.Path(_cache.cache_folder.__wrapped__()), tmp_path / "fastnn-kernels-old"
+    old.mkdir()
+    for one in (folder, old):
+        _cache.os.utime(one, (1, 1))
+    assert _cache.cache_folder.__wrapped__() == str(folder)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert folder.stat().st_mtime > 1
+
+
 def test_a_disk_that_is_full_costs_nothing_but_compilations(folder, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
