@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from kernels._door import is_bfloat16
 
 from .sparse import SparseRows
 
@@ -159,7 +160,7 @@ def one_or_each(name: str, value: Any, low: float = -math.inf) -> float | tuple[
 
 def precision(value: Any) -> str:
     """Return in what a network calculates: "float32", "float64", or "bfloat16" for float32 with products of bfloat16."""
-    if getattr(value, "__name__", str(value)) == "bfloat16":  # NumPy knows it only through packages such as ml_dtypes, which have a type
+    if is_bfloat16(value):
         return "bfloat16"
     for name in ("float32", "float64"):
         with contextlib.suppress(TypeError):

@@ -96,6 +96,11 @@ def flags(name: str, value: Any, count: int) -> tuple[bool, ...]:
     return tuple(yes_or_no(name, one) for one in value)
 
 
+def is_bfloat16(dtype: Any) -> bool:
+    """Return whether this names bfloat16, or is what packages such as ml_dtypes have for it: a type, and a dtype of NumPy."""
+    return bool(getattr(dtype, "__name__", str(dtype)) == "bfloat16")
+
+
 def float_dtype(dtype: Any, choices: str = "'float32' or 'float64'") -> np.dtype[Any]:
     """Return float32 or float64, the only dtypes that networks calculate in; `choices` is what the caller takes."""
     if isinstance(dtype, str) and dtype in FLOATS:  # a dtype takes ten times as long to say its name

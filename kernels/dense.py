@@ -191,14 +191,15 @@ def _weight_gradient(L, width, X, step, depth, start, end, first, last, now):
     Then it is done some panels at a time, whose gradient is in the cache, and the weights and what the optimizer keeps of them are asked for meanwhile.
     """
     from_panel, together = L.n_in * PANEL_BYTES, max(TOGETHER, min(UPDATED_INPUTS // width, CACHED // (max(depth, 1) * PANEL_BYTES)))
+    arrays, state, state_step = 0, 0, 0
+    if L.update != 0:
+        O = OPTIMIZER(L.optimizer)
+        arrays, state, state_step = 1 + O.buffers, O.state + L.dW - O.gradient, O.state_bytes
     for q0 in range(start, end, together):
         q1 = min(end, q0 + together)
         height, some = min(q1 * width, L.n_in) - q0 * width, max(1, last - first)
-        arrays, state, state_step = 0, 0, 0
         if L.update != 0:
-            O = OPTIMIZER(L.optimizer)
             some = max(1, UPDATED_NUMBERS // (height * width * TILE_PANELS)) * TILE_PANELS
-            arrays, state, state_step = 1 + O.buffers, O.state + L.dW - O.gradient, O.state_bytes
         for p0 in range(first, last, some):
             count, at = min(some, last - p0), p0 * from_panel + q0 * width * PANEL_BYTES
             dW, dZ, asked = L.dW + at, L.right + p0 * step, (arrays, L.W + at, state + at, state_step)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ._arrays import overlap
 from ._checks import check_matrix, check_matrix_out, check_packed
-from ._door import float_dtype, whole
+from ._door import float_dtype, is_bfloat16, whole
 from ._jit import helper, inline, kernel
 from ._pairs import round_lines
 from ._tile import PANEL_BYTES, array_at, line_buffer
@@ -57,7 +57,7 @@ def packed_shape(n_rows: int, n_columns: int, dtype: Any) -> tuple[int, int, int
     >>> packed_shape(784, 500, "float32"), packed_shape(784, 500, "bfloat16")
     ((32, 784, 16), (32, 392, 32))
     """
-    if getattr(dtype, "__name__", str(dtype)) == "bfloat16":  # packages such as ml_dtypes have a type, too
+    if is_bfloat16(dtype):
         return -(-whole("n_columns", n_columns, 0) // 16), -(-whole("n_rows", n_rows, 0) // 2), 32
     width = PANEL_BYTES // float_dtype(dtype, "'float32', 'float64' or 'bfloat16'").itemsize
     return -(-whole("n_columns", n_columns, 0) // width), whole("n_rows", n_rows, 0), width

@@ -80,10 +80,17 @@ def test_warns_once_where_the_instruction_is_missing(monkeypatch):
             ]
 
 
-def test_dtypes_and_types_of_other_packages_are_taken():
-    for one in (type("bfloat16", (), {}), pytest.importorskip("ml_dtypes").bfloat16, np.dtype(pytest.importorskip("ml_dtypes").bfloat16)):
-        assert Sequential([Dense(1)], n_features=1, dtype=one).precision == "bfloat16"
-        assert kernels.packed_shape(3, 17, one) == (2, 2, 32)
+def test_a_type_of_another_package_is_taken():
+    one = type("bfloat16", (), {})
+    assert Sequential([Dense(1)], n_features=1, dtype=one).precision == "bfloat16"
+    assert kernels.packed_shape(3, 17, one) == (2, 2, 32)
+
+
+@pytest.mark.parametrize("made", [lambda kind: kind, np.dtype])
+def test_type_and_dtype_of_ml_dtypes_are_taken(made):
+    one = made(pytest.importorskip("ml_dtypes").bfloat16)
+    assert Sequential([Dense(1)], n_features=1, dtype=one).precision == "bfloat16"
+    assert kernels.packed_shape(3, 17, one) == (2, 2, 32)
 
 
 def test_other_names_are_refused():
