@@ -749,16 +749,18 @@ class Sequential(Exchange):
         place:
            0 place                  1 x  the next minibatch
         forward:
-           1 dense_forward          1 x  A1 = f(X W1 + b1)
-           2 dense_forward          1 x  A2 = f(A1 W2 + b2)
+           1 list_columns           1 x  columns of X that are not zero, for four rows each
+           2 dense_forward          1 x  A1 = f(X W1 + b1)
+           3 dense_forward          1 x  A2 = f(A1 W2 + b2)
         loss:
-           3 loss_rows              4 x  loss of A2, dA2
-           4 loss_sum               1 x  loss, looked at
+           4 loss_rows              4 x  loss of A2, dA2
+           5 loss_sum               1 x  loss, looked at
         backward:
-           5 dense_backward         1 x  dA1, dW2, db2 from dA2, updated
-           6 dense_backward         1 x  dW1, db1 from dA1, updated
+           6 dense_backward         1 x  dA1, dW2, db2 from dA2, updated
+           7 list_rows              1 x  rows of X that are not zero, for four columns each
+           8 dense_backward         1 x  dW1, db1 from dA1, updated
         close:
-           7 close                  1 x  the loss written down
+           9 close                  1 x  the loss written down
         """
         size, threads = validation.integer("batch_size", batch_size, 1), validation.threads(n_threads)
         copy: Sequential = pickle.loads(pickle.dumps(self))

@@ -167,7 +167,7 @@ def _multiply_spread_pairs(builder: Any, x: Any, displacement: int, y: Any, tota
     return builder.asm(kind, code, "=v,0,v,r,~{memory}", [total, y, x], False)
 
 
-def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], transposed: bool, strided: bool, pairs: bool) -> None:
+def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], transposed: bool, strided: bool, pairs: bool, listed: bool) -> None:
     """Write the code of one tile of `make_tiles`."""
     rows, panels = shape
     a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead, ahead_step = args
@@ -175,7 +175,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
     width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
     vec, one_panel = ir.VectorType(scalar, lanes), PANEL_BYTES // VECTOR_BYTES
     vectors = one_panel * panels
-    unroll = min(4 if strided else 8 if VECTOR_BYTES == 64 or rows * vectors > 12 else 16, width)
+    unroll = min(4 if strided or listed else 8 if VECTOR_BYTES == 64 or rows * vectors > 12 else 16, width)
     a_line = 2 if pairs or transposed else 4  # numbers, or words, for each line that is asked for
     a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
     places = [(i, j) for i in range(rows) for j in range(vectors)]
@@ -223,27 +223,33 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
                     total = _multiply_pairs(builder, x, b_vectors[j], total) if pairs else _call(builder, "fma", x, b_vectors[j], total)
                     builder.store(total, acc[i, j])
 
+    def listed_steps(first: Any, count: int) -> None:
+        for p in range(count):
+            line = builder.gep(builder.bitcast(side, I8.as_pointer()), [builder.add(first, I64(p))])
+            steps(builder.zext(builder.load(line), I64), 1)
+
+    do = listed_steps if listed else steps
     whole = builder.and_(k, I64(-unroll))
     with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
         line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(a_line.bit_length() - 1))))
         for _ in range(unroll // a_line):
             _prefetch(builder, line)
             line = builder.add(line, ahead_step)
-        steps(p, unroll)
+        do(p, unroll)
     with cgutils.for_range_slice(builder, whole, k, I64(1), intp=I64, inc=True) as (p, _):
-        steps(p, 1)
+        do(p, 1)
 
     with builder.if_then(builder.icmp_signed("==", mode, I64(FLOOR))):
         for place in places:
             builder.store(_finish(builder, builder.load(acc[place]), FLOOR, None), acc[place])
     with builder.if_then(builder.icmp_signed("==", mode, I64(MASK))):
-        for i, j in places:
+        for i, j in places if not listed else ():
             builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, c_row, i, j, c_jump)), acc[i, j])
     for i, j in places:
         builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, c_jump), align=itemsize)
 
 
-def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided: bool = False, pairs: bool = False) -> Any:
+def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided: bool = False, pairs: bool = False, listed: bool = False) -> Any:
     """Return an intrinsic height, wide = tile(zero, rows, count, a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead,
     ahead_step).
 
@@ -257,7 +263,8 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
     loop runs it asks for the cache lines from `ahead` on, `ahead_step` bytes apart, one for four numbers of a row of A, transposed for two: what comes
     next, which the hardware would not fetch beyond the end of a page.
 
-    With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words.
+    With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words. With `listed` the sum goes over k lines in place
+    of the first k: side is the address of their numbers, bytes in ascending order, and MASK is no mode.
     """
 
     @intrinsic
@@ -270,7 +277,7 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
                 fits = builder.and_(builder.icmp_signed(">=", rows, I64(height)), builder.icmp_signed(">=", count, I64(panels)))
                 builder.cbranch(fits, this, this if (height, panels) == shapes[-1] else next_one)
                 builder.position_at_end(this)
-                _write_tile(builder, zero, others, (height, panels), transposed, strided, pairs)
+                _write_tile(builder, zero, others, (height, panels), transposed, strided, pairs, listed)
                 for place, number in zip(done, (height, panels)):
                     builder.store(I64(number), place)
                 builder.branch(end)
@@ -433,6 +440,50 @@ def convert_columns(typingctx, zero, source, out, scales, shifts):
         return _store_panel(builder, value, out, itemsize)
 
     return types.intp(zero, source, types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def nonzero_bits(typingctx, zero, source):
+    """Return a bit for each number of four lines that lie side by side, in their order: set where it is not zero."""
+    scalar, itemsize, _ = _float_type(zero)
+    n = 4 * PANEL_BYTES // itemsize
+    vec = ir.VectorType(scalar, n)
+
+    def codegen(context, builder, sig, args):
+        value = builder.load(builder.inttoptr(args[1], vec.as_pointer()), align=itemsize)
+        bits = builder.bitcast(builder.fcmp_unordered("!=", value, ir.Constant(vec, None)), ir.IntType(n))
+        return bits if n == 64 else builder.zext(bits, I64)
+
+    return types.intp(zero, types.intp), codegen
+
+
+_POSITIONS = [sum(place << 8 * k for k, place in enumerate(bit for bit in range(8) if byte >> bit & 1)) for byte in range(256)]
+
+
+@intrinsic
+def ones(typingctx, bits):
+    """Return how many bits of an integer are set."""
+
+    def codegen(context, builder, sig, args):
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(I64, [I64]), "llvm.ctpop.i64")
+        return builder.call(function, args)
+
+    return types.intp(types.intp), codegen
+
+
+@intrinsic
+def append_positions(typingctx, where, bits, first):
+    """Write first + the position of each bit that is set of a byte, as bytes from an address on; 8 of them change."""
+
+    def codegen(context, builder, sig, args):
+        where, bits, first = args
+        table = cgutils.global_constant(builder, "positions", ir.Constant(ir.ArrayType(I64, 256), _POSITIONS))
+        found = builder.load(builder.gep(table, [I64(0), bits]))
+        spread = builder.mul(first, I64(0x0101010101010101))
+        builder.store(builder.add(found, spread), builder.inttoptr(where, I64.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic

@@ -27,6 +27,7 @@ from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
 from .updates import OPTIMIZER
+from .zeros import BY_COLUMNS, BY_ROWS, Lists, lists_of
 
 __all__ = ["Dense", "apply", "finishing"]
 
@@ -49,6 +50,8 @@ FORWARD = Record(
     row_parts=(I, "tasks one above the other in the rows"),
     product=(I, "address of panel_product"),
     few=(I, "address of few_rows_product where rows are few, else 0"),
+    zeros=(I, "address of the record of the lists of what is not zero in X, 0: there are none"),
+    listed=(I, "address of listed_rows_product"),
     pack=(I, "address of the task that rounds a panel of weights to pairs of rows, 0: they are read as they are"),
     scratch=(I, "address of where a thread does that"),
     scratch_bytes=(I, "bytes of that for one thread"),
@@ -82,6 +85,8 @@ BACKWARD = Record(
     rows_product=(I, "address of panel_product"),
     columns_product=(I, "address of column_product"),
     sum_product=(I, "address of panel_product, of numbers"),
+    zeros=(I, "address of the record of the lists of what is not zero in X, 0: there are none"),
+    listed=(I, "address of listed_columns_product"),
     update=(I, "address of the task that updates some parameters at once, 0: later"),
     optimizer=(I, "address of the optimizer's record"),
     finish=(I, "address of the operations on dX"),
@@ -153,7 +158,9 @@ def dense_forward(tag, t, worker, record, now):
             for p in range(count):
                 call(L.pack, (0, W + p * L.n_in * PANEL_BYTES, L.n_in, scratch + p * L.depth * PANEL_BYTES))
             W = scratch
-        if L.few == 0:
+        if L.zeros != 0 and NOW(now).listed & BY_ROWS:
+            call(L.listed, (0, L.zeros, X, W, b, L.Z + p0 * L.jump * itemsize, L.mode, first, last, count, ahead))
+        elif L.few == 0:
             call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, L.depth * width, b, out, width, L.jump, L.mode, b, L.depth, last - first, count, ahead))
         for p in range(p0, p0 + count):
             apply(L.then, L.n_then, first, last, p, now)
@@ -203,7 +210,11 @@ def _weight_gradient(L, width, X, step, depth, start, end, first, last, now):
         for p0 in range(first, last, some):
             count, at = min(some, last - p0), p0 * from_panel + q0 * width * PANEL_BYTES
             dW, dZ, asked = L.dW + at, L.right + p0 * step, (arrays, L.W + at, state + at, state_step)
-            call(L.columns_product, (0, X + q0 * step, step, dZ, step, L.constants + PANEL_BYTES, dW, from_panel, count, depth, height, *asked))
+            product = X + q0 * step, step, dZ, step, L.constants + PANEL_BYTES, dW, from_panel, count
+            if L.zeros != 0 and NOW(now).listed & BY_COLUMNS:
+                call(L.listed, (0, L.zeros, *product, depth, q0, height, *asked))
+            else:
+                call(L.columns_product, (0, *product, depth, height, *asked))
             for q in range(q0, q1 if L.W_penalty != 0 else q0):
                 for p in range(p0, p0 + count):
                     call(L.penalize, (0, L.W_penalty, p, q, now))
@@ -312,6 +323,9 @@ class Dense:
         rounded = Rounded(program, X, self, at) if program.bfloat16 else None
         if rounded is not None:
             rounded.fill_forward(record)
+        lists = lists_of(program, X, self)
+        if lists is not None:
+            lists.fill_forward(record)
         then: list[Operation] = []
         if not relu and not plain:
             then.append(activating(program, activation, activation.forward_task, Z, A))
@@ -331,11 +345,11 @@ class Dense:
         def backward(dZ: int) -> int:
             if not trained and not X.wanted:
                 return 0
-            return self._emit_backward(program, X, at, dZ, rounded)
+            return self._emit_backward(program, X, at, dZ, rounded, lists)
 
         return out, backward
 
-    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None) -> int:
+    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None, lists: Lists | None) -> int:
         rows, width, (dW, db) = program.rows, program.width, at.gradient
         work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
@@ -373,6 +387,8 @@ class Dense:
         )
         if rounded is not None:
             rounded.fill_backward(record)
+        if lists is not None and dW:
+            lists.fill_backward(record)
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
         i = at.index + 1
         made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", dW), (f"db{i}", db)) if there]
