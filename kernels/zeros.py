@@ -2,7 +2,7 @@
 
 Four rows of X share a list of the columns in which one of them is not zero: the terms of four rows of X W. Four columns share one of rows: the terms of four
 rows of X^T dZ. A term of zero changes no sum, so bits are those of the whole product but for the sign of a zero, and as the groups are everywhere
-the same, that does not depend on threads either. A minibatch gets lists if a sample of its rows has enough zeros.
+the same, that does not depend on threads either. A minibatch gets lists if a sample of it has enough zeros.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ GROUP = 4  # rows, or columns, that share a list
 LISTED = 256  # how many a part of a list is taken from: they are bytes
 PART_BYTES = LISTED + 8  # how many there are, then their numbers in the part
 LEAST_ROWS, LEAST_INPUTS, LEAST_OUTPUTS = 8, 128, 17  # of a layer that has lists: below they cost what they save
-SAMPLE = 4  # groups of rows that are looked at first
+SAMPLE_GROUPS, SAMPLE_PANELS = 4, 16  # of rows, and in each of columns, that are looked at first
 WORTH = 0.75  # how many may be not zero, of the columns in a group of rows, or of the rows in a group of columns
 BY_ROWS, BY_COLUMNS = 1, 2  # which products go by lists
 
@@ -85,15 +85,14 @@ def _append(numbers, count, bits, width, first):
 
 @helper
 def _worth(zero, Z, inputs, rows):
-    """Return which products are to go by lists."""
-    groups, columns, crossed = panels(rows, GROUP), 0, 0
-    some = min(SAMPLE, groups)
+    """Return which products are to go by lists: a sample of the inputs tells."""
+    width, groups, seen, columns, crossed = width_of(zero), panels(rows, GROUP), 0, 0, 0
+    some, step = min(SAMPLE_GROUPS, groups), max(1, panels(Z.n, width_of(zero)) // SAMPLE_PANELS)
     for k in range(some):
-        for q in range(panels(Z.n, width_of(zero))):
+        for q in range(k * step // some, panels(Z.n, width), step):
             one, other = _look(zero, Z, inputs, k * groups // some, q, rows)
-            columns, crossed = columns + ones(one), crossed + ones(other)
-    most = WORTH * some * Z.n
-    return (BY_ROWS if columns < most else 0) | (BY_COLUMNS if crossed < most else 0)
+            seen, columns, crossed = seen + min(width, Z.n - q * width), columns + ones(one), crossed + ones(other)
+    return (BY_ROWS if columns < WORTH * seen else 0) | (BY_COLUMNS if crossed < WORTH * seen else 0)
 
 
 @task
