@@ -749,7 +749,7 @@ class Sequential(Exchange):
         place:
            0 place                  1 x  the next minibatch
         forward:
-           1 list_columns           1 x  columns of X that are not zero, for four rows each
+           1 list_columns           1 x  columns of X that are not zero, for two rows each
            2 dense_forward          1 x  A1 = f(X W1 + b1)
            3 dense_forward          1 x  A2 = f(A1 W2 + b2)
         loss:
@@ -757,7 +757,7 @@ class Sequential(Exchange):
            5 loss_sum               1 x  loss, looked at
         backward:
            6 dense_backward         1 x  dA1, dW2, db2 from dA2, updated
-           7 list_rows              1 x  rows of X that are not zero, for four columns each
+           7 list_rows              1 x  rows of X that are not zero, for two columns each
            8 dense_backward         1 x  dW1, db1 from dA1, updated
         close:
            9 close                  1 x  the loss written down

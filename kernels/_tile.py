@@ -205,36 +205,53 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
             )
             b_stride = I64(width)
         b_first = builder.gep(b, [builder.mul(first, b_stride)])
+
+        def b_vector(p: int, j: int) -> Any:
+            return load(b_first, b_stride, p, j, None if strided else b_row)
+
+        def a_number(p: int, i: int) -> Any:
+            row = builder.gep(a_first, [builder.mul(a_jump, I64(i))]) if strided else a_first
+            place = p if strided else i + p * width if transposed else i * width + p
+            if pairs and BFLOAT16:
+                return row, place * itemsize
+            x = builder.load(builder.gep(row, [I64(place)]), align=itemsize)
+            x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
+            return _shuffle(builder, x, x, [0] * lanes)
+
+        def multiply(x: Any, y: Any, place: tuple[int, int]) -> None:
+            total = builder.load(acc[place])
+            if pairs:
+                total = _multiply_spread_pairs(builder, *x, y, total) if BFLOAT16 else _multiply_pairs(builder, x, y, total)
+            else:
+                total = _call(builder, "fma", x, y, total)
+            builder.store(total, acc[place])
+
         for p in range(count):
-            b_vectors = [load(b_first, b_stride, p, j, None if strided else b_row) for j in range(vectors)]
-            for i in range(rows):
-                row = builder.gep(a_first, [builder.mul(a_jump, I64(i))]) if strided else a_first
-                place = p if strided else i + p * width if transposed else i * width + p
-                if pairs and BFLOAT16:
-                    for j in range(vectors):
-                        total = _multiply_spread_pairs(builder, row, place * itemsize, b_vectors[j], builder.load(acc[i, j]))
-                        builder.store(total, acc[i, j])
-                    continue
-                x = builder.load(builder.gep(row, [I64(place)]), align=itemsize)
-                x = builder.insert_element(ir.Constant(vec, ir.Undefined), x, I32(0))
-                x = _shuffle(builder, x, x, [0] * lanes)
+            if rows < vectors and listed:  # so there are registers for all numbers of A and one vector of B
+                numbers = [a_number(p, i) for i in range(rows)]
                 for j in range(vectors):
-                    total = builder.load(acc[i, j])
-                    total = _multiply_pairs(builder, x, b_vectors[j], total) if pairs else _call(builder, "fma", x, b_vectors[j], total)
-                    builder.store(total, acc[i, j])
+                    y = b_vector(p, j)
+                    for i in range(rows):
+                        multiply(numbers[i], y, (i, j))
+            else:
+                b_vectors = [b_vector(p, j) for j in range(vectors)]
+                for i in range(rows):
+                    x = a_number(p, i)
+                    for j in range(vectors):
+                        multiply(x, b_vectors[j], (i, j))
 
     def listed_steps(first: Any, count: int) -> None:
         for p in range(count):
-            line = builder.gep(builder.bitcast(side, I8.as_pointer()), [builder.add(first, I64(p))])
+            line = builder.gep(builder.inttoptr(ahead_step, I8.as_pointer()), [builder.add(first, I64(p))])
             steps(builder.zext(builder.load(line), I64), 1)
 
-    do = listed_steps if listed else steps
+    do, asked_step = (listed_steps, I64(PANEL_BYTES)) if listed else (steps, ahead_step)
     whole = builder.and_(k, I64(-unroll))
     with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
-        line = builder.add(ahead, builder.mul(ahead_step, builder.lshr(p, I64(a_line.bit_length() - 1))))
+        line = builder.add(ahead, builder.mul(asked_step, builder.lshr(p, I64(a_line.bit_length() - 1))))
         for _ in range(unroll // a_line):
             _prefetch(builder, line)
-            line = builder.add(line, ahead_step)
+            line = builder.add(line, asked_step)
         do(p, unroll)
     with cgutils.for_range_slice(builder, whole, k, I64(1), intp=I64, inc=True) as (p, _):
         do(p, 1)
@@ -243,7 +260,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
         for place in places:
             builder.store(_finish(builder, builder.load(acc[place]), FLOOR, None), acc[place])
     with builder.if_then(builder.icmp_signed("==", mode, I64(MASK))):
-        for i, j in places if not listed else ():
+        for i, j in places:
             builder.store(_finish(builder, builder.load(acc[i, j]), MASK, load(side, c_row, i, j, c_jump)), acc[i, j])
     for i, j in places:
         builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, c_jump), align=itemsize)
@@ -264,7 +281,7 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
     next, which the hardware would not fetch beyond the end of a page.
 
     With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words. With `listed` the sum goes over k lines in place
-    of the first k: side is the address of their numbers, bytes in ascending order, and MASK is no mode.
+    of the first k: `ahead_step` is the address of their numbers, bytes in ascending order, and the lines that are asked for lie side by side.
     """
 
     @intrinsic

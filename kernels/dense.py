@@ -14,7 +14,7 @@ the number of threads. A backward task takes some inputs of the layer: their pan
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ._factory import Activation
@@ -27,7 +27,7 @@ from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
 from .updates import OPTIMIZER
-from .zeros import BY_COLUMNS, BY_ROWS, Lists, lists_of
+from .zeros import BY_COLUMNS, BY_ROWS, Lists, goes_by, lists_of
 
 __all__ = ["Dense", "apply", "finishing"]
 
@@ -87,6 +87,8 @@ BACKWARD = Record(
     sum_product=(I, "address of panel_product, of numbers"),
     zeros=(I, "address of the record of the lists of what is not zero in X, 0: there are none"),
     listed=(I, "address of listed_columns_product"),
+    dZ_zeros=(I, "address of that of lists that hold all of dZ that is not zero, 0: there are none"),
+    dZ_listed=(I, "address of listed_rows_product"),
     update=(I, "address of the task that updates some parameters at once, 0: later"),
     optimizer=(I, "address of the optimizer's record"),
     finish=(I, "address of the operations on dX"),
@@ -158,8 +160,8 @@ def dense_forward(tag, t, worker, record, now):
             for p in range(count):
                 call(L.pack, (0, W + p * L.n_in * PANEL_BYTES, L.n_in, scratch + p * L.depth * PANEL_BYTES))
             W = scratch
-        if L.zeros != 0 and NOW(now).listed & BY_ROWS:
-            call(L.listed, (0, L.zeros, X, W, b, L.Z + p0 * L.jump * itemsize, L.mode, first, last, count, ahead))
+        if goes_by(L.zeros, BY_ROWS):
+            call(L.listed, (0, L.zeros, X, W, L.n_in * PANEL_BYTES, b, L.Z + p0 * L.jump * itemsize, L.mode, b, first, last, count, ahead))
         elif L.few == 0:
             call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, L.depth * width, b, out, width, L.jump, L.mode, b, L.depth, last - first, count, ahead))
         for p in range(p0, p0 + count):
@@ -211,7 +213,7 @@ def _weight_gradient(L, width, X, step, depth, start, end, first, last, now):
             count, at = min(some, last - p0), p0 * from_panel + q0 * width * PANEL_BYTES
             dW, dZ, asked = L.dW + at, L.right + p0 * step, (arrays, L.W + at, state + at, state_step)
             product = X + q0 * step, step, dZ, step, L.constants + PANEL_BYTES, dW, from_panel, count
-            if L.zeros != 0 and NOW(now).listed & BY_COLUMNS:
+            if goes_by(L.zeros, BY_COLUMNS):
                 call(L.listed, (0, L.zeros, *product, depth, q0, height, *asked))
             else:
                 call(L.columns_product, (0, *product, depth, height, *asked))
@@ -243,10 +245,13 @@ def dense_backward(tag, t, worker, record, now):
         q1 = min(end, q0 + TOGETHER)
         call(L.pack, (0, L.W, L.n_in, L.n_out, q0, q1, scratch))
         dX, mask, count = L.dX + q0 * step, L.mask + q0 * step, q1 - q0
-        call(
-            L.rows_product,
-            (0, L.left, L.jump, scratch, Wt_bytes // itemsize, no_bias, dX, width, L.jump, L.mode, mask, L.depth, rows, count, scratch),
-        )
+        if goes_by(L.dZ_zeros, BY_ROWS):
+            call(L.dZ_listed, (0, L.dZ_zeros, L.left, scratch, Wt_bytes, no_bias, dX, L.mode, mask, 0, rows, count, scratch))
+        else:
+            call(
+                L.rows_product,
+                (0, L.left, L.jump, scratch, Wt_bytes // itemsize, no_bias, dX, width, L.jump, L.mode, mask, L.depth, rows, count, scratch),
+            )
         for q in range(q0, q1):
             apply(L.finish, L.n_finish, 0, rows, q, now)
     if L.dW != 0:
@@ -323,7 +328,7 @@ class Dense:
         rounded = Rounded(program, X, self, at) if program.bfloat16 else None
         if rounded is not None:
             rounded.fill_forward(record)
-        lists = lists_of(program, X, self)
+        lists = lists_of(program, X, self.n_out)
         if lists is not None:
             lists.fill_forward(record)
         then: list[Operation] = []
@@ -345,11 +350,11 @@ class Dense:
         def backward(dZ: int) -> int:
             if not trained and not X.wanted:
                 return 0
-            return self._emit_backward(program, X, at, dZ, rounded, lists)
+            return self._emit_backward(program, X, at, dZ, rounded, lists, out)
 
         return out, backward
 
-    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None, lists: Lists | None) -> int:
+    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None, lists: Lists | None, out: Value) -> int:
         rows, width, (dW, db) = program.rows, program.width, at.gradient
         work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
@@ -389,6 +394,11 @@ class Dense:
             rounded.fill_backward(record)
         if lists is not None and dW:
             lists.fill_backward(record)
+        if dX and out.mask:
+            if not out.lists:
+                lists_of(program, replace(out, where=dZ, name=f"dA{at.index + 1}"), self.n_in)
+            for one in out.lists:
+                one.fill_gradient(record)
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
         i = at.index + 1
         made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", dW), (f"db{i}", db)) if there]

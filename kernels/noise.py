@@ -84,4 +84,4 @@ class GaussianNoise(Between):
         out = room_beside(program, X)
         record = NOISE.new(source=X.where, out=out, n=X.n, jump=program.jump, std=self.std, stream=self.stream, seed=at.seed)
         follow(program, X, Operation(add_noise, record, f"{X.name} with noise"), 30.0 * program.rows * X.n)
-        return replace(X, where=out), lambda d: d
+        return replace(X, where=out, lists=[]), lambda d: d

@@ -22,6 +22,7 @@ from .norm import LayerNorm
 from .panels import from_panels, packed_shape, panel_width, to_panels
 from .prelu import PReLU
 from .residual import Fork, Join
+from .zeros import LEAST_INPUTS
 
 __all__ = ["CHUNK_BYTES", "Array", "Placed", "Plan"]
 
@@ -252,4 +253,6 @@ class Plan:
         activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] * n for place, n in others))
         if self.bfloat16:  # rows of pairs for two layers in turn, and of both for gradients; pairs of rows for each layer
             activations += rows * (3 * max(row) + sum(row[:-1]) // 2)
+        else:  # lists of what is not zero
+            activations += rows * sum(n + n // 4 for n in self.widths[:-1] if n >= LEAST_INPUTS)
         return activations + max(rows * row[0], CHUNK_BYTES)

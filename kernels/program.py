@@ -73,6 +73,8 @@ class Value:
         Whether others read it later, so that nobody may overwrite it.
     ends : Value or None
         Another one that nobody reads any more once this one is written.
+    lists : list of Lists
+        Of what is not zero in it, or in what was made of it by leaving some out: who reads it adds them.
     """
 
     where: int
@@ -84,6 +86,7 @@ class Value:
     wanted: bool = False
     kept: bool = False
     ends: Value | None = None
+    lists: list[Any] = field(default_factory=list)
 
 
 @dataclass

@@ -140,6 +140,5 @@ NOW = Record(
     penalty_scales=(I, "address of what penalties are multiplied by in each step of this call, or 0"),
     losses=(I, "address of where the loss of each step is written"),
     out=(I, "address of where plain outputs are written"),
-    listed=(I, "which products go by lists of inputs that are not zero: BY_ROWS, BY_COLUMNS"),
     apart=(I, "up to which kind of phases, of ALONE, SMALL and LARGE, threads do not share the tasks"),
 )

@@ -105,7 +105,7 @@ class Fork(Between):
         """Pass X on without finish; the way back adds the gradients."""
         block = Block(X)
         program.blocks.append(block)
-        inner = replace(X, mask=0, finish=[], kept=True, ends=None)
+        inner = replace(X, mask=0, finish=[], kept=True, ends=None, lists=[])
 
         def backward(dX: int) -> int:
             if X.wanted:

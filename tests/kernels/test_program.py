@@ -11,7 +11,7 @@ ONE_THREAD = """
 place:
    0 place                  1 x  the next minibatch
 forward:
-   1 list_columns           1 x  columns of X that are not zero, for four rows each
+   1 list_columns           1 x  columns of X that are not zero, for two rows each
    2 dense_forward          1 x  A1 = f(X W1 + b1)
    3 dense_forward          1 x  A2 = f(A1 W2 + b2)
 loss:
@@ -19,7 +19,7 @@ loss:
    5 loss_sum               1 x  loss, looked at
 backward:
    6 dense_backward         1 x  dA1, dW2, db2 from dA2, updated
-   7 list_rows              1 x  rows of X that are not zero, for four columns each
+   7 list_rows              1 x  rows of X that are not zero, for two columns each
    8 dense_backward         1 x  dW1, db1 from dA1, updated
 close:
    9 close                  1 x  the loss written down
@@ -29,7 +29,7 @@ TWO_THREADS = """
 place:
    0 place                  1 x  the next minibatch
 forward:
-   1 list_columns           2 x  columns of X that are not zero, for four rows each
+   1 list_columns           2 x  columns of X that are not zero, for two rows each
    2 dense_forward          8 x  A1 = f(X W1 + b1)
    3 dense_forward          2 x  A2 = f(A1 W2 + b2)
 loss:
@@ -37,7 +37,7 @@ loss:
    5 loss_sum               1 x  loss, looked at
 backward:
    6 dense_backward         2 x  dA1, dW2, db2 from dA2, updated
-   7 list_rows              2 x  rows of X that are not zero, for four columns each
+   7 list_rows              2 x  rows of X that are not zero, for two columns each
    8 dense_backward         8 x  dW1, db1 from dA1, updated
 close:
    9 close                  1 x  the loss written down

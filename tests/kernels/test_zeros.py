@@ -1,9 +1,12 @@
 """Zeros of the inputs: lists name just what is not zero, and a product that goes by them has the bits of the whole one."""
 
+import ctypes
+
 import numpy as np
 import pytest
 
 import kernels
+from fastnn import Dense, GaussianNoise, Residual, Sequential
 from kernels import dense, zeros
 from kernels.steps import emit_prediction
 from tests.kernels.networks import ADAM, CLASSES, data, network, share_all
@@ -44,10 +47,10 @@ def test_bits_are_those_of_the_whole_product(rows, widths, dtype, monkeypatch):
 
 
 def lists(record, name, count, whole, part):
-    """Return the lists of a record as arrays, from parts of which each is taken from so many numbers."""
+    """Return `count` lists of a record as arrays, from parts of which each is taken from so many numbers of the whole."""
     stride, parts = zeros.PART_BYTES, -(-whole // part)
-    size = int(record["groups"][0]) if name == "row_lists" else count
-    memory = np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * (parts * size * stride)).from_address(int(record[name][0])))
+    size = 2 * int(record["quads"][0]) if name == "row_lists" else count
+    memory = np.ctypeslib.as_array((ctypes.c_uint8 * (parts * size * stride)).from_address(int(record[name][0])))
     found = []
     for k in range(count):
         pieces = [memory[(p * size + k) * stride :][:stride] for p in range(parts)]
@@ -55,36 +58,79 @@ def lists(record, name, count, whole, part):
     return found
 
 
+def listed(record):
+    return ctypes.c_int64.from_address(int(record["listed"][0])).value
+
+
+def trained(plan, parameters, X, y, n_threads=1):
+    """Return the records of the lists of a network that has taken a step with all rows, and its program."""
+    trainer = kernels.Trainer(plan, parameters, len(X), CLASSES, kernels.ADAM, ADAM, n_threads=n_threads)
+    trainer.train(X, y, np.arange(len(X)), 0, np.full(1, 1e-3))
+    return [phase.record for phase in trainer.program.phases if phase.name == "list_columns"], trainer.program
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("rows, n", [(8, 128), (37, 131), (260, 300), (522, 513)])
 def test_lists_name_what_is_not_zero(rows, n, dtype):
-    plan, parameters = network([n, 20, 3], [kernels.RELU, kernels.SOFTMAX], dtype)
+    plan, parameters = network([n, 120, 3], [kernels.RELU, kernels.SOFTMAX], dtype)
     X, y = sparse(rows, plan)
-    trainer = kernels.Trainer(plan, parameters, rows, CLASSES, kernels.ADAM, ADAM)
-    trainer.train(X, y, np.arange(rows), 0, np.full(1, 1e-3))
-    record = next(phase.record for phase in trainer.program.phases if phase.name == "list_columns")
-    assert int(trainer.program.now["listed"][0]) == zeros.BY_ROWS | zeros.BY_COLUMNS
-    for k, columns in enumerate(lists(record, "row_lists", -(-rows // 4), n, int(record["depth"][0]))):
-        np.testing.assert_array_equal(columns, np.flatnonzero(X[4 * k : 4 * k + 4].any(axis=0)))
-    for k, found in enumerate(lists(record, "column_lists", -(-n // trainer.program.width) * trainer.program.width // 4, rows, zeros.LISTED)):
-        np.testing.assert_array_equal(found, np.flatnonzero(X[:, 4 * k : 4 * k + 4].any(axis=1)))
+    (record,), program = trained(plan, parameters, X, y)
+    assert listed(record) == zeros.BY_ROWS | zeros.BY_COLUMNS
+    for k, columns in enumerate(lists(record, "row_lists", -(-rows // 2), n, int(record["depth"][0]))):
+        np.testing.assert_array_equal(columns, np.flatnonzero(X[2 * k : 2 * k + 2].any(axis=0)))
+    for k, found in enumerate(lists(record, "column_lists", -(-n // program.width) * program.width // 2, rows, int(record["height"][0]))):
+        np.testing.assert_array_equal(found, np.flatnonzero(X[:, 2 * k : 2 * k + 2].any(axis=1)))
 
 
-@pytest.mark.parametrize("part, listed", [(0.05, zeros.BY_ROWS | zeros.BY_COLUMNS), (0.6, zeros.BY_COLUMNS), (1.1, 0)])
-def test_who_has_few_zeros_gets_no_lists(part, listed):
-    """Of blobs five wide, 0.6 of all are hardly ever all zero in four rows, but often in one row of four columns."""
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_hidden_layers_go_by_the_units_that_are_on(dropout, dtype, monkeypatch):
+    """Their outputs, dropped out or not, for the next layer's products, and for the gradient of what is below; the last one's gradient by itself."""
+    share_all(monkeypatch)
+    activations = [kernels.RELU, kernels.RELU, kernels.RELU, kernels.SOFTMAX]
+    plan, parameters = network([20, 150, 140, 130, 5], activations, dtype, dropouts=[0.0, dropout, dropout, 0.0])
+    for layer in range(3):
+        W, b = plan.weight(parameters, layer)
+        plan.set_weight(parameters, layer, W, b - 1.0)  # most are off
+    X, y = data(100, plan)
+    records, program = trained(plan, parameters.copy(), X, y)
+    assert [listed(record) for record in records] == [3, 3, 3]
+    assert [phase.note.split()[2] for phase in program.phases if phase.name == "list_columns"] == ["A1", "A2", "dA3"]
+    by_lists = [passes(plan, parameters, X, y, n_threads) for n_threads in (1, 2)]
+    monkeypatch.setattr(dense, "lists_of", lambda *_: None)
+    for one in by_lists:
+        assert_same_bits(one, passes(plan, parameters, X, y))
+
+
+def test_noise_after_a_relu_and_blocks_have_their_own_lists(monkeypatch):
+    """What is not zero with noise, or beside a block, says nothing of the gradient below."""
+    X, y, results = np.random.default_rng(0).standard_normal((300, 20)), np.arange(300) % 3, []
+    for lists_of in (dense.lists_of, lambda *_: None):
+        monkeypatch.setattr(dense, "lists_of", lists_of)
+        block = Residual([Dense(200, "relu")])
+        net = Sequential([Dense(200, "relu"), GaussianNoise(0.1), Dense(200, "relu"), block, Dense(3, "softmax")], n_features=20, seed=0)
+        net.parameters -= np.float32(0.02)
+        net.fit(X, y, epochs=2, batch_size=60, n_threads=1, verbose=0)
+        results.append(net.parameters.copy())
+    assert_same_bits(*results)
+
+
+@pytest.mark.parametrize("part, expected", [(0.05, zeros.BY_ROWS | zeros.BY_COLUMNS), (0.68, zeros.BY_COLUMNS), (1.1, 0)])
+def test_who_has_few_zeros_gets_no_lists(part, expected):
+    """Of blobs five wide, two thirds of all are seldom zero in two rows, but often in one row of two columns."""
     plan, parameters = network([200, 20, 3], [kernels.RELU, kernels.SOFTMAX], np.float32)
     X, y = sparse(64, plan, part)
-    if listed == 0:
+    if expected == 0:
         X[:, ::7] = 1
-    trainer = kernels.Trainer(plan, parameters, 64, CLASSES, kernels.ADAM, ADAM)
-    trainer.train(X, y, np.arange(64), 0, np.full(1, 1e-3))
-    assert int(trainer.program.now["listed"][0]) == listed
+    (record,), _ = trained(plan, parameters, X, y)
+    assert listed(record) == expected
 
 
-def test_small_layers_and_hidden_ones_have_no_lists():
-    for widths in ([127, 20, 3], [128, 16, 3], [20, 200, 100, 3]):
-        plan, parameters = network(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.SOFTMAX], np.float32)
-        assert "list_columns" not in [phase.name for phase in emit_prediction(plan, parameters, 64, False).phases]
-        few = emit_prediction(*network([300, 200, 3], [kernels.RELU, kernels.SOFTMAX], np.float32), 4, False)
-    assert "list_columns" not in [phase.name for phase in few.phases]
+def phases(widths, rows, dtype=np.float32):
+    return [phase.name for phase in emit_prediction(*network(widths, [kernels.RELU] * (len(widths) - 2) + [kernels.SOFTMAX], dtype), rows, False).phases]
+
+
+def test_small_layers_have_no_lists():
+    assert phases([128, 20, 3], 64).count("list_columns") == 1
+    for widths, rows in (([127, 20, 3], 64), ([128, 16, 3], 64), ([128, 200, 3], 4), ([128, 20, 3], 16), ([20, 128, 64, 3], 32)):
+        assert "list_columns" not in phases(widths, rows)
