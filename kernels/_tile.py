@@ -220,10 +220,10 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
 
         def multiply(x: Any, y: Any, place: tuple[int, int]) -> None:
             total = builder.load(acc[place])
-            if pairs:
-                total = _multiply_spread_pairs(builder, *x, y, total) if BFLOAT16 else _multiply_pairs(builder, x, y, total)
+            if pairs and BFLOAT16:
+                total = _multiply_spread_pairs(builder, x[0], x[1], y, total)
             else:
-                total = _call(builder, "fma", x, y, total)
+                total = _multiply_pairs(builder, x, y, total) if pairs else _call(builder, "fma", x, y, total)
             builder.store(total, acc[place])
 
         for p in range(count):
