@@ -24,6 +24,7 @@ from .operations import follow
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, I, Record
+from .zeros import Lists
 
 __all__ = ["Rounded", "pack_pairs", "pairs_column_product", "pairs_panel_product", "transpose_pairs"]
 
@@ -117,7 +118,8 @@ class Rounded:
     """
 
     def __init__(self, program: Program, X: Value, layer: Any, at: Memory) -> None:
-        self.program, self.layer, turn = program, layer, at.index % 2  # pairs along the rows are read by the next phase of products only
+        turn = at.index % 2  # pairs along the rows are read by the next phase of products only
+        self.program, self.layer, self.names = program, layer, (f"rounded {X.name}", f"rounded dA{at.index + 1}")
         for_weights, P, Q = bool(at.gradient and at.gradient[0]), program.panels(layer.n_out), program.panels(X.n)
         lies = {"jump": program.jump, "down_jump": program.down_jump}
         along, down = program.in_turn(f"X along {turn}", (Q + 1) // 2 * program.jump), program.zeros(Q * program.down_jump) if for_weights else 0
@@ -143,3 +145,15 @@ class Rounded:
         record["pack"], record["rows_product"], record["columns_product"] = (
             task_address(one, program.dtype) for one in (transpose_pairs, pairs_panel_product, pairs_column_product)
         )
+
+    def lists_of_inputs(self) -> Lists:
+        """Return lists of what is not zero along the rows of the inputs."""
+        return Lists(self.program, int(self.inputs["along"][0]), (self.layer.n_in + 1) // 2, self.names[0], by_columns=False)
+
+    def lists_of_rows(self) -> Lists:
+        """Return lists of what is not zero down their columns."""
+        return Lists(self.program, int(self.inputs["down"][0]), self.layer.n_in, self.names[0], pair=2, by_rows=False)
+
+    def lists_of_gradient(self) -> Lists:
+        """Return lists of what is not zero along the rows of the gradient of the product."""
+        return Lists(self.program, int(self.outputs["along"][0]), (self.layer.n_out + 1) // 2, self.names[1], by_columns=False)

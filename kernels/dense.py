@@ -27,7 +27,7 @@ from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
 from .updates import OPTIMIZER
-from .zeros import BY_COLUMNS, BY_ROWS, Lists, goes_by, lists_of
+from .zeros import BY_COLUMNS, BY_ROWS, Lists, goes_by, pays
 
 __all__ = ["Dense", "apply", "finishing"]
 
@@ -161,7 +161,7 @@ def dense_forward(tag, t, worker, record, now):
                 call(L.pack, (0, W + p * L.n_in * PANEL_BYTES, L.n_in, scratch + p * L.depth * PANEL_BYTES))
             W = scratch
         if goes_by(L.zeros, BY_ROWS):
-            call(L.listed, (0, L.zeros, X, W, L.n_in * PANEL_BYTES, b, L.Z + p0 * L.jump * itemsize, L.mode, b, first, last, count, ahead))
+            call(L.listed, (0, L.zeros, X, W, L.depth * PANEL_BYTES, b, L.Z + p0 * L.jump * itemsize, L.mode, b, first, last, count, ahead))
         elif L.few == 0:
             call(L.product, (0, X + first * PANEL_BYTES, L.jump, W, L.depth * width, b, out, width, L.jump, L.mode, b, L.depth, last - first, count, ahead))
         for p in range(p0, p0 + count):
@@ -328,9 +328,12 @@ class Dense:
         rounded = Rounded(program, X, self, at) if program.bfloat16 else None
         if rounded is not None:
             rounded.fill_forward(record)
-        lists = lists_of(program, X, self.n_out)
-        if lists is not None:
-            lists.fill_forward(record)
+        lists = None
+        if pays(program, X, self.n_out):
+            lists = Lists(program, X.where, X.n, X.name) if rounded is None else rounded.lists_of_inputs()
+            record["zeros"], record["listed"] = lists.by_rows()
+            if rounded is None:
+                X.lists.append(lists)
         then: list[Operation] = []
         if not relu and not plain:
             then.append(activating(program, activation, activation.forward_task, Z, A))
@@ -393,12 +396,13 @@ class Dense:
         if rounded is not None:
             rounded.fill_backward(record)
         if lists is not None and dW:
-            lists.fill_backward(record)
-        if dX and out.mask:
-            if not out.lists:
-                lists_of(program, replace(out, where=dZ, name=f"dA{at.index + 1}"), self.n_in)
-            for one in out.lists:
-                one.fill_gradient(record)
+            record["zeros"], record["listed"] = (lists if rounded is None else rounded.lists_of_rows()).by_columns()
+        if dX and (out.lists or pays(program, replace(out, where=dZ), self.n_in)):
+            if rounded is not None:
+                of_gradient = rounded.lists_of_gradient()
+            else:
+                of_gradient = out.lists[0] if out.lists else Lists(program, dZ, self.n_out, f"dA{at.index + 1}", by_columns=False)
+            record["dZ_zeros"], record["dZ_listed"] = of_gradient.by_rows()
         program.operations(record, "finish", [place_gradient(one, dX) for one in X.finish] if dX else [])
         i = at.index + 1
         made = [name for name, there in ((f"d{X.name}", dX), (f"dW{i}", dW), (f"db{i}", db)) if there]

@@ -4,6 +4,9 @@ Two rows of X share a list of the columns in which one of them is not zero: the 
 rows of X^T dZ. Below a ReLU the gradient is zero where X is: the same lists hold the terms of two rows of dZ W^T. A term of zero changes no sum, so bits are
 those of the whole product but for the sign of a zero, and as the pairs are everywhere the same, that does not depend on threads either.
 A minibatch gets lists if a sample of it has enough zeros.
+
+Of bfloat16, columns and rows are words that hold two: those along the rows for X W and dZ W^T, those down the columns for X^T dZ, in lists of their own.
+A number that is not zero may be rounded to zero, so there the lists of X hold nothing of the gradient.
 """
 
 from __future__ import annotations
@@ -13,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from ._jit import helper, inline, task
+from ._pairs import calculate_as, flush_denormals
 from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, append_positions, array_at, make_tiles, nonzero_bits, ones, width_of, zero_of
 from .panels import panels
 from .program import Program, Value, task_address
 from .records import NOW, I, Record
 
-__all__ = ["BY_COLUMNS", "BY_ROWS", "Lists", "goes_by", "lists_of"]
+__all__ = ["BY_COLUMNS", "BY_ROWS", "Lists", "goes_by", "pays"]
 
 LISTED = 128  # of how many columns, or rows, a part of a list is at most: lines of some panels stay in the cache of the first level
 PART_BYTES = LISTED + 8  # how many there are, then their numbers in the part, as bytes
@@ -32,20 +36,20 @@ ZEROS = Record(
     X=(I, "address of the matrix, 0: the minibatch's inputs"),
     n=(I, "its columns"),
     jump=(I, "numbers from one panel to the next"),
-    quads=(I, "groups of four rows of a full minibatch, an even number"),
+    pair=(I, "rows of a minibatch in a row of it: 1 or 2"),
+    quads=(I, "groups of four of its rows in a full minibatch, an even number"),
     parts=(I, "tasks of a phase"),
     depth=(I, "columns in a part of a list, whole panels"),
     height=(I, "rows in a part of a list"),
     listed=(I, "address of which products go by lists: BY_ROWS, BY_COLUMNS"),
-    crossed=(I, "address of 64 bits for each panel and four rows: which two columns are not zero in a row"),
-    row_lists=(I, "address of the lists of columns, one for each two rows, one behind the other, then their second parts"),
+    crossed=(I, "address of 64 bits for each panel and four rows: which two columns are not zero in a row; 0: nobody needs them"),
+    row_lists=(I, "address of the lists of columns, one for each two rows, one behind the other, then their second parts; 0: none are made"),
     column_lists=(I, "address of the lists of rows, one for each two columns, likewise"),
 )
 
 # Two numbers of X serve so many panels that there are enough accumulators to hide the latency of an FMA, and registers for them.
 MOST_PANELS = {64: 4, 32: 3, 16: 3 if TILE_ROWS[1][0] > 4 else 1}[VECTOR_BYTES]
 _SHAPES = [(rows, beside) for rows in (2, 1) for beside in range(MOST_PANELS, 0, -1)]
-_rows_tile, _columns_tile = make_tiles(_SHAPES, listed=True), make_tiles(_SHAPES, transposed=True, listed=True)
 
 
 @inline
@@ -114,34 +118,43 @@ def _worth(zero, Z, X, rows):
             first, second, pairs = _look(zero, Z, X, k * quads // some, q, rows)
             seen += 2 * min(width, Z.n - q * width)
             columns, crossed = columns + ones(first) + ones(second), crossed + ones(np.int64(pairs))
-    return (BY_ROWS if columns < WORTH * seen else 0) | (BY_COLUMNS if crossed < WORTH * seen else 0)
+    by_rows, by_columns = Z.row_lists != 0 and columns < WORTH * seen, Z.crossed != 0 and crossed < WORTH * seen
+    return (BY_ROWS if by_rows else 0) | (BY_COLUMNS if by_columns else 0)
+
+
+@inline
+def _rows(Z, now):
+    """Return how many rows of the matrix this minibatch has."""
+    return (NOW(now).rows + Z.pair - 1) // Z.pair
 
 
 @task
 def list_columns(tag, t, worker, record, now):
-    """List the columns that are not zero for some pairs of rows."""
-    zero, Z, rows = zero_of(tag), ZEROS(record), NOW(now).rows
-    width, quads, X = width_of(zero), panels(rows, 4), Z.X if Z.X != 0 else NOW(now).inputs
-    listed = _worth(zero, Z, X, rows)
+    """List the columns that are not zero for some pairs of rows, and note what lists of rows are made from."""
+    zero, Z = zero_of(tag), ZEROS(record)
+    rows, X = _rows(Z, now), Z.X if Z.X != 0 else NOW(now).inputs
+    width, quads, listed = width_of(zero), panels(rows, 4), _worth(zero, Z, X, rows)
     if t == 0:
         array_at(np.int64(0), Z.listed, 1)[0] = listed
     first, last = t * quads // Z.parts, (t + 1) * quads // Z.parts if listed != 0 else 0
     for start in range(0, Z.n, Z.depth):
-        for k in range(2 * first, 2 * last):
+        for k in range(2 * first, 2 * last if Z.row_lists != 0 else 0):
             _part(Z.row_lists, 2 * Z.quads, k, start // Z.depth)[1][0] = 0
         for q in range(start // width, panels(min(Z.n, start + Z.depth), width)):
-            crossed = array_at(np.uint64(0), Z.crossed + 8 * q * Z.quads, Z.quads)
             for g in range(first, last):
-                columns, others, crossed[g] = _look(zero, Z, X, g, q, rows)
-                _append(*_part(Z.row_lists, 2 * Z.quads, 2 * g, start // Z.depth), columns, width, q * width - start)
-                _append(*_part(Z.row_lists, 2 * Z.quads, 2 * g + 1, start // Z.depth), others, width, q * width - start)
+                columns, others, crossed = _look(zero, Z, X, g, q, rows)
+                if Z.crossed != 0:
+                    array_at(np.uint64(0), Z.crossed + 8 * (q * Z.quads + g), 1)[0] = crossed
+                if Z.row_lists != 0:
+                    _append(*_part(Z.row_lists, 2 * Z.quads, 2 * g, start // Z.depth), columns, width, q * width - start)
+                    _append(*_part(Z.row_lists, 2 * Z.quads, 2 * g + 1, start // Z.depth), others, width, q * width - start)
 
 
 @task
 def list_rows(tag, t, worker, record, now):
     """List the rows that are not zero for the pairs of columns of some panels."""
-    zero, Z, rows = zero_of(tag), ZEROS(record), NOW(now).rows
-    width = width_of(zero)
+    zero, Z = zero_of(tag), ZEROS(record)
+    width, rows = width_of(zero), _rows(Z, now)
     quads, pairs, Q = panels(rows, 4), width // 2, panels(Z.n, width)
     for q in range(t * Q // Z.parts, (t + 1) * Q // Z.parts if goes_by(record, BY_COLUMNS) else 0):
         crossed = array_at(np.uint64(0), Z.crossed + 8 * q * Z.quads, Z.quads)
@@ -159,116 +172,158 @@ def list_rows(tag, t, worker, record, now):
                 length[0] = count
 
 
+def _make_rows_product(pairs: bool) -> Any:
+    """Return `listed_rows` of numbers, or of words that hold two of bfloat16."""
+    tile = make_tiles(_SHAPES, pairs=pairs, listed=True)
+
+    @helper
+    def listed_rows(zero, Z, A, B, B_step, init, C, mode, side, first, last, count, ahead):
+        """C = finish(init + A @ B) for rows first ... last - 1 and some panels of B, B_step bytes apart, by the lists of A; addresses are those of row 0.
+
+        Asks meanwhile for the lines of B that come next; `ahead` is what comes behind the last ones. Otherwise as `rows_product`.
+        """
+        width = width_of(zero)
+        B_jump, step = B_step // PANEL_BYTES * width, Z.jump // width * PANEL_BYTES
+        for start in range(0, Z.n, Z.depth):
+            lines, how, p = min(Z.depth, Z.n - start), mode if start + Z.depth >= Z.n else NO_FINISH, 0
+            while p < count:
+                beside = _together(count - p)
+                B_at, asked, line = B + p * B_step + start * PANEL_BYTES, B + (p + beside) * B_step + start * PANEL_BYTES, 0
+                if p + beside >= count:
+                    asked = B + (start + lines) * PANEL_BYTES if start + lines < Z.n else ahead
+                for i in range(first, last, 2):
+                    numbers, length = _part(Z.row_lists, 2 * Z.quads, i // 2, start // Z.depth)
+                    A_at, C_at, side_at = A + start // width * step + i * PANEL_BYTES, C + p * step + i * PANEL_BYTES, side + p * step + i * PANEL_BYTES
+                    init_at, init_row, init_jump = (C_at, width, Z.jump) if start > 0 else (init + p * PANEL_BYTES, 0, width)
+                    next_B = asked + line % lines * PANEL_BYTES + line // lines * B_step if line < beside * lines else B_at
+                    line += length[0] // 4
+                    rows, places = min(2, last - i), (init_at, init_row, init_jump, C_at, width, Z.jump)
+                    tile(zero, rows, beside, A_at, Z.jump, B_at, B_jump, *places, how, side_at, length[0], next_B, numbers)
+                p += beside
+
+    return listed_rows
+
+
+def _make_columns_product(pairs: bool) -> Any:
+    """Return `listed_columns` of numbers, or of words that hold two of bfloat16."""
+    tile = make_tiles(_SHAPES, transposed=True, pairs=pairs, listed=True)
+
+    @helper
+    def listed_columns(zero, Z, a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step):
+        """`columns_product` of the columns of X from the panel `first` on, by the lists of X."""
+        width = width_of(zero)
+        b_jump, c_jump = b_step // PANEL_BYTES * width, c_step // PANEL_BYTES * width
+        each, p = width // 2, 0
+        while p < count:
+            beside, run, line = _together(count - p), 0, 0
+            place, lines = c + p * c_step, ahead + p * c_step
+            for start in range(0, k, Z.height):
+                b_at = b + p * b_step + start * PANEL_BYTES
+                for i in range(0, rows, 2):
+                    numbers, length = _part(Z.column_lists, panels(Z.n, width) * each, first * each + i // 2, start // Z.height)
+                    c_at, a_at = place + PANEL_BYTES * i, a + i // width * a_step + i % width * (PANEL_BYTES // width) + start * PANEL_BYTES
+                    init_at, init_row, init_jump = (c_at, width, c_jump) if start > 0 else (none, 0, width)
+                    asked = b_at
+                    if run < arrays * beside:
+                        asked = lines + line * PANEL_BYTES
+                        line += length[0] // 2
+                        if line >= rows:
+                            line, run = 0, run + 1
+                            lines = (behind + (run // beside - 1) * behind_step if run >= beside else ahead) + (p + run % beside) * c_step
+                    places = init_at, init_row, init_jump, c_at, width, c_jump
+                    tile(zero, min(2, rows - i), beside, a_at, 0, b_at, b_jump, *places, NO_FINISH, none, length[0], asked, numbers)
+            p += beside
+
+    return listed_columns
+
+
+_rows_of_numbers, _columns_of_numbers = _make_rows_product(False), _make_columns_product(False)
+_rows_of_pairs, _columns_of_pairs = _make_rows_product(True), _make_columns_product(True)
+
+
 @task
 def listed_rows_product(tag, zeros, A, B, B_step, init, C, mode, side, first, last, count, ahead):
-    """C = finish(init + A @ B) for rows first ... last - 1 and some panels of B, B_step bytes apart, by the lists of A; addresses are those of row 0.
-
-    Asks meanwhile for the lines of B that come next; `ahead` is what comes behind the last ones. Otherwise as `rows_product`.
-    """
-    zero, Z = zero_of(tag), ZEROS(zeros)
-    width = width_of(zero)
-    B_jump, step = B_step // PANEL_BYTES * width, Z.jump // width * PANEL_BYTES
-    for start in range(0, Z.n, Z.depth):
-        lines, how, p = min(Z.depth, Z.n - start), mode if start + Z.depth >= Z.n else NO_FINISH, 0
-        while p < count:
-            beside = _together(count - p)
-            B_at, asked, line = B + p * B_step + start * PANEL_BYTES, B + (p + beside) * B_step + start * PANEL_BYTES, 0
-            if p + beside >= count:
-                asked = B + (start + lines) * PANEL_BYTES if start + lines < Z.n else ahead
-            for i in range(first, last, 2):
-                numbers, length = _part(Z.row_lists, 2 * Z.quads, i // 2, start // Z.depth)
-                A_at, C_at, side_at = A + start // width * step + i * PANEL_BYTES, C + p * step + i * PANEL_BYTES, side + p * step + i * PANEL_BYTES
-                init_at, init_row, init_jump = (C_at, width, Z.jump) if start > 0 else (init + p * PANEL_BYTES, 0, width)
-                next_B = asked + line % lines * PANEL_BYTES + line // lines * B_step if line < beside * lines else B_at
-                line += length[0] // 4
-                rows, places = min(2, last - i), (init_at, init_row, init_jump, C_at, width, Z.jump)
-                _rows_tile(zero, rows, beside, A_at, Z.jump, B_at, B_jump, *places, how, side_at, length[0], next_B, numbers)
-            p += beside
+    """`listed_rows`, called by its address."""
+    _rows_of_numbers(zero_of(tag), ZEROS(zeros), A, B, B_step, init, C, mode, side, first, last, count, ahead)
 
 
 @task
 def listed_columns_product(tag, zeros, a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step):
-    """`columns_product` of the columns of X from the panel `first` on, by the lists of X."""
-    zero, Z = zero_of(tag), ZEROS(zeros)
-    width = width_of(zero)
-    b_jump, c_jump = b_step // PANEL_BYTES * width, c_step // PANEL_BYTES * width
-    pairs, p = width // 2, 0
-    while p < count:
-        beside, run, line = _together(count - p), 0, 0
-        place, lines = c + p * c_step, ahead + p * c_step
-        for start in range(0, k, Z.height):
-            b_at = b + p * b_step + start * PANEL_BYTES
-            for i in range(0, rows, 2):
-                numbers, length = _part(Z.column_lists, panels(Z.n, width) * pairs, first * pairs + i // 2, start // Z.height)
-                c_at, a_at = place + PANEL_BYTES * i, a + i // width * a_step + i % width * (PANEL_BYTES // width) + start * PANEL_BYTES
-                init_at, init_row, init_jump = (c_at, width, c_jump) if start > 0 else (none, 0, width)
-                asked = b_at
-                if run < arrays * beside:
-                    asked = lines + line * PANEL_BYTES
-                    line += length[0] // 2
-                    if line >= rows:
-                        line, run = 0, run + 1
-                        lines = (behind + (run // beside - 1) * behind_step if run >= beside else ahead) + (p + run % beside) * c_step
-                places = init_at, init_row, init_jump, c_at, width, c_jump
-                _columns_tile(zero, min(2, rows - i), beside, a_at, 0, b_at, b_jump, *places, NO_FINISH, none, length[0], asked, numbers)
-        p += beside
+    """`listed_columns`, called by its address."""
+    _columns_of_numbers(zero_of(tag), ZEROS(zeros), a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step)
+
+
+@task
+def listed_rows_of_pairs(tag, zeros, A, B, B_step, init, C, mode, side, first, last, count, ahead):
+    """The same of words."""
+    before = flush_denormals()
+    _rows_of_pairs(zero_of(tag), ZEROS(zeros), A, B, B_step, init, C, mode, side, first, last, count, ahead)
+    calculate_as(before)
+
+
+@task
+def listed_columns_of_pairs(tag, zeros, a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step):
+    """The same of words."""
+    before = flush_denormals()
+    _columns_of_pairs(zero_of(tag), ZEROS(zeros), a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step)
+    calculate_as(before)
 
 
 class Lists:
-    """What a dense layer needs to go by lists of what it reads.
+    """Lists of what is not zero in a matrix that a dense layer reads.
 
     Parameters
     ----------
     program : Program
-    X : Value
-        What it reads.
+    where : int
+        Its address, 0: the minibatch's inputs.
+    n : int
+        Its columns.
+    name : str
+        For listings.
+    pair : int
+        Rows of a minibatch in a row of it.
+    by_rows, by_columns : bool
+        Which lists are wanted, of columns for pairs of rows, and of rows for pairs of columns.
     """
 
-    def __init__(self, program: Program, X: Value) -> None:
-        self.program, self.name, rows, n = program, X.name, program.rows, X.n
-        Q, quads = program.panels(n), -(-rows // 8) * 2
-        cuts = -(-n // LISTED)
-        work = 2.0 * rows * n
-        parts = program.shares(work)
+    def __init__(self, program: Program, where: int, n: int, name: str, pair: int = 1, by_rows: bool = True, by_columns: bool = True) -> None:
+        rows, Q = -(-program.rows // pair), program.panels(n)
+        quads, cuts, self.work = -(-rows // 8) * 2, -(-n // LISTED), 2.0 * rows * n
+        self.program, self.rows, self.name, self.parts = program, rows, name, program.shares(self.work)
         self.record = ZEROS.new(
-            X=X.where,
+            X=where,
             n=n,
-            jump=program.jump,
+            jump=program.jump if pair == 1 else program.down_jump,
+            pair=pair,
             quads=quads,
-            parts=parts,
+            parts=self.parts,
             depth=-(-Q // cuts) * program.width,
             height=-(-quads // (2 * -(-rows // LISTED))) * 8,
             listed=program.keep(np.zeros(1, np.int64)),
-            crossed=program.keep(np.zeros(Q * quads, np.uint64)),
-            row_lists=program.keep(np.zeros(2 * quads * cuts * PART_BYTES, np.uint8)),
+            crossed=program.keep(np.zeros(Q * quads, np.uint64)) if by_columns else 0,
+            row_lists=program.keep(np.zeros(2 * quads * cuts * PART_BYTES, np.uint8)) if by_rows else 0,
         )
-        program.phase(list_columns, parts, self.record, work, f"columns of {X.name} that are not zero, for two rows each")
+        note = f"columns of {name} that are not zero, for two rows each" if by_rows else f"what is not zero of {name}"
+        program.phase(list_columns, self.parts, self.record, self.work, note)
 
-    def fill_forward(self, record: Any) -> None:
-        """Let the way forward go by lists of columns."""
-        record["zeros"], record["listed"] = self.program.keep(self.record), task_address(listed_rows_product, self.program.dtype)
+    def by_rows(self) -> tuple[int, int]:
+        """Return the address of the record, and of the product that goes by lists of columns."""
+        one = listed_rows_of_pairs if self.program.bfloat16 else listed_rows_product
+        return self.program.keep(self.record), task_address(one, self.program.dtype)
 
-    def fill_backward(self, record: Any) -> None:
-        """Add a phase that lists rows, and let the gradient of the weights go by them."""
-        program, height = self.program, int(self.record["height"][0])
-        Q, n = program.panels(int(self.record["n"][0])), float(self.record["n"][0])
-        lists = np.zeros(Q * program.width // 2 * -(-program.rows // height) * PART_BYTES, np.uint8)
+    def by_columns(self) -> tuple[int, int]:
+        """Add a phase that lists rows; return the address of the record, and of the product that goes by these lists."""
+        program, Q = self.program, self.program.panels(int(self.record["n"][0]))
+        lists = np.zeros(Q * program.width // 2 * -(-self.rows // int(self.record["height"][0])) * PART_BYTES, np.uint8)
         self.record["column_lists"] = program.keep(lists)
-        program.phase(list_rows, int(self.record["parts"][0]), self.record, program.rows * n, f"rows of {self.name} that are not zero, for two columns each")
-        record["zeros"], record["listed"] = program.keep(self.record), task_address(listed_columns_product, program.dtype)
-
-    def fill_gradient(self, record: Any) -> None:
-        """Let the gradient of the inputs of the layer below, whose outputs are listed here, go by lists of columns: it reads zeros where they are."""
-        record["dZ_zeros"], record["dZ_listed"] = self.program.keep(self.record), task_address(listed_rows_product, self.program.dtype)
+        program.phase(list_rows, self.parts, self.record, 0.5 * self.work, f"rows of {self.name} that are not zero, for two columns each")
+        one = listed_columns_of_pairs if program.bfloat16 else listed_columns_product
+        return program.keep(self.record), task_address(one, program.dtype)
 
 
-def lists_of(program: Program, X: Value, n_out: int) -> Lists | None:
-    """Return what a layer needs to go by lists of X, None where it should not."""
+def pays(program: Program, X: Value, n_out: int) -> bool:
+    """Return whether lists of X may pay for a product with so many outputs."""
     rows, each = program.rows, program.rows * n_out
     large = rows >= LEAST_ROWS and X.n >= LEAST_INPUTS and n_out >= LEAST_OUTPUTS and each >= LEAST_EACH
-    has_zeros = X.where == 0 or (X.mask != 0 and 1.0 * X.n * each >= LEAST_WORK)
-    if program.bfloat16 or not (large and has_zeros):
-        return None
-    lists = Lists(program, X)
-    X.lists.append(lists)
-    return lists
+    return large and (X.where == 0 or (X.mask != 0 and 1.0 * X.n * each >= LEAST_WORK))
