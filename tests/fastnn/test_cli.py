@@ -820,8 +820,8 @@ for dtype in ("float32", "float64"):
             net.fit(X, targets, validation_data=(X, targets), verbose=0)
             net.predict(X)
             net.evaluate(X, targets)
-    for rows, units in ((40, 100), (300, 500)):  # threads share a small product, and a large one
-        Sequential([Dense(units, "relu"), Dense(1)], n_features=50, dtype=dtype).fit(np.ones((rows, 50)), np.ones(rows), epochs=1, batch_size=rows, verbose=0)
+    for rows, units in ((40, 100), (300, 500)):  # threads share a small product, and a large one, which both may leave out zeros
+        Sequential([Dense(units, "relu"), Dense(1)], n_features=150, dtype=dtype).fit(np.ones((rows, 150)), np.ones(rows), epochs=1, batch_size=rows, verbose=0)
 print(*sorted(asked))
 """
 
