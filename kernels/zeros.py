@@ -24,7 +24,9 @@ from .records import NOW, I, Record
 
 __all__ = ["BY_COLUMNS", "BY_ROWS", "Lists", "goes_by", "pays"]
 
-LISTED = 128  # of how many columns, or rows, a part of a list is at most: lines of some panels stay in the cache of the first level
+# Two numbers of X serve so many panels that there are enough accumulators to hide the latency of an FMA, and registers for them. A part of a list is of so
+# many columns, or rows, that lines of these panels stay in the cache of the first level.
+MOST_PANELS, LISTED = {64: (4, 96), 32: (3, 128), 16: (3, 128) if TILE_ROWS[1][0] > 4 else (1, 128)}[VECTOR_BYTES]
 PART_BYTES = LISTED + 8  # how many there are, then their numbers in the part, as bytes
 LEAST_ROWS, LEAST_INPUTS, LEAST_OUTPUTS = 8, 128, 17  # of a layer that has lists: below they cost what they save
 LEAST_EACH, LEAST_WORK = 900, 1e6  # multiplications for each input, and in all of a layer that reads another one's outputs
@@ -47,8 +49,6 @@ ZEROS = Record(
     column_lists=(I, "address of the lists of rows, one for each two columns, likewise"),
 )
 
-# Two numbers of X serve so many panels that there are enough accumulators to hide the latency of an FMA, and registers for them.
-MOST_PANELS = {64: 4, 32: 3, 16: 3 if TILE_ROWS[1][0] > 4 else 1}[VECTOR_BYTES]
 _SHAPES = [(rows, beside) for rows in (2, 1) for beside in range(MOST_PANELS, 0, -1)]
 
 
