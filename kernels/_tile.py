@@ -191,7 +191,10 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
 
     acc = {place: cgutils.alloca_once(builder, vec) for place in places}
     for i, j in places:
-        builder.store(load(init, init_row, i, j, init_jump), acc[i, j])
+        start = load(init, init_row, i, j, init_jump)
+        if listed and pairs:  # the whole product flushes a denormal bias at its first term, which a list may not have
+            start = builder.fadd(start, ir.Constant(vec, None))
+        builder.store(start, acc[i, j])
 
     def steps(first: Any, count: int) -> None:
         if strided:

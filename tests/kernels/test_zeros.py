@@ -119,6 +119,19 @@ def test_hidden_layers_go_by_the_units_that_are_on(dropout, dtype, monkeypatch):
         assert_same_bits(one, passes(plan, parameters, X, y))
 
 
+def test_a_denormal_bias_is_flushed_where_a_row_has_no_terms_too(monkeypatch):
+    """In bfloat16 every term flushes denormals: a row of zeros alone has none in its list, but some in the whole product."""
+    plan, parameters = rounding(*network([300, 200], [kernels.IDENTITY], "float32"), "bfloat16")
+    plan.set_weight(parameters, 0, plan.weight(parameters, 0)[0], np.full(200, 1e-40))
+    X, results = np.zeros((64, 300), np.float32), []
+    X[::2, :40] = 1
+    X[60:] = 0
+    for pays in (dense.pays, lambda *_: False):
+        monkeypatch.setattr(dense, "pays", pays)
+        results.append(kernels.Predictor(plan, parameters)(X))
+    assert_same_bits(*results)
+
+
 def test_noise_after_a_relu_and_blocks_have_their_own_lists(monkeypatch):
     """What is not zero with noise, or beside a block, says nothing of the gradient below."""
     X, y, results = np.random.default_rng(0).standard_normal((300, 20)), np.arange(300) % 3, []
