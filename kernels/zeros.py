@@ -41,8 +41,6 @@ ZEROS = Record(
     pair=(I, "rows of a minibatch in a row of it: 1 or 2"),
     quads=(I, "groups of four of its rows in a full minibatch, an even number"),
     parts=(I, "tasks of a phase"),
-    depth=(I, "columns in a part of a list, whole panels"),
-    height=(I, "rows in a part of a list"),
     listed=(I, "address of which products go by lists: BY_ROWS, BY_COLUMNS"),
     crossed=(I, "address of 64 bits for each panel and four rows: which two columns are not zero in a row; 0: nobody needs them"),
     row_lists=(I, "address of the lists of columns, one for each two rows, one behind the other, then their second parts; 0: none are made"),
@@ -54,8 +52,8 @@ _SHAPES = [(rows, beside) for rows in (2, 1) for beside in range(MOST_PANELS, 0,
 
 @inline
 def _together(count):
-    """Return with how many panels of some to begin, so that one alone is not left, which takes as long as two."""
-    return min(count, MOST_PANELS) if count != MOST_PANELS + 1 else max(1, MOST_PANELS - 1)
+    """Return with how many panels of some to begin: in as few turns as can be, of as equal numbers, for one alone takes as long as two."""
+    return panels(count, panels(count, MOST_PANELS))
 
 
 @inline
@@ -91,15 +89,13 @@ def _part(lists, count, number, part):
 
 
 @inline
-def _append(numbers, length, bits, width, first):
-    """Add first + the positions of the bits that are set to a list."""
-    count = length[0]
-    append_positions(numbers + count, bits & 0xFF, first)
-    count += ones(bits & 0xFF)
-    if width > 8:
-        append_positions(numbers + count, bits >> 8, first + 8)
-        count += ones(bits >> 8)
-    length[0] = count
+def _append(numbers, count, bits, width, first):
+    """Add first + the positions of the bits that are set to a list of `count` numbers; return how many it has then."""
+    for half in range(0, width, 8):
+        some = bits >> half & 0xFF
+        append_positions(numbers + count, some, first + half)
+        count += ones(some)
+    return count
 
 
 @inline
@@ -137,17 +133,18 @@ def list_columns(tag, t, worker, record, now):
     if t == 0:
         array_at(np.int64(0), Z.listed, 1)[0] = listed
     first, last = t * quads // Z.parts, (t + 1) * quads // Z.parts if listed != 0 else 0
-    for start in range(0, Z.n, Z.depth):
+    for start in range(0, Z.n, LISTED):
         for k in range(2 * first, 2 * last if Z.row_lists != 0 else 0):
-            _part(Z.row_lists, 2 * Z.quads, k, start // Z.depth)[1][0] = 0
-        for q in range(start // width, panels(min(Z.n, start + Z.depth), width)):
+            _part(Z.row_lists, 2 * Z.quads, k, start // LISTED)[1][0] = 0
+        for q in range(start // width, panels(min(Z.n, start + LISTED), width)):
             for g in range(first, last):
                 columns, others, crossed = _look(zero, Z, X, g, q, rows)
                 if Z.crossed != 0:
                     array_at(np.uint64(0), Z.crossed + 8 * (q * Z.quads + g), 1)[0] = crossed
                 if Z.row_lists != 0:
-                    _append(*_part(Z.row_lists, 2 * Z.quads, 2 * g, start // Z.depth), columns, width, q * width - start)
-                    _append(*_part(Z.row_lists, 2 * Z.quads, 2 * g + 1, start // Z.depth), others, width, q * width - start)
+                    for k, some in ((2 * g, columns), (2 * g + 1, others)):
+                        numbers, length = _part(Z.row_lists, 2 * Z.quads, k, start // LISTED)
+                        length[0] = _append(numbers, length[0], some, width, q * width - start)
 
 
 @task
@@ -160,15 +157,14 @@ def list_rows(tag, t, worker, record, now):
         crossed = array_at(np.uint64(0), Z.crossed + 8 * q * Z.quads, Z.quads)
         if quads < Z.quads:
             crossed[quads] = 0
-        for start in range(0, rows, Z.height):
-            end = min(quads, (start + Z.height) // 4)
+        for start in range(0, rows, LISTED):
+            end = min(quads, (start + LISTED) // 4)
             for k in range(pairs):
-                numbers, length = _part(Z.column_lists, Q * pairs, q * pairs + k, start // Z.height)
+                numbers, length = _part(Z.column_lists, Q * pairs, q * pairs + k, start // LISTED)
                 count = 0
                 for g in range(start // 4, end, 2):
                     some = _four(crossed[g], width, k) | _four(crossed[g + 1], width, k) << 4
-                    append_positions(numbers + count, some, g * 4 - start)
-                    count += ones(some)
+                    count = _append(numbers, count, some, 8, g * 4 - start)
                 length[0] = count
 
 
@@ -184,15 +180,15 @@ def _make_rows_product(pairs: bool) -> Any:
         """
         width = width_of(zero)
         B_jump, step = B_step // PANEL_BYTES * width, Z.jump // width * PANEL_BYTES
-        for start in range(0, Z.n, Z.depth):
-            lines, how, p = min(Z.depth, Z.n - start), mode if start + Z.depth >= Z.n else NO_FINISH, 0
+        for start in range(0, Z.n, LISTED):
+            lines, how, p = min(LISTED, Z.n - start), mode if start + LISTED >= Z.n else NO_FINISH, 0
             while p < count:
                 beside = _together(count - p)
                 B_at, asked, line = B + p * B_step + start * PANEL_BYTES, B + (p + beside) * B_step + start * PANEL_BYTES, 0
                 if p + beside >= count:
                     asked = B + (start + lines) * PANEL_BYTES if start + lines < Z.n else ahead
                 for i in range(first, last, 2):
-                    numbers, length = _part(Z.row_lists, 2 * Z.quads, i // 2, start // Z.depth)
+                    numbers, length = _part(Z.row_lists, 2 * Z.quads, i // 2, start // LISTED)
                     A_at, C_at, side_at = A + start // width * step + i * PANEL_BYTES, C + p * step + i * PANEL_BYTES, side + p * step + i * PANEL_BYTES
                     init_at, init_row, init_jump = (C_at, width, Z.jump) if start > 0 else (init + p * PANEL_BYTES, 0, width)
                     next_B = asked + line % lines * PANEL_BYTES + line // lines * B_step if line < beside * lines else B_at
@@ -217,10 +213,10 @@ def _make_columns_product(pairs: bool) -> Any:
         while p < count:
             beside, run, line = _together(count - p), 0, 0
             place, lines = c + p * c_step, ahead + p * c_step
-            for start in range(0, k, Z.height):
+            for start in range(0, k, LISTED):
                 b_at = b + p * b_step + start * PANEL_BYTES
                 for i in range(0, rows, 2):
-                    numbers, length = _part(Z.column_lists, panels(Z.n, width) * each, first * each + i // 2, start // Z.height)
+                    numbers, length = _part(Z.column_lists, panels(Z.n, width) * each, first * each + i // 2, start // LISTED)
                     c_at, a_at = place + PANEL_BYTES * i, a + i // width * a_step + i % width * (PANEL_BYTES // width) + start * PANEL_BYTES
                     init_at, init_row, init_jump = (c_at, width, c_jump) if start > 0 else (none, 0, width)
                     asked = b_at
@@ -298,8 +294,6 @@ class Lists:
             pair=pair,
             quads=quads,
             parts=self.parts,
-            depth=-(-Q // cuts) * program.width,
-            height=-(-quads // (2 * -(-rows // LISTED))) * 8,
             listed=program.keep(np.zeros(1, np.int64)),
             crossed=program.keep(np.zeros(Q * quads, np.uint64)) if by_columns else 0,
             row_lists=program.keep(np.zeros(2 * quads * cuts * PART_BYTES, np.uint8)) if by_rows else 0,
@@ -315,7 +309,7 @@ class Lists:
     def by_columns(self) -> tuple[int, int]:
         """Add a phase that lists rows; return the address of the record, and of the product that goes by these lists."""
         program, Q = self.program, self.program.panels(int(self.record["n"][0]))
-        lists = np.zeros(Q * program.width // 2 * -(-self.rows // int(self.record["height"][0])) * PART_BYTES, np.uint8)
+        lists = np.zeros(Q * program.width // 2 * -(-self.rows // LISTED) * PART_BYTES, np.uint8)
         self.record["column_lists"] = program.keep(lists)
         program.phase(list_rows, self.parts, self.record, 0.5 * self.work, f"rows of {self.name} that are not zero, for two columns each")
         one = listed_columns_of_pairs if program.bfloat16 else listed_columns_product

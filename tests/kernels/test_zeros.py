@@ -86,9 +86,9 @@ def test_lists_name_what_is_not_zero(rows, n, dtype):
     X, y = sparse(rows, plan)
     (record,), program = trained(plan, parameters, X, y)
     assert listed(record) == zeros.BY_ROWS | zeros.BY_COLUMNS
-    for k, columns in enumerate(lists(record, "row_lists", -(-rows // 2), n, int(record["depth"][0]))):
+    for k, columns in enumerate(lists(record, "row_lists", -(-rows // 2), n, zeros.LISTED)):
         np.testing.assert_array_equal(columns, np.flatnonzero(X[2 * k : 2 * k + 2].any(axis=0)))
-    for k, found in enumerate(lists(record, "column_lists", -(-n // program.width) * program.width // 2, rows, int(record["height"][0]))):
+    for k, found in enumerate(lists(record, "column_lists", -(-n // program.width) * program.width // 2, rows, zeros.LISTED)):
         np.testing.assert_array_equal(found, np.flatnonzero(X[:, 2 * k : 2 * k + 2].any(axis=1)))
 
 
