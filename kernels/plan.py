@@ -253,5 +253,5 @@ class Plan:
         activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] * n for place, n in others))
         if self.bfloat16:  # rows of pairs for two layers in turn, and of both for gradients; pairs of rows for each layer
             activations += rows * (3 * max(row) + sum(row[:-1]) // 2)
-        activations += rows * sum(n + n // 4 for n in self.widths[:-1] if n >= LEAST_INPUTS)  # lists of what is not zero
+        activations += rows * sum(n + n // 2 for n in self.widths[:-1] if n >= LEAST_INPUTS)  # lists of what is not zero
         return activations + max(rows * row[0], CHUNK_BYTES)

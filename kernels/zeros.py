@@ -2,8 +2,8 @@
 
 Two rows of X share a list of the columns in which one of them is not zero: the terms of two rows of X W. Two columns share one of rows: the terms of two
 rows of X^T dZ. Below a ReLU the gradient is zero where X is: the same lists hold the terms of two rows of dZ W^T. A term of zero changes no sum, so bits are
-those of the whole product but for the sign of a zero, and as the pairs are everywhere the same, that does not depend on threads either.
-A minibatch gets lists if a sample of it has enough zeros.
+those of the whole product but for the sign of a zero, and for weights that are not finite, which a list may leave out. A minibatch, or a block of rows of
+a prediction, gets lists if a sample of it has enough zeros.
 
 Of bfloat16, columns and rows are words that hold two: those along the rows for X W and dZ W^T, those down the columns for X^T dZ, in lists of their own.
 A number that is not zero may be rounded to zero, so there the lists of X hold nothing of the gradient.
@@ -28,7 +28,7 @@ __all__ = ["BY_COLUMNS", "BY_ROWS", "Lists", "goes_by", "pays"]
 # many columns, or rows, that lines of these panels stay in the cache of the first level.
 MOST_PANELS, LISTED = {64: (4, 96), 32: (3, 128), 16: (3, 128) if TILE_ROWS[1][0] > 4 else (1, 128)}[VECTOR_BYTES]
 PART_BYTES = LISTED + 8  # how many there are, then their numbers in the part, as bytes
-LEAST_ROWS, LEAST_INPUTS, LEAST_OUTPUTS = 8, 128, 17  # of a layer that has lists: below they cost what they save
+LEAST_ROWS, LEAST_INPUTS, LEAST_OUTPUTS = 8, 128, 17  # of a layer that has lists: below they cost what they save; one row alone does not lie in panels
 LEAST_EACH, LEAST_WORK = 900, 1e6  # multiplications for each input, and in all of a layer that reads another one's outputs
 SAMPLE_QUADS, SAMPLE_PANELS = 4, 16  # of rows, and in each of columns, that are looked at first
 WORTH = 0.75  # how many may be not zero, of the columns for two rows, or of the rows for two columns
