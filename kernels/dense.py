@@ -5,7 +5,7 @@
                dW = X^T dZ     A = panels of X, transposed,    B = panels of dZ
 
 At most TOGETHER panels are multiplied at once. In a network of bfloat16 the operands are rounded, in pairs: see `bfloat16`. X and
-dZ by the phases that write them, W here, some panels at a time, into a thread's scratch.
+dZ by the phases that write them, W here, some panels at a time, into a thread's scratch. What is zero of A may be left out: see `zeros`.
 
 The work of each line is cut in equal tasks; an output element is written by one task, in one order, so its bits do not depend on
 the number of threads. A backward task takes some inputs of the layer: their panels of dX, then their rows of dW.
@@ -14,7 +14,7 @@ the number of threads. A backward task takes some inputs of the layer: their pan
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ._factory import Activation
@@ -397,7 +397,7 @@ class Dense:
             rounded.fill_backward(record)
         if lists is not None and dW:
             record["zeros"], record["listed"] = (lists if rounded is None else rounded.lists_of_rows()).by_columns()
-        if dX and (out.lists or pays(program, replace(out, where=dZ), self.n_in)):
+        if dX and (out.lists or pays(program, out, self.n_in)):
             if rounded is not None:
                 of_gradient = rounded.lists_of_gradient()
             else:

@@ -298,13 +298,14 @@ class Lists:
             crossed=program.keep(np.zeros(Q * quads, np.uint64)) if by_columns else 0,
             row_lists=program.keep(np.zeros(2 * quads * cuts * PART_BYTES, np.uint8)) if by_rows else 0,
         )
+        self.where = program.keep(self.record)
         note = f"columns of {name} that are not zero, for two rows each" if by_rows else f"what is not zero of {name}"
         program.phase(list_columns, self.parts, self.record, self.work, note)
 
     def by_rows(self) -> tuple[int, int]:
         """Return the address of the record, and of the product that goes by lists of columns."""
         one = listed_rows_of_pairs if self.program.bfloat16 else listed_rows_product
-        return self.program.keep(self.record), task_address(one, self.program.dtype)
+        return self.where, task_address(one, self.program.dtype)
 
     def by_columns(self) -> tuple[int, int]:
         """Add a phase that lists rows; return the address of the record, and of the product that goes by these lists."""
@@ -313,7 +314,7 @@ class Lists:
         self.record["column_lists"] = program.keep(lists)
         program.phase(list_rows, self.parts, self.record, 0.5 * self.work, f"rows of {self.name} that are not zero, for two columns each")
         one = listed_columns_of_pairs if program.bfloat16 else listed_columns_product
-        return program.keep(self.record), task_address(one, program.dtype)
+        return self.where, task_address(one, program.dtype)
 
 
 def pays(program: Program, X: Value, n_out: int) -> bool:
