@@ -1,6 +1,6 @@
 """fastnn's estimators against scikit-learn's, in turns: fits, a grid search, predictions.
 
-    FASTNN_DATA_DIR=... python benchmarks/estimators.py [fits [digits] [phoneme] [adult] [diamonds] [mnist]] [search] [predictions]
+    FASTNN_DATA_DIR=... python benchmarks/estimators.py [fits [digits] [phoneme] [adult] [diamonds] [mnist]] [search] [predictions] [sparse]
 
 Both get the same parameters and seeds; a fit takes a fixed number of epochs of scikit-learn's defaults (100 hidden units, Adam,
 minibatches of 200). Shown is the best of some rounds of each side; the scores are those of the held-out fifth, for each seed.
@@ -26,6 +26,7 @@ import fastnn  # noqa: E402
 from fastnn.datasets import load_mnist  # noqa: E402
 
 try:
+    from scipy.sparse import csr_array
     from sklearn import neural_network
     from sklearn.datasets import load_digits
     from sklearn.model_selection import GridSearchCV, train_test_split
@@ -151,8 +152,31 @@ def predictions() -> None:
             line(f"{method}, {rows:,} rows", theirs / calls, ours / calls)
 
 
+def bags_of_words(n_rows: int, n_words: int, length: int) -> tuple[Any, Any]:
+    """Return logarithms of counts of words, rare and frequent as those of a language are, as sparse rows, and classes that depend on them."""
+    rng, frequency = np.random.default_rng(0), 1 / np.arange(1, n_words + 1)
+    words = rng.choice(n_words, n_rows * length, p=frequency / frequency.sum())
+    X = csr_array((np.ones(words.size, np.float32), words, np.arange(n_rows + 1) * length), shape=(n_rows, n_words))
+    X.sum_duplicates()
+    np.log1p(X.data, out=X.data)
+    return X, np.argmax(X @ rng.standard_normal((n_words, 5)), axis=1)
+
+
+def sparse() -> None:
+    """Compare fits and predictions of sparse rows."""
+    X, y = bags_of_words(4_000, 20_000, 100)
+    for threads in (1, 2):
+        kinds = ((neural_network.MLPClassifier, {}), (fastnn.MLPClassifier, {"n_threads": threads}))
+        models = [kind(max_iter=2, random_state=0, **more).fit(X, y) for kind, more in kinds]
+        with threadpool_limits(threads):
+            for method, calls, values in (("fit", 1, (X, y)), ("predict", 10, (X,))):
+                sides = [lambda _, model=model: [getattr(model, method)(*values) for _ in range(calls)] for model in models]  # noqa: B023
+                theirs, ours = turns(*sides, rounds=tuple(range(5)))
+                line(f"sparse {method}, {threads} threads", theirs / calls, ours / calls)
+
+
 def main() -> None:
-    parts = {"fits": lambda: fits(chosen), "search": search, "predictions": predictions}
+    parts = {"fits": lambda: fits(chosen), "search": search, "predictions": predictions, "sparse": sparse}
     warnings.simplefilter("ignore")
     print(f"{'':28} {'sklearn ms':>10} {'fastnn ms':>10}")
     chosen = [name for name in sys.argv[1:] if name in DATA]

@@ -140,7 +140,7 @@ class MLP(Perceptron, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            A sparse one is made dense some rows at a time.
+            A sparse one is never dense as a whole.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, or numbers.
         sample_weight : array-like of shape (n_samples,), optional

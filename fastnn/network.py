@@ -341,11 +341,12 @@ class Sequential(Exchange):
             return self._until(layer).predict(X, logits, n_threads)
         threads, (scale, shift) = validation.threads(n_threads), self.scaling
 
-        def forward(rows: Array) -> Array:
+        def forward(rows: Any) -> Array:
             return self._predictor(rows, logits=bool(logits), n_threads=threads, scale=scale, shift=shift)
 
+        read = sparse.as_read(self.plan, X, shift)
         try:
-            outputs = X.map(forward) if isinstance(X, SparseRows) else forward(X)
+            outputs = X.map(forward) if isinstance(read, SparseRows) else forward(read)
         except RowError as error:
             validation.finite("X", X)
             validation.usable("X", X, scale, shift, self.dtype)
@@ -531,7 +532,7 @@ class Sequential(Exchange):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_rows, n_features)
-            Any real dtype and layout, also a memory map: rows are converted and scaled, sparse ones made dense, as they are
+            Any real dtype and layout, also a memory map: rows are converted and scaled, sparse ones made dense if need be, as they are
             used. The names of a frame's columns are remembered, see `feature_names`. Without y: an iterable of batches (X, y) or
             (X, y, sample_weight), or a function of the epoch, counted from 0, that returns one. Each batch is a step, none has
             more rows than the first. The next one is read in a thread meanwhile and copied, so that arrays may be filled again and
@@ -769,6 +770,7 @@ class Sequential(Exchange):
     def loss_and_outputs(self, loss: Loss, X: Any, y: Array, n_threads: int, weights: Array | None = None) -> tuple[float, Array]:
         """Return the loss and the outputs, in the units of the targets, for data that is already checked."""
         targets, objective = self._as_learned(loss, y), trainers.objective(self, loss)
+        X = sparse.as_read(self.plan, X, objective.shift)
         judge = sparse.evaluate if isinstance(X, SparseRows) else kernels.evaluate
         value, outputs = judge(self.plan, self._parameters, X, targets, objective, n_threads=n_threads, weights=weights)
         return value, self._in_units(outputs)

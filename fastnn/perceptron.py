@@ -23,6 +23,7 @@ from .interrupts import Interrupts
 from .layers import ACTIVATIONS, LAST_ONLY, Dense, Dropout, Layer
 from .network import Sequential
 from .solvers import LBFGS, Problem, StepSolver, lbfgs
+from .sparse import as_read
 from .training import DivergedError
 from .validation import Array
 
@@ -286,7 +287,8 @@ class Perceptron:
         rows = data.order
         self._begin_scores(held_out)
         batch_size = self._rows_of_batch(len(rows))
-        self._optimizer.bind(problem, batch_size)
+        data = data._replace(X=as_read(problem.network.plan, data.X))
+        self._optimizer.bind(problem, batch_size, isinstance(data.X, kernels.CSR))
         best = problem.network.parameters.copy() if self.early_stopping else None
         fit = Fit(problem, held_out, best, watchers, tasks, Interrupts())
         self.n_iter_, asked = 0, False

@@ -88,9 +88,9 @@ class StepSolver:
         state = self._state if self._trainer is None else self._trainer.state.copy()
         return {**self.__dict__, "_state": state, "_trainer": None, "_settings": ()}
 
-    def bind(self, problem: Problem, batch_size: int) -> None:
-        """Train this network with minibatches of this size from now on."""
-        settings = (problem.objective, problem.alpha, problem.seed, problem.n_threads, batch_size)
+    def bind(self, problem: Problem, batch_size: int, stored: bool = False) -> None:
+        """Train this network with minibatches of this size from now on; `stored` as for `kernels.Trainer`."""
+        settings = (problem.objective, problem.alpha, problem.seed, problem.n_threads, batch_size, stored)
         old = self._trainer
         if old is not None and self._settings == settings and old.parameters is problem.network.parameters:
             return
@@ -103,6 +103,7 @@ class StepSolver:
             RULES[self.rule],
             self.hyper,
             n_threads=problem.n_threads,
+            stored=stored,
         )
         if state is not None:
             self._trainer.state[:] = state.reshape(self._trainer.state.shape)  # one row a buffer; older pickles have them one after the other

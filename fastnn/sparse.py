@@ -1,4 +1,4 @@
-"""Sparse features (SciPy's matrices and arrays): never dense as a whole, only some rows at a time.
+"""Sparse features (SciPy's matrices and arrays): never dense as a whole. A first dense layer reads what is stored, others some rows at a time.
 
 SciPy need not be imported: what has `tocsr` is sparse, and rows are taken and made dense by its own methods.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ Array = NDArray[Any]
 Weights = NDArray[np.float64] | None
 
 BLOCK_BYTES = 1 << 25  # of dense rows at a time
+# Of a matrix that is stored, up to which kernels read what is stored: of more they read dense rows faster. And the same where the weights stay in a cache.
+LARGEST_SHARE, LARGEST_CACHED, CACHED = 0.05, 0.1, 1 << 20
 
 
 class SparseRows:
-    """A sparse matrix whose rows become dense when they are taken, `X[rows]`.
+    """A sparse matrix whose rows become dense when they are taken, `X[rows]`; for kernels that need none dense, `stored`.
 
     Parameters
     ----------
@@ -65,6 +68,15 @@ class SparseRows:
         """Return the largest number of every column."""
         return np.asarray(self.matrix.max(axis=axis).toarray()).ravel()
 
+    @cached_property
+    def stored(self) -> kernels.CSR:
+        """The rows as the kernels read them: the columns of each ascend, and none is stored twice."""
+        matrix = self.matrix
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()
+            matrix.sum_duplicates()
+        return kernels.CSR(matrix.data, matrix.indices, matrix.indptr, self.shape)
+
     def blocks(self) -> Iterator[tuple[slice, Array]]:
         """Yield all rows, some at a time, and which they are."""
         height = max(1, BLOCK_BYTES // (8 * max(1, self.shape[1])))
@@ -75,6 +87,14 @@ class SparseRows:
     def map(self, function: Callable[[Array], Array]) -> Array:
         """Return what a function makes of all rows, called with some at a time."""
         return np.concatenate([function(rows) for _, rows in self.blocks()])
+
+
+def as_read(plan: kernels.Plan, X: Any, shift: float | Array = 0.0) -> Any:
+    """Return sparse rows in the form of which the kernels read only what is stored, where they can and that is faster; everything else as it is."""
+    if not isinstance(X, SparseRows) or not plan.takes_stored or X.dtype not in kernels.csr.REAL or np.any(np.asarray(shift) != 0):
+        return X
+    weights = plan.widths[0] * plan.widths[1] * np.dtype(plan.dtype).itemsize
+    return X.stored if X.matrix.nnz <= (LARGEST_CACHED if weights <= CACHED else LARGEST_SHARE) * X.size else X
 
 
 def take(X: Any, rows: Any) -> Any:

@@ -111,10 +111,10 @@ def fit_seed(network: Network) -> int:
     return network.seed + (network.n_fits << 32)
 
 
-def memory_of_fit(network: Network, batch_size: int, optimizer: Optimizer, checkpoint: bool = False) -> int:
+def memory_of_fit(network: Network, batch_size: int, optimizer: Optimizer, checkpoint: bool = False, stored: bool = False) -> int:
     """Return the bytes that a fit takes beyond the data: parameters, gradient, optimizer state, activations, what a checkpoint copies."""
     vectors = 2 + optimizer.n_buffers + checkpoint * (1 + optimizer.n_buffers)
-    return int(vectors * network.plan.parameters_size * network.dtype.itemsize + network.plan.workspace_bytes(batch_size))
+    return int(vectors * network.plan.parameters_size * network.dtype.itemsize + network.plan.workspace_bytes(batch_size, stored))
 
 
 def make_trainer(
@@ -126,11 +126,12 @@ def make_trainer(
     seed: int,
     full_batch: bool = False,
     n_steps: int | None = None,
+    stored: bool = False,
 ) -> kernels.Trainer:
     """Return what trains the parameters in place, with a gradient, a state and a workspace of its own; `n_steps` is what schedules span."""
     _check_trainable(network)
     _check_batch_size(network, batch_size)
-    memory.check("layers and batch_size", memory_of_fit(network, batch_size, optimizer))
+    memory.check("layers and batch_size", memory_of_fit(network, batch_size, optimizer, stored=stored))
     for name in ("eps", "clip_norm", "clip_value"):
         value = getattr(optimizer, name, None)
         if value is not None:
@@ -150,6 +151,7 @@ def make_trainer(
         paces=_paces(network, optimizer),
         weight_decays=_weight_decays(optimizer, n_steps),
         largest_norms=[(i, layer.max_norm) for i, layer in enumerate(network.dense) if layer.max_norm is not None and layer.trained[0]],
+        stored=stored,
     )
 
 

@@ -30,7 +30,7 @@ from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optim
 from .progress import Progress
 from .runs import Checkpoints, Saved, facts_of
 from .schedules import LearningRate, rates, spanning
-from .sparse import take
+from .sparse import as_read, take
 from .state import State
 from .streams import StreamSource, check_span, check_stream
 from .trainers import Network
@@ -156,6 +156,7 @@ def fit(
     watchers, threads = watching.check_callbacks(watchers), validation.threads(n_threads)
     watchers += [] if time_limit is None else [TimeLimit(validation.positive("time_limit", time_limit))]
     source: ArraySource | StreamSource
+    stored = False
     if y is None:
         check_stream(X, optimizer, shuffle, class_weight, checkpoint, validation_split, sample_weight)
     if validation_split is not None:
@@ -188,9 +189,10 @@ def fit(
             check_span(name, schedule, source)
         X, weights = source.description, class_weight
     else:
-        source = ArraySource(X, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch)
+        read = as_read(network.plan, X, network.scaling[1])
+        source, stored = ArraySource(read, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch), isinstance(read, kernels.CSR)
     n_steps = last.n_steps if last else epochs * source.n_batches(0)
-    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.seed, source.full_batch, n_steps)
+    trainer = trainers.make_trainer(network, source.batch_size, loss, optimizer, threads, source.seed, source.full_batch, n_steps, stored)
     if last:
         state = trainers.go_on(last, trainer, optimizer, source.batch_size)
     else:

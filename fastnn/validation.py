@@ -320,10 +320,12 @@ def sparse_finite(name: str, A: Any) -> None:
         raise ValueError(f"{name} must be finite; got {A.data[at]} in {place((row, int(A.indices[at])))}.")
 
 
-def unusable(X: Array, row: int, scale: float | Array, shift: float | Array, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
+def unusable(X: Any, row: int, scale: float | Array, shift: float | Array, dtype: np.dtype[Any], name: str = "X") -> NoReturn:
     """Raise for a row whose numbers leave the range of the network's dtype when they are converted and scaled."""
-    column = int(np.argmin(_stays_finite(X[row : row + 1], scale, shift, dtype)))
-    raise ValueError(f"{name} must be finite as scaled {dtype}; got {X[row, column]} in {place((row, column))}.") from None
+    one = X[row : row + 1]
+    numbers = one.toarray() if isinstance(one, kernels.CSR) else one
+    column = int(np.argmin(_stays_finite(numbers, scale, shift, dtype)))
+    raise ValueError(f"{name} must be finite as scaled {dtype}; got {numbers[0, column]} in {place((row, column))}.") from None
 
 
 def usable(name: str, X: Array, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> None:

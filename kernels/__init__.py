@@ -10,6 +10,7 @@ from .activations import *
 from .adaptive import *
 from .batchnorm import BatchNorm
 from .compiled import CompiledNetwork
+from .csr import CSR
 from .dropout import Dropout
 from .elementary import *
 from .gather import gather
@@ -33,6 +34,7 @@ from .updates import Pace
 __all__ = [
     "Activation",
     "BatchNorm",
+    "CSR",
     "CompiledNetwork",
     "Dropout",
     "Fork",

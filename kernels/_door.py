@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ._factory import Activation, Loss, Rule
 from ._jit import has_mask, max_threads
 from .activations import ACTIVATIONS, CODES, IDENTITY, LOG_SOFTMAX, ROW_ACTIVATIONS, SOFTMAX
+from .csr import CSR, REAL
 from .losses import FUSED, GAUSSIAN_NLL, HUBER, LOSSES, OF_LABELS, ROW_LOSSES, parameters_of
 from .optimizers import OPTIMIZERS
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 FLOATS: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": FLOAT64}
-REAL = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")  # what the gather converts: in this machine's byte order
 # The last activations that a loss of probabilities takes: those that give them, or the identity, for logits.
 FITTING = {loss: (*activations, IDENTITY) for loss, activations in FUSED.items()}
 
@@ -331,9 +331,20 @@ def check_arrays(shapes: dict[str, tuple[int, ...]], layer: int, values: Any) ->
             raise ValueError(f"{name} of layer {layer} must have the shape {shape}; got {array.shape}.")
 
 
-def check_rows(plan: Plan, X: Any) -> None:
-    """Raise unless these are rows that the gather can convert."""
-    if (type(X) is not np.ndarray and not _is_array(X)) or X.dtype not in REAL:  # the first saves a call
+def check_takes_stored(plan: Plan, shift: Any) -> None:
+    """Raise unless rows of which only some numbers are stored can be read as they are."""
+    if not plan.takes_stored:
+        raise ValueError(f"rows in CSR form must be for a plan that takes_stored; got one whose layers begin with {plan.layers[0].layer}.")
+    if np.any(np.asarray(shift) != 0):
+        raise ValueError("shift must be 0 for rows in CSR form, whose zeros stay zeros; got another number.")
+
+
+def check_rows(plan: Plan, X: Any, stored: bool = False) -> None:
+    """Raise unless these are rows that the gather can convert, or with `stored` rows in CSR form."""
+    if stored:
+        if not isinstance(X, CSR):
+            raise TypeError(f"X must be kernels.CSR; got {_shown(X)}.")
+    elif (type(X) is not np.ndarray and not _is_array(X)) or X.dtype not in REAL:  # the first saves a call
         wanted = "an array of real numbers, integers or floats of 32 or 64 bits in the byte order of this machine"
         raise TypeError(f"X must be {wanted}; got {_shown(X)}.")
     if X.ndim != 2 or X.shape[1] != plan.widths[0]:
@@ -437,17 +448,22 @@ def check_rates(name: str, rates: Any, n_steps: int) -> None:
 
 def check_prediction(plan: Plan, X: Any, n_threads: Any, scale: Any, shift: Any) -> None:
     """See `kernels.predict`; the parameters are looked at where they are given."""
-    check_rows(plan, X)
+    stored = X.__class__ is CSR
+    check_rows(plan, X, stored)
+    if stored:
+        check_takes_stored(plan, shift)
     if scale.__class__ is not float or shift.__class__ is not float:
         affine(scale, shift)
         check_affine(plan, scale)
     check_threads(n_threads)
 
 
-def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None) -> None:
+def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None, stored: bool = False) -> None:
     """Check what evaluation and the loss of all rows share: rows, at least one, and targets and weights that fit them."""
     check_fit(plan, objective)
-    check_rows(plan, X)
+    check_rows(plan, X, stored)
+    if stored:
+        check_takes_stored(plan, objective.shift)
     if len(X) == 0:
         raise ValueError(f"X must have at least one row; got {X.shape}.")
     check_targets(plan, objective, y, len(X))
@@ -478,9 +494,10 @@ def check_chunk(
     weights: Any,
     repeats: Any,
     penalty_scales: Any,
+    stored: bool,
 ) -> None:
     """See `kernels.Trainer.train`; the labels are looked at where they are gathered."""
-    check_rows(plan, X)
+    check_rows(plan, X, stored)
     check_targets(plan, objective, y, len(X))
     check_order(order, len(X))
     whole("first_step", first_step, 0, 2**53)

@@ -27,6 +27,7 @@ llvm.initialize_native_asmparser()  # for what `_multiply_spread_pairs` and `_pa
 PANEL_BYTES = 64
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 NO_FINISH, FLOOR, MASK = range(3)
+STORED_AHEAD = 32  # numbers after the one at work, in tiles of what is stored, whose lines are asked for
 
 
 def _target_machine() -> Any:
@@ -167,7 +168,7 @@ def _multiply_spread_pairs(builder: Any, x: Any, displacement: int, y: Any, tota
     return builder.asm(kind, code, "=v,0,v,r,~{memory}", [total, y, x], False)
 
 
-def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], transposed: bool, strided: bool, pairs: bool, listed: bool) -> None:
+def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], transposed: bool, strided: bool, pairs: bool, listed: bool, stored: bool) -> None:
     """Write the code of one tile of `make_tiles`."""
     rows, panels = shape
     a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead, ahead_step = args
@@ -175,7 +176,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
     width, lanes = PANEL_BYTES // itemsize, VECTOR_BYTES // itemsize
     vec, one_panel = ir.VectorType(scalar, lanes), PANEL_BYTES // VECTOR_BYTES
     vectors = one_panel * panels
-    unroll = min(4 if strided or listed else 8 if VECTOR_BYTES == 64 or rows * vectors > 12 else 16, width)
+    unroll = min(4 if strided or listed or stored else 8 if VECTOR_BYTES == 64 or rows * vectors > 12 else 16, width)
     a_line = 2 if pairs or transposed else 4  # numbers, or words, for each line that is asked for
     a, b, init, c, side = (builder.inttoptr(x, scalar.as_pointer()) for x in (a, b, init, c, side))
     places = [(i, j) for i in range(rows) for j in range(vectors)]
@@ -196,10 +197,12 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
             start = builder.fadd(start, ir.Constant(vec, None))
         builder.store(start, acc[i, j])
 
-    def steps(first: Any, count: int) -> None:
+    def steps(first: Any, count: int, a_first: Any = None) -> None:
         if strided:
             a_first = builder.gep(a, [first])
             b_stride = b_row
+        elif stored:
+            b_stride = I64(width)
         else:
             shift, a_step = width.bit_length() - 1, I64(width if transposed else 1)
             jump = I64(width * width) if transposed else a_jump
@@ -230,7 +233,7 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
             builder.store(total, acc[place])
 
         for p in range(count):
-            if rows < vectors and listed:  # so there are registers for all numbers of A and one vector of B
+            if rows < vectors and (listed or stored):  # so there are registers for all numbers of A and one vector of B
                 numbers = [a_number(p, i) for i in range(rows)]
                 for j in range(vectors):
                     y = b_vector(p, j)
@@ -248,11 +251,19 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
             line = builder.gep(builder.inttoptr(ahead_step, I8.as_pointer()), [builder.add(first, I64(p))])
             steps(builder.zext(builder.load(line), I64), 1)
 
-    do, asked_step = (listed_steps, I64(PANEL_BYTES)) if listed else (steps, ahead_step)
+    def stored_steps(first: Any, count: int) -> None:
+        numbers = builder.gep(builder.inttoptr(ahead_step, I32.as_pointer()), [first])
+        for p in range(count):
+            later = builder.gep(b, [builder.mul(builder.sext(builder.load(builder.gep(numbers, [I64(p + STORED_AHEAD)])), I64), I64(width))])
+            for j in range(panels):
+                _prefetch(builder, builder.ptrtoint(builder.gep(later, [builder.mul(b_row, I64(j))]), I64))
+            steps(builder.sext(builder.load(builder.gep(numbers, [I64(p)])), I64), 1, builder.gep(a, [builder.add(first, I64(p))]))
+
+    do, asked_step = (stored_steps, I64(0)) if stored else (listed_steps, I64(PANEL_BYTES)) if listed else (steps, ahead_step)
     whole = builder.and_(k, I64(-unroll))
     with cgutils.for_range_slice(builder, I64(0), whole, I64(unroll), intp=I64, inc=True) as (p, _):
         line = builder.add(ahead, builder.mul(asked_step, builder.lshr(p, I64(a_line.bit_length() - 1))))
-        for _ in range(unroll // a_line):
+        for _ in range(0 if stored else unroll // a_line):
             _prefetch(builder, line)
             line = builder.add(line, asked_step)
         do(p, unroll)
@@ -269,7 +280,14 @@ def _write_tile(builder: Any, zero: Any, args: Any, shape: tuple[int, int], tran
         builder.store(builder.load(acc[i, j]), vector_at(c, c_row, i, j, c_jump), align=itemsize)
 
 
-def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided: bool = False, pairs: bool = False, listed: bool = False) -> Any:
+def make_tiles(
+    shapes: list[tuple[int, int]],
+    transposed: bool = False,
+    strided: bool = False,
+    pairs: bool = False,
+    listed: bool = False,
+    stored: bool = False,
+) -> Any:
     """Return an intrinsic height, wide = tile(zero, rows, count, a, a_jump, b, b_row, init, init_row, init_jump, c, c_row, c_jump, mode, side, k, ahead,
     ahead_step).
 
@@ -285,6 +303,9 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
 
     With `pairs` the numbers of A and B are words that hold two numbers of bfloat16 each, and k counts words. With `listed` the sum goes over k lines in place
     of the first k: `ahead_step` is the address of their numbers, bytes in ascending order, and the lines that are asked for lie side by side.
+
+    With `stored` A is one row, k numbers side by side, and each is multiplied with a line of its own: `ahead_step` is the address of the numbers of these
+    lines, of 32 bits, with STORED_AHEAD more behind them, whose lines are asked for.
     """
 
     @intrinsic
@@ -297,7 +318,7 @@ def make_tiles(shapes: list[tuple[int, int]], transposed: bool = False, strided:
                 fits = builder.and_(builder.icmp_signed(">=", rows, I64(height)), builder.icmp_signed(">=", count, I64(panels)))
                 builder.cbranch(fits, this, this if (height, panels) == shapes[-1] else next_one)
                 builder.position_at_end(this)
-                _write_tile(builder, zero, others, (height, panels), transposed, strided, pairs, listed)
+                _write_tile(builder, zero, others, (height, panels), transposed, strided, pairs, listed, stored)
                 for place, number in zip(done, (height, panels)):
                     builder.store(I64(number), place)
                 builder.branch(end)

@@ -26,6 +26,7 @@ from .bfloat16 import Rounded
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
 from .records import NOW, OP, I, Record
+from .stored import StoredRows
 from .updates import OPTIMIZER
 from .zeros import BY_COLUMNS, BY_ROWS, Lists, goes_by, pays
 
@@ -301,8 +302,8 @@ class Dense:
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add the way forward; return the outputs, and what adds the way back."""
         rows, (W, b), activation = program.rows, at.parameters, self.element or ACTIVATIONS[IDENTITY]
-        work = float(rows * self.n_in * self.n_out)
-        groups, shares = -(-program.panels(self.n_out) // TILE_PANELS), program.shares(max(work, 1.0 * BOUND_ROWS * self.n_in * self.n_out))
+        work = float(rows * self.n_in * self.n_out) * (1.0 if X.stored is None else X.stored.share)
+        groups, shares = -(-program.panels(self.n_out) // TILE_PANELS), program.shares(max(work, 1.0 * BOUND_ROWS * work / rows))
         whole = -(-groups // program.n_threads) * program.n_threads  # what the threads would do if all did as much as the busiest one
         panel_parts = min(groups, shares) if whole < 1.07 * groups else 1
         row_parts = 1 if panel_parts > 1 else min(shares, -(-rows // ROWS_A_THREAD))
@@ -323,17 +324,18 @@ class Dense:
             panel_parts=panel_parts,
             row_parts=row_parts,
             product=task_address(panel_product, program.dtype),
-            few=task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS and not program.bfloat16 else 0,
+            few=task_address(few_rows_product, program.dtype) if rows <= FEW_ROWS and not program.bfloat16 and X.stored is None else 0,
         )
         rounded = Rounded(program, X, self, at) if program.bfloat16 else None
         if rounded is not None:
             rounded.fill_forward(record)
-        lists = None
-        if pays(program, X, self.n_out):
+        lists = X.stored
+        if lists is None and pays(program, X, self.n_out):
             lists = Lists(program, X.where, X.n, X.name) if rounded is None else rounded.lists_of_inputs()
-            record["zeros"], record["listed"] = lists.by_rows()
             if rounded is None:
                 X.lists.append(lists)
+        if lists is not None:
+            record["zeros"], record["listed"] = lists.by_rows()
         then: list[Operation] = []
         if not relu and not plain:
             then.append(activating(program, activation, activation.forward_task, Z, A))
@@ -357,9 +359,9 @@ class Dense:
 
         return out, backward
 
-    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None, lists: Lists | None, out: Value) -> int:
+    def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None, lists: Lists | StoredRows | None, out: Value) -> int:
         rows, width, (dW, db) = program.rows, program.width, at.gradient
-        work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted)
+        work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted) * (1.0 if X.stored is None else X.stored.share)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
         groups = -(-Q // TILE_PANELS)
         dX = program.matrix(self.n_in) if X.wanted else 0

@@ -166,6 +166,11 @@ class Plan:
         return tuple(one for one in self.layers if isinstance(one.layer, Dense))
 
     @property
+    def takes_stored(self) -> bool:
+        """Whether it reads rows of which only some numbers are stored: its first layer is a dense one, and nothing is rounded to bfloat16."""
+        return self.layers[0] is self._dense[0] and not self.bfloat16
+
+    @property
     def last_activation(self) -> int | Activation:
         """What the outputs have gone through: the identity where another layer follows the last dense one."""
         return self.activations[-1] if self.layers[-1] is self._dense[-1] else IDENTITY
@@ -240,8 +245,8 @@ class Plan:
         products = [a * b for a, b in zip(self.widths[:-1], self.widths[1:])]
         return 6 * sum(products) - 2 * products[0] + sum(layer.flops_per_row for _, layer in self.others)
 
-    def workspace_bytes(self, batch_size: int) -> int:
-        """Return the bytes of the gathered minibatches, activations and gradients of a fit."""
+    def workspace_bytes(self, batch_size: int, stored: bool = False) -> int:
+        """Return the bytes of the gathered minibatches, activations and gradients of a fit; of inputs of which only some numbers are `stored` without these."""
         width, itemsize = self.panel, np.dtype(self.dtype).itemsize
         row = [-(-n // width) * width * itemsize for n in self.widths]
         elements = [placed.layer.element for placed in self._dense if isinstance(placed.layer, Dense)]
@@ -253,5 +258,5 @@ class Plan:
         activations = rows * (2 * largest + sum(size * n for size, n in zip(row, copies)) + sum(row[place] * n for place, n in others))
         if self.bfloat16:  # rows of pairs for two layers in turn, and of both for gradients; pairs of rows for each layer
             activations += rows * (3 * max(row) + sum(row[:-1]) // 2)
-        activations += rows * sum(n + n // 2 for n in self.widths[:-1] if n >= LEAST_INPUTS)  # lists of what is not zero
-        return activations + max(rows * row[0], CHUNK_BYTES)
+        activations += rows * sum(n + n // 2 for n in self.widths[stored:-1] if n >= LEAST_INPUTS)  # lists of what is not zero
+        return activations + max(0 if stored else rows * row[0], CHUNK_BYTES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from . import _door, _jit, sharing
 from ._jit import jit, task
 from ._tile import address_of, array_at, call
 from .activations import EXPONENTIAL, ROW_ACTIVATIONS, SIGMOID, exponential_forward, sigmoid_forward
+from .csr import CSR
 from .dense import BOUND_ROWS
 from .gather import NO_ORDER, Gather, check_row, gather_some
 from .objective import Objective, fuses
@@ -20,6 +22,7 @@ from .program import Program, run, task_address
 from .records import NOW, I, Record, address, aligned_zeros, new_array
 from .sharing import Sharing
 from .steps import emit_prediction, emit_step
+from .stored import take
 from .team import run_tasks, share
 from .training import NO_WEIGHTS, Minibatches
 from .workspaces import FINISH
@@ -43,7 +46,7 @@ PREDICTION = Record(
     n_out=(I, "outputs"),
     out=(I, "address of where they are written, in plain rows"),
     out_bytes=(I, "of a row of them"),
-    gather=(I, "address of the gather's task"),
+    gather=(I, "address of the gather's task, 0: X is where each row starts in what is stored"),
     finish=(I, "address of the last activation, where it is one of rows, or 0"),
     programs=(I, "address of what is a worker's own, one a worker"),
     n_programs=(I, "how many there are"),
@@ -66,9 +69,12 @@ def predict_block(tag, t, worker, record, now):
     W, first = WORKER(P.programs + worker * WORKER_BYTES), t * P.block
     S, as_they_lie = NOW(W.now), array_at(np.int64(0), record, 0)
     S.rows, S.out = min(P.block, P.n_rows - first), P.out + first * P.out_bytes
-    wrong = gather_some(P.gather, W.source, P.X, P.row_bytes, P.column_bytes, as_they_lie, first, S.rows, P.team)
-    if wrong >= 0 and (W.bad < 0 or wrong < W.bad):
-        W.bad = wrong
+    if P.gather != 0:
+        wrong = gather_some(P.gather, W.source, P.X, P.row_bytes, P.column_bytes, as_they_lie, first, S.rows, P.team)
+        if wrong >= 0 and (W.bad < 0 or wrong < W.bad):
+            W.bad = wrong
+    else:
+        S.inputs = P.X + first * 8
     run(W.phases, 0, W.count, 1, P.team, W.now)
     if P.finish != 0:
         call(P.finish, (0, S.out, S.rows, P.n_out))
@@ -95,28 +101,34 @@ def predict_blocks(task, record, X, row_bytes, column_bytes, out, block, own, ap
 
 
 class _Bound:
-    """A network bound to memory for predictions of blocks of up to `rows` rows; with `own` each block is one thread's."""
+    """A network bound to memory for predictions of blocks of up to `rows` rows; with `own` each block is one thread's.
 
-    def __init__(self, plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int, own: bool) -> None:
-        self.own, self.n_threads, last = own, n_threads, plan.last_activation
-        self.programs = [emit_prediction(plan, parameters, rows, logits, 1 if own else n_threads) for _ in range(_jit.max_threads() if own else 1)]
+    Of `stored` rows only some numbers are there.
+    """
+
+    def __init__(self, plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int, own: bool, stored: bool) -> None:
+        self.own, self.n_threads, self.dtype, last = own, n_threads, plan.dtype, plan.last_activation
+        emit = functools.partial(emit_prediction, plan, parameters, rows, logits, 1 if own else n_threads, stored)
+        self.programs = [emit() for _ in range(_jit.max_threads() if own else 1)]
         self.table = new_array(WORKER, len(self.programs))
         self.gathers: list[Gather] = []
         for place, program in zip(self.table, self.programs):
-            inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
-            gather = Gather(plan.dtype, rows, program.jump, plan.widths[0], inputs)
-            program.now["inputs"] = address(inputs)
-            self.gathers.append(gather)
-            place["phases"], place["count"], place["now"], place["source"] = program.where, program.marks["end"], address(program.now), gather.where
+            place["phases"], place["count"], place["now"] = program.where, program.marks["end"], address(program.now)
+            if not stored:
+                inputs = aligned_zeros(program.panels(plan.widths[0]) * program.jump, plan.dtype)
+                self.gathers.append(Gather(plan.dtype, rows, program.jump, plan.widths[0], inputs))
+                program.now["inputs"], place["source"] = address(inputs), self.gathers[-1].where
         finish = task_address(FINISH[last], plan.dtype) if last in FINISH and not logits else 0
-        self.record = PREDICTION.new(n_out=plan.widths[-1], gather=gather.task, finish=finish, programs=address(self.table), n_programs=len(self.table))
+        gather = 0 if stored else self.gathers[0].task
+        self.record = PREDICTION.new(n_out=plan.widths[-1], gather=gather, finish=finish, programs=address(self.table), n_programs=len(self.table))
         self.task, self.where = task_address(predict_block, plan.dtype), address(self.record)
         kinds = [sharing.LARGE] if own else program.kinds()
         self.sharing = Sharing(kinds if n_threads > 1 else [], program.work)
         self.at_once = max(rows, int(n_threads * CALL_WORK / (program.work / rows + NUMBER_WORK * sum(plan.widths))))  # rows of a compiled call
 
-    def __call__(self, X: Array, out: Array, block: int, scale: float | Array, shift: float | Array) -> int:
+    def __call__(self, X: Array | CSR, out: Array, block: int, scale: float | Array, shift: float | Array) -> int:
         """Write the outputs; return the first row that is not finite, or -1."""
+        self.scale = scale
         for gather in self.gathers:
             gather.read(X.dtype, scale, shift)
         if self.n_threads == 1:
@@ -130,10 +142,19 @@ class _Bound:
         self.sharing.note((time.perf_counter() - start) / len(X))
         return bad_row
 
-    def _predict(self, X: Array, out: Array, block: int, team: int) -> int:
-        row_bytes, column_bytes = X.strides
+    def _predict(self, X: Array | CSR, out: Array, block: int, team: int) -> int:
         if len(X) <= self.at_once:
-            return int(predict_blocks(self.task, self.where, address(X), row_bytes, column_bytes, out, block, self.own, self.sharing.apart, team))
+            row_bytes = column_bytes = 0
+            if isinstance(X, CSR):
+                taken = take(X, NO_ORDER, self.dtype, self.scale)
+                if taken.bad_row >= 0:
+                    return taken.bad_row
+                for program in self.programs:
+                    program.stored.read(taken)
+                where = address(taken.starts)
+            else:
+                where, (row_bytes, column_bytes) = address(X), X.strides
+            return int(predict_blocks(self.task, self.where, where, row_bytes, column_bytes, out, block, self.own, self.sharing.apart, team))
         height = self.at_once // block * block
         for first in range(0, len(X), height):
             bad_row = self._predict(X[first : first + height], out[first : first + height], block, team)
@@ -170,11 +191,11 @@ class Predictor:
         self.plan, self.parameters = plan, parameters
         self.work = sum(a * b for a, b in zip(plan.widths, plan.widths[1:]))
         self.many = LEAST_ROWS if self.work * np.dtype(plan.dtype).itemsize <= CACHED_WEIGHTS else OWN_ROWS  # rows of each thread for blocks of its own
-        self._spare: dict[tuple[int, bool, int, bool], list[_Bound]] = {}
+        self._spare: dict[tuple[int, bool, int, bool, bool], list[_Bound]] = {}
 
     def __call__(
         self,
-        X: Array,
+        X: Array | CSR,
         *,
         logits: bool = False,
         n_threads: int = 1,
@@ -194,12 +215,12 @@ class Predictor:
         elif n_threads > 1 and n_rows >= n_threads * self.many:
             own, block = True, _own_block(n_rows, n_threads, BLOCK if plan.bfloat16 else OWN_ROWS)
         rows = 1 << (block - 1).bit_length()
-        key = rows, logits, n_threads, own
+        key = rows, logits, n_threads, own, X.__class__ is CSR
         spare = self._spare.setdefault(key, [])
         try:
             bound = spare.pop()
         except IndexError:
-            bound = _Bound(plan, self.parameters, rows, logits, n_threads, own)
+            bound = _Bound(plan, self.parameters, *key)
         bad_row = bound(X, out, block, scale, shift)
         spare.append(bound)
         check_row(bad_row, plan.dtype)
@@ -214,7 +235,7 @@ KEPT = 8
 def predict(
     plan: Plan,
     parameters: Array,
-    X: Array,
+    X: Array | CSR,
     *,
     logits: bool = False,
     n_threads: int = 1,
@@ -228,7 +249,8 @@ def predict(
     plan : Plan
     parameters : ndarray of shape (plan.parameters_size,)
         Of the plan's dtype, contiguous.
-    X : ndarray of shape (n, plan.widths[0]), any real dtype and layout
+    X : ndarray or CSR of shape (n, plan.widths[0])
+        Of any real dtype and layout; CSR where the plan `takes_stored`, with a shift of 0.
     logits : bool
     n_threads : int
     scale, shift : float, or float64 arrays of shape (n_features,)
@@ -262,15 +284,15 @@ def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
         kept.pop(longest_ago, None)
 
 
-def _bound_evaluation(plan: Plan, parameters: Array, rows: int, objective: Objective, n_threads: int) -> tuple[Program, Minibatches]:
-    program = emit_step(plan, parameters, rows, objective, fitting=False, n_threads=n_threads)
+def _bound_evaluation(plan: Plan, parameters: Array, rows: int, objective: Objective, n_threads: int, stored: bool) -> tuple[Program, Minibatches]:
+    program = emit_step(plan, parameters, rows, objective, fitting=False, n_threads=n_threads, stored=stored)
     return program, Minibatches(program, plan, 1)
 
 
 def evaluate(
     plan: Plan,
     parameters: Array,
-    X: Array,
+    X: Array | CSR,
     y: Array,
     objective: Objective,
     *,
@@ -284,7 +306,8 @@ def evaluate(
     plan : Plan
     parameters : ndarray of shape (plan.parameters_size,)
         Of the plan's dtype, contiguous.
-    X : ndarray of shape (n, plan.widths[0]), any real dtype and layout, n > 0
+    X : ndarray or CSR of shape (n, plan.widths[0]), n > 0
+        Of any real dtype and layout; CSR where the plan `takes_stored`, with a shift of 0.
     y : ndarray
         Targets of shape (n, n_outputs), of any real dtype; for cross-entropy and the focal loss also int64 labels of shape (n,).
     objective : Objective
@@ -302,12 +325,13 @@ def evaluate(
         If an argument is of another kind or does not fit the plan, or a label is out of range.
     """
     _door.check_parameters(plan, parameters)
-    _door.check_data(plan, objective, X, y, n_threads, weights)
+    stored = isinstance(X, CSR)
+    _door.check_data(plan, objective, X, y, n_threads, weights, stored)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     rows, total, of_sum = min(BLOCK, len(X)), 0.0, objective.sum_over_rows(len(X))
-    key = plan, address(parameters), rows, n_threads, of_sum.loss, of_sum.outputs_scale, of_sum.mean_rows, of_sum.parameters
+    key = plan, address(parameters), rows, n_threads, of_sum.loss, of_sum.outputs_scale, of_sum.mean_rows, of_sum.parameters, stored
     kept = _evaluations.pop(key, None)
-    program, minibatches = kept or _bound_evaluation(plan, parameters, rows, of_sum, n_threads)
+    program, minibatches = kept or _bound_evaluation(plan, parameters, rows, of_sum, n_threads, stored)
     factors = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
     now = program.now[0]
     for first in range(0, len(X), BLOCK):

@@ -75,6 +75,8 @@ class Value:
         Another one that nobody reads any more once this one is written.
     lists : list of Lists
         Of what is not zero in it, or in what was made of it by leaving some out: who reads it adds them.
+    stored : StoredRows or None
+        What there is in the place of a matrix, of inputs of which only some numbers are stored.
     """
 
     where: int
@@ -87,6 +89,7 @@ class Value:
     kept: bool = False
     ends: Value | None = None
     lists: list[Any] = field(default_factory=list)
+    stored: Any = None
 
 
 @dataclass
@@ -191,6 +194,7 @@ class Program:
         self._scratch = self._scratch_size = 0
         self._table: Any = None
         self.blocks: list[Any] = []  # residual blocks that have begun and not ended
+        self.stored: Any = None  # the inputs, where only some of their numbers are
         self.schedules: list[Any] = []  # records of dropouts that have another rate at each step
         self.overwrites_inputs = False
         self.sample: Callable[[], None] = lambda: None  # fills in random rows, where there is something to train

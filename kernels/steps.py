@@ -19,6 +19,7 @@ from .penalties import emit_penalties, prepare_penalties
 from .plan import Array, Placed, Plan
 from .program import Memory, Program, Value
 from .records import NOW, I, Record, address
+from .stored import StoredRows
 from .updates import Updater, emit_largest_norm
 
 __all__ = ["emit_prediction", "emit_step"]
@@ -90,6 +91,12 @@ def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, 
     return layers
 
 
+def _inputs(program: Program, plan: Plan, stored: bool) -> Value:
+    """Return what the first layer reads."""
+    program.stored = StoredRows(program, plan.widths[0]) if stored else None
+    return Value(0, plan.widths[0], "X", stored=program.stored)
+
+
 def _when_updated(plan: Plan, program: Program, updater: Updater | None, whole: bool) -> int:
     """Return when a step updates the parameters; `whole`: not before all of the gradient is there."""
     if updater is None:
@@ -116,6 +123,7 @@ def emit_step(
     fitting: bool = True,
     n_threads: int = 1,
     rows_through: Callable[[Program], None] | None = None,
+    stored: bool = False,
 ) -> Program:
     """Return the program of a training step; without an updater that of a gradient, without a gradient that of a loss.
 
@@ -123,7 +131,7 @@ def emit_step(
 
     Its marks: place, forward, loss, backward, update, close; losses and gradients of rows placed by other means are from forward to
     backward, and to update. With a clip every update comes after the whole way back, all of which the norm needs.
-    `rows_through` adds phases that make loss and gradient otherwise than layer by layer.
+    `rows_through` adds phases that make loss and gradient otherwise than layer by layer. Of `stored` inputs only some numbers are there.
     """
     program = Program(plan.dtype, rows, n_threads, plan.bfloat16)
     layers = _layers(plan, parameters, gradient, fuses(objective.loss, plan.last_activation), fitting)
@@ -136,7 +144,7 @@ def emit_step(
         if updater is not None and when == AT_ONCE:
             memory.update = updater.at_once(program)
         prepare_penalties(program, placed.layer, memory)
-    X, dX, backward = Value(0, plan.widths[0], "X"), 0, []
+    X, dX, backward = _inputs(program, plan, stored), 0, []
     if rows_through is None:
         for placed, memory in layers:
             X, step = placed.layer.emit(program, X, memory)
@@ -185,12 +193,12 @@ def _emit_output(program: Program, X: Value) -> None:
     program.phase(output, -(-program.rows // OUTPUT_ROWS), record, 2.0 * program.rows * X.n, f"{X.name} as plain rows")
 
 
-def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int = 1) -> Program:
-    """Return the program of a prediction: forward, output; softmax is applied to its output by others."""
+def emit_prediction(plan: Plan, parameters: Array, rows: int, logits: bool, n_threads: int = 1, stored: bool = False) -> Program:
+    """Return the program of a prediction: forward, output; softmax is applied to its output by others. Of `stored` inputs only some numbers are there."""
     program = Program(plan.dtype, rows, n_threads, plan.bfloat16)
     program.jump = program.width if rows == 1 else program.jump  # a row alone is a plain vector
     program.mark("forward")
-    X, dead = Value(0, plan.widths[0], "X"), list[Value]()
+    X, dead = _inputs(program, plan, stored), list[Value]()
     for placed, memory in _layers(plan, parameters, None, logits):
         if not placed.layer.follows:  # what follows in the last phase must not write to what that still reads
             while dead:

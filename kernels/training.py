@@ -16,6 +16,7 @@ from ._jit import jit
 from ._tile import address_of
 from .blocks import FullBatchProgram, takes_blocks
 from .clip import Clip
+from .csr import CSR
 from .gather import NO_ORDER, Gather, check_row
 from .losses import CROSS_ENTROPY, OF_LABELS
 from .objective import Objective
@@ -25,6 +26,7 @@ from .program import Program, run
 from .records import NOW, address, aligned_zeros, rows_of_pages
 from .sharing import Sharing
 from .steps import emit_step
+from .stored import take
 from .team import share
 from .updates import Pace, Updater
 
@@ -69,12 +71,16 @@ class Minibatches:
         # What is read of a program, not the program, which keeps these arrays: a cycle frees nothing before Python looks for cycles.
         self.now, self.rows, self.batch, self.jump = program.now[0], program.rows, layout.rows, layout.jump
         self.dtype, self.count, self.n_outputs, self.takes_labels = plan.dtype, count, plan.widths[-1], takes_labels
-        stride, self.target_stride = (program.panels(n) * self.jump for n in (plan.widths[0], self.n_outputs))
-        self.inputs = aligned_zeros(count * stride, plan.dtype)
-        self.gather_inputs = Gather(plan.dtype, self.batch, self.jump, plan.widths[0], self.inputs)
-        self.now["inputs"] = self.now["all_inputs"] = address(self.inputs)
-        self.now["input_bytes"] = stride * self.inputs.itemsize
-        self.targets: Array = self.inputs[:0]
+        self.n_inputs, self.stored, self.target_stride = plan.widths[0], program.stored, program.panels(self.n_outputs) * self.jump
+        if self.stored is None:
+            stride = program.panels(self.n_inputs) * self.jump
+            inputs = aligned_zeros(count * stride, plan.dtype)
+            self.gather_inputs = Gather(plan.dtype, self.batch, self.jump, self.n_inputs, inputs)
+            self.now["inputs"] = self.now["all_inputs"] = address(inputs)
+            self.now["input_bytes"] = stride * inputs.itemsize
+        else:
+            self.now["input_bytes"] = 8 * self.batch  # inputs are where the rows start in what is stored
+        self.targets: Array = np.zeros(0, plan.dtype)
         self.labels = NO_LABELS
         self.no_rates, self.no_losses = np.zeros(count), np.zeros(count)
         program.sample = self.sample
@@ -82,7 +88,8 @@ class Minibatches:
     def sample(self) -> None:
         """Fill in random rows, labels and targets, and a learning rate of 0: for measurements."""
         rng, rows, now = np.random.default_rng(0), self.rows, self.now
-        X, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (self.gather_inputs.n, self.n_outputs))
+        numbers, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (self.n_inputs, self.n_outputs))
+        X = numbers if self.stored is None else sample_of_stored(rows, self.n_inputs, self.dtype)
         objective = Objective(CROSS_ENTROPY)
         self.fill(X, rng.integers(0, self.n_outputs, rows), NO_ORDER, objective, 0)
         if not self.takes_labels:
@@ -90,10 +97,16 @@ class Minibatches:
         now["all_labels"], now["all_rows"], now["all_weights"] = address(self.labels) if self.takes_labels else 0, rows, 0
         now["rates"], now["losses"] = address(self.no_rates), address(self.no_losses)
 
-    def fill(self, X: Array, y: Array, order: NDArray[np.int64], objective: Objective, team: int) -> int:
+    def fill(self, X: Array | CSR, y: Array, order: NDArray[np.int64], objective: Objective, team: int) -> int:
         """Gather the rows of an order, or where it is empty all as they lie; return one that is not finite, or -1."""
         rows = order.size or len(X)
-        bad_row = self.gather_inputs(X, order, 0, rows, objective.scale, objective.shift, team)
+        if not isinstance(X, CSR):
+            bad_row = self.gather_inputs(X, order, 0, rows, objective.scale, objective.shift, team)
+        else:
+            taken = take(X, order, self.dtype, objective.scale)
+            self.stored.read(taken)
+            self.now["inputs"] = self.now["all_inputs"] = address(taken.starts)
+            bad_row = taken.bad_row
         self.labels = (y[order] if order.size else y.copy()) if y.ndim == 1 else NO_LABELS
         if y.ndim != 1 and bad_row < 0:
             if not self.targets.size:
@@ -106,6 +119,14 @@ class Minibatches:
         self.gather_targets = Gather(self.dtype, self.batch, self.jump, self.n_outputs, self.targets)
         self.now["targets"] = self.now["all_targets"] = address(self.targets)
         self.now["target_bytes"] = self.target_stride * self.targets.itemsize
+
+
+def sample_of_stored(rows: int, n: int, dtype: str) -> CSR:
+    """Return rows each of which stores a sixteenth of its columns, for measurements."""
+    each = -(-n // 16)
+    rng, columns = np.random.default_rng(0), np.arange(each) * 16
+    data = rng.standard_normal(rows * each).astype(dtype)
+    return CSR(data, np.concatenate([np.minimum(columns + i % 16, n - each + np.arange(each)) for i in range(rows)]), np.arange(rows + 1) * each, (rows, n))
 
 
 class Trainer:
@@ -141,6 +162,9 @@ class Trainer:
     largest_norms : sequence of (int, float)
         Dense layers, by their number, and what the norm of the weights of each of their units is brought to after an update,
         where it is larger.
+    stored : bool
+        Whether rows come as `kernels.CSR`: only what is stored of them is read, none is made dense. The plan must be one that
+        `takes_stored`, and `objective.shift` 0.
 
     Raises
     ------
@@ -176,8 +200,12 @@ class Trainer:
         paces: Sequence[Pace] = (),
         weight_decays: Callable[[int, int], NDArray[np.float64]] | None = None,
         largest_norms: Sequence[tuple[int, float]] = (),
+        stored: bool = False,
     ) -> None:
         _door.check_trainer(plan, parameters, batch_size, objective, rule, n_threads)
+        self.stored = _door.yes_or_no("stored", stored)
+        if self.stored:
+            _door.check_takes_stored(plan, objective.shift)
         clip = Clip(_door.bound(plan, "clip_norm", clip_norm), _door.bound(plan, "clip_value", clip_value))
         self.plan, self.batch_size, self.n_threads, self.objective = plan, batch_size, n_threads, objective
         self.parameters = parameters
@@ -191,15 +219,16 @@ class Trainer:
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.decays = None if weight_decays is None else np.zeros(self.chunk)
         updater = Updater(parameters, self.gradient, self.state, chosen, hyper, paces, self.decays)
-        self.in_blocks = full_batch and takes_blocks(plan, batch_size, fitting=True)
+        self.in_blocks = full_batch and not self.stored and takes_blocks(plan, batch_size, fitting=True)
         options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient, "n_threads": n_threads}
         if self.in_blocks:
             full = FullBatchProgram(plan, parameters, batch_size, objective, **options)
             self.program, layout = full.program, full.layout
         else:
-            self.program = layout = emit_step(plan, parameters, batch_size, objective, **options)
-        columns = self.program.panels(plan.widths[0]) + (0 if objective.loss in OF_LABELS else self.program.panels(plan.widths[-1]))
-        size = columns * self.program.jump * parameters.itemsize
+            self.program = layout = emit_step(plan, parameters, batch_size, objective, **options, stored=self.stored)
+        gathered = [] if self.stored else [plan.widths[0]]
+        columns = sum(map(self.program.panels, gathered if objective.loss in OF_LABELS else [*gathered, plan.widths[-1]]))
+        size = max(1, columns * self.program.jump * parameters.itemsize)
         fitting = max(CHUNK_BYTES // 4 // size, min(4, CHUNK_BYTES // size))
         self.buffered = 1 if full_batch else max(1, min(self.chunk, fitting))
         if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
@@ -219,7 +248,7 @@ class Trainer:
 
     def train(
         self,
-        X: Array,
+        X: Array | CSR,
         y: Array,
         order: NDArray[np.int64],
         first_step: int,
@@ -235,7 +264,9 @@ class Trainer:
 
         Parameters
         ----------
-        X, y : ndarray
+        X : ndarray or CSR
+            As `stored` says.
+        y : ndarray
         order : int64 ndarray
             Rows, at most `chunk` minibatches.
         first_step : int
@@ -256,7 +287,7 @@ class Trainer:
         TypeError, ValueError
             If an argument is of another kind, does not fit the plan or the others, or a label is out of range. Nothing was done.
         """
-        _door.check_chunk(self.plan, self.objective, self.batch_size, X, y, order, first_step, rates, weights, repeats, penalty_scales)
+        _door.check_chunk(self.plan, self.objective, self.batch_size, X, y, order, first_step, rates, weights, repeats, penalty_scales, self.stored)
         minibatches = -(-order.size // self.batch_size)
         steps = minibatches * repeats
         if minibatches > self.buffered or steps > self.chunk:

@@ -31,17 +31,17 @@ PART_BYTES = LISTED + 8  # how many there are, then their numbers in the part, a
 LEAST_ROWS, LEAST_INPUTS, LEAST_OUTPUTS = 8, 128, 17  # of a layer that has lists: below they cost what they save; one row alone does not lie in panels
 LEAST_EACH, LEAST_WORK = 900, 1e6  # multiplications for each input, and in all of a layer that reads another one's outputs
 SAMPLE_QUADS, SAMPLE_PANELS = 4, 16  # of rows, and in each of columns, that are looked at first
-WORTH = 0.75  # how many may be not zero, of the columns for two rows, or of the rows for two columns
+WORTH = 0.6 if VECTOR_BYTES == 64 else 0.75  # how many may be not zero, of the columns for two rows, or of the rows for two columns
 BY_ROWS, BY_COLUMNS = 1, 2  # which products go by lists
 
 ZEROS = Record(
+    listed=(I, "address of which products go by lists: BY_ROWS, BY_COLUMNS"),  # first here, as in every record that `goes_by` reads
     X=(I, "address of the matrix, 0: the minibatch's inputs"),
     n=(I, "its columns"),
     jump=(I, "numbers from one panel to the next"),
     pair=(I, "rows of a minibatch in a row of it: 1 or 2"),
     quads=(I, "groups of four of its rows in a full minibatch, an even number"),
     parts=(I, "tasks of a phase"),
-    listed=(I, "address of which products go by lists: BY_ROWS, BY_COLUMNS"),
     crossed=(I, "address of 64 bits for each panel and four rows: which two columns are not zero in a row; 0: nobody needs them"),
     row_lists=(I, "address of the lists of columns, one for each two rows, one behind the other, then their second parts; 0: none are made"),
     column_lists=(I, "address of the lists of rows, one for each two columns, likewise"),

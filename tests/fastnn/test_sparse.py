@@ -15,19 +15,21 @@ ROWS = 130
 class Guarded(scipy_sparse.csr_array):
     """Sparse rows of which at most 50 may become dense at a time."""
 
+    most = 50
+
     def toarray(self, *args, **kwargs):
-        assert self.shape[0] <= 50
+        assert self.shape[0] <= self.most
         return super().toarray(*args, **kwargs)
 
 
-@pytest.fixture
-def data(monkeypatch):
+@pytest.fixture(params=[0.2, 0.05], ids=["some stored", "few stored"])
+def data(monkeypatch, request):
     monkeypatch.setattr("fastnn.sparse.BLOCK_BYTES", 50 * 30 * 8)
     monkeypatch.setattr("kernels.training.CHUNK_BYTES", 48 * 32 * 8)
     monkeypatch.setattr("fastnn.scaling.STATISTICS_BLOCK", 50 * 30)
     monkeypatch.setattr("fastnn.validation.BLOCK", 50 * 30)
     rng = np.random.default_rng(0)
-    X = np.where(rng.random((ROWS, 30)) < 0.2, rng.standard_normal((ROWS, 30)), 0.0)
+    X = np.where(rng.random((ROWS, 30)) < request.param, rng.standard_normal((ROWS, 30)), 0.0)
     return X, rng.integers(0, 3, ROWS), rng.random(ROWS)
 
 
@@ -55,6 +57,30 @@ def test_sparse_rows_of_any_dtype_are_numbers(data, dtype):
         net.fit(rows, y, batch_size=16, validation_data=(rows, y), verbose=0)
     np.testing.assert_array_equal(sparse.parameters, dense.parameters)
     assert sparse.evaluate(Guarded(X), y) == pytest.approx(dense.evaluate(X, y), rel=1e-13)
+
+
+def test_rows_of_which_few_numbers_are_stored_are_never_dense(data, monkeypatch):
+    X, y, _ = data
+    X[:, 5:] = 0
+    monkeypatch.setattr(Guarded, "most", 0)
+    net, dense = network(), network()
+    for one, rows in ((dense, X), (net, Guarded(X))):
+        one.fit(rows, y, epochs=2, batch_size=16, validation_data=(rows, y), verbose=0)
+        one.fit(rows, y, epochs=2, batch_size=None, verbose=0)
+    np.testing.assert_array_equal(net.parameters, dense.parameters)
+    np.testing.assert_array_equal(net.predict(Guarded(X)), dense.predict(X))
+
+
+def test_columns_in_any_order_and_stored_twice_are_summed_in_a_copy(data):
+    X, _, _ = data
+    rows, columns = np.nonzero(X)
+    indptr = 2 * np.searchsorted(rows, np.arange(ROWS + 1))
+    both = [np.concatenate([part[a:b][::-1], part[a:b]]) for part in (X[rows, columns] / 2, columns) for a, b in zip(indptr[:-1] // 2, indptr[1:] // 2)]
+    data_, indices = np.concatenate(both[:ROWS]), np.concatenate(both[ROWS:])
+    halves = scipy_sparse.csr_array((data_, indices.astype(np.int32), indptr), shape=X.shape)
+    net, before = network(), halves.indices.copy()
+    np.testing.assert_array_equal(net.predict(halves), net.predict(X))
+    np.testing.assert_array_equal(halves.indices, before)
 
 
 def test_a_stream_may_yield_sparse_rows(data):
