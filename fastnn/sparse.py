@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import kernels
+from kernels._lazy import cached_property
 
 Array = NDArray[Any]
 Weights = NDArray[np.float64] | None

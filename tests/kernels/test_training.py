@@ -278,7 +278,7 @@ def test_what_a_training_owns_goes_with_it():
         function = kernels.FullBatch(plan, X, y, CLASSES)
         trainer.train(X, y, np.arange(batch_size), 0, np.full(1, 1e-2))
         function(parameters)
-        owned = [weakref.ref(thing) for one in (trainer, function) for thing in (one.program, one.minibatches.inputs, one.gradient)]
+        owned = [weakref.ref(thing) for one in (trainer, function) for thing in (one.program, one.minibatches.gather_inputs.out, one.gradient)]
         del trainer, function
         assert [one() for one in owned] == [None] * 6
 
