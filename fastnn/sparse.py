@@ -162,5 +162,6 @@ class FullBatch:
 
 def full_batch(plan: kernels.Plan, X: Any, y: Array, objective: kernels.Objective, *, n_threads: int = 1, weights: Weights = None) -> Any:
     """Return the function from parameters to the loss of all rows and its gradient."""
-    kind = FullBatch if isinstance(X, SparseRows) else kernels.FullBatch
-    return kind(plan, X, y, objective, n_threads=n_threads, weights=weights)
+    read = as_read(plan, X, objective.shift)
+    kind = FullBatch if isinstance(read, SparseRows) else kernels.FullBatch
+    return kind(plan, read, y, objective, n_threads=n_threads, weights=weights)

@@ -251,15 +251,15 @@ def batch_normalized(network: Network) -> bool:
     return any(isinstance(layer, BatchNorm) and layer.trainable for layer in single(network.layers))
 
 
-def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int) -> Stepper:
+def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer, n_threads: int, stored: bool) -> Stepper:
     """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
     _check_batch_size(network, batch_size)
     old = network._stepper
-    settings = (loss, _of_buffers(optimizer), n_threads)
+    settings = (loss, _of_buffers(optimizer), n_threads, stored)
     if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
         return old
-    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network)), settings)
-    if old is not None and old.settings[:-1] == settings[:-1]:
+    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network), stored=stored), settings)
+    if old is not None and old.settings[:2] == settings[:2]:
         new.trainer.state[:], new.step = old.trainer.state, old.step
     network.loss, network._stepper = loss, new
     return new

@@ -509,8 +509,10 @@ def train_on_batch(
     threads = validation.threads(n_threads)
     X, y = network.training_data(loss, X, y)
     weights = row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
-    X = X[:]  # sparse rows are a minibatch here, and dense
-    stepper = trainers.stepper(network, len(X), loss, optimizer, threads)
+    X = as_read(network.plan, X, network.scaling[1])
+    stored = isinstance(X, kernels.CSR)
+    X = X if stored else X[:]  # other sparse rows are a minibatch here, and dense
+    stepper = trainers.stepper(network, len(X), loss, optimizer, threads, stored)
     rate = rates(optimizer.learning_rate, stepper.step, 1)
     stepper.trainer.forget()
     losses = stepper.trainer.train(X, y, np.arange(len(X)), stepper.step, rate, weights)

@@ -448,19 +448,21 @@ def check_rates(name: str, rates: Any, n_steps: int) -> None:
 
 def check_prediction(plan: Plan, X: Any, n_threads: Any, scale: Any, shift: Any) -> None:
     """See `kernels.predict`; the parameters are looked at where they are given."""
-    stored = X.__class__ is CSR
-    check_rows(plan, X, stored)
-    if stored:
+    if X.__class__ is CSR:
+        check_rows(plan, X, stored=True)
         check_takes_stored(plan, shift)
+    else:
+        check_rows(plan, X)
     if scale.__class__ is not float or shift.__class__ is not float:
         affine(scale, shift)
         check_affine(plan, scale)
     check_threads(n_threads)
 
 
-def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None, stored: bool = False) -> None:
-    """Check what evaluation and the loss of all rows share: rows, at least one, and targets and weights that fit them."""
+def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None) -> bool:
+    """Check what evaluation and the loss of all rows share: rows, at least one, and targets and weights that fit them; return whether rows are in CSR form."""
     check_fit(plan, objective)
+    stored = isinstance(X, CSR)
     check_rows(plan, X, stored)
     if stored:
         check_takes_stored(plan, objective.shift)
@@ -471,6 +473,7 @@ def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any,
         check_labels(plan, y)
     check_row_weights(weights, len(X))
     check_threads(n_threads)
+    return stored
 
 
 def check_trainer(plan: Plan, parameters: Any, batch_size: Any, objective: Objective, rule: Any, n_threads: Any) -> None:

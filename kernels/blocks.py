@@ -108,15 +108,19 @@ class FullBatchProgram:
     Its marks and its other arguments are those of `steps.emit_step`.
     """
 
-    def __init__(self, plan: Plan, parameters: Array, n_rows: int, objective: Objective, *, gradient: Array, n_threads: int = 1, **options: Any) -> None:
+    def __init__(
+        self, plan: Plan, parameters: Array, n_rows: int, objective: Objective, *, gradient: Array, n_threads: int = 1, stored: bool = False, **options: Any
+    ) -> None:
         self.plan, self.n_blocks, self.gradient, self.stops = plan, -(-n_rows // BLOCK_ROWS), gradient, "updater" in options
         size, workers = plan.parameters_size, _jit.max_threads() if n_threads > 1 else 1
         self.own = aligned_zeros(workers * size, plan.dtype)
         plain, total = replace(plan, penalties=((0.0,) * 4,) * plan.n_layers), objective.sum_over_rows(n_rows)
-        self.inner = [emit_step(plain, parameters, BLOCK_ROWS, total, gradient=self.own[w * size : (w + 1) * size], fitting=False) for w in range(workers)]
+        own = self.own.reshape(workers, size)
+        self.inner = [emit_step(plain, parameters, BLOCK_ROWS, total, gradient=one, fitting=False, stored=stored) for one in own]
         self.layout = self.inner[0]
         self.program = emit_step(plan, parameters, n_rows, objective, gradient=gradient, n_threads=n_threads, fitting=False, rows_through=self._emit, **options)
         self.program.keep_all(self.inner, self.own)
+        self.program.stored = [rows for one in self.inner for rows in one.stored]
 
     def _emit(self, program: Program) -> None:
         size, blocks, groups = self.plan.parameters_size, self.n_blocks, min(self.n_blocks, GROUPS)

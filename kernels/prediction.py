@@ -150,7 +150,7 @@ class _Bound:
                 if taken.bad_row >= 0:
                     return taken.bad_row
                 for program in self.programs:
-                    program.stored.read(taken)
+                    program.stored[0].read(taken)
                 where = address(taken.starts)
             else:
                 where, (row_bytes, column_bytes) = address(X), X.strides
@@ -325,8 +325,7 @@ def evaluate(
         If an argument is of another kind or does not fit the plan, or a label is out of range.
     """
     _door.check_parameters(plan, parameters)
-    stored = isinstance(X, CSR)
-    _door.check_data(plan, objective, X, y, n_threads, weights, stored)
+    stored = _door.check_data(plan, objective, X, y, n_threads, weights)
     out = np.empty((len(X), plan.widths[-1]), plan.dtype)
     rows, total, of_sum = min(BLOCK, len(X)), 0.0, objective.sum_over_rows(len(X))
     key = plan, address(parameters), rows, n_threads, of_sum.loss, of_sum.outputs_scale, of_sum.mean_rows, of_sum.parameters, stored

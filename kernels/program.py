@@ -194,7 +194,7 @@ class Program:
         self._scratch = self._scratch_size = 0
         self._table: Any = None
         self.blocks: list[Any] = []  # residual blocks that have begun and not ended
-        self.stored: Any = None  # the inputs, where only some of their numbers are
+        self.stored: list[Any] = []  # the inputs, where only some of their numbers are: of this program, or of those that it runs
         self.schedules: list[Any] = []  # records of dropouts that have another rate at each step
         self.overwrites_inputs = False
         self.sample: Callable[[], None] = lambda: None  # fills in random rows, where there is something to train

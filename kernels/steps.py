@@ -93,8 +93,8 @@ def _layers(plan: Plan, parameters: Array, gradient: Array | None, plain: bool, 
 
 def _inputs(program: Program, plan: Plan, stored: bool) -> Value:
     """Return what the first layer reads."""
-    program.stored = StoredRows(program, plan.widths[0]) if stored else None
-    return Value(0, plan.widths[0], "X", stored=program.stored)
+    program.stored = [StoredRows(program, plan.widths[0])] if stored else []
+    return Value(0, plan.widths[0], "X", stored=program.stored[0] if stored else None)
 
 
 def _when_updated(plan: Plan, program: Program, updater: Updater | None, whole: bool) -> int:

@@ -72,7 +72,7 @@ class Minibatches:
         self.now, self.rows, self.batch, self.jump = program.now[0], program.rows, layout.rows, layout.jump
         self.dtype, self.count, self.n_outputs, self.takes_labels = plan.dtype, count, plan.widths[-1], takes_labels
         self.n_inputs, self.stored, self.target_stride = plan.widths[0], program.stored, program.panels(self.n_outputs) * self.jump
-        if self.stored is None:
+        if not self.stored:
             stride = program.panels(self.n_inputs) * self.jump
             inputs = aligned_zeros(count * stride, plan.dtype)
             self.gather_inputs = Gather(plan.dtype, self.batch, self.jump, self.n_inputs, inputs)
@@ -89,7 +89,7 @@ class Minibatches:
         """Fill in random rows, labels and targets, and a learning rate of 0: for measurements."""
         rng, rows, now = np.random.default_rng(0), self.rows, self.now
         numbers, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (self.n_inputs, self.n_outputs))
-        X = numbers if self.stored is None else sample_of_stored(rows, self.n_inputs, self.dtype)
+        X = sample_of_stored(rows, self.n_inputs, self.dtype) if self.stored else numbers
         objective = Objective(CROSS_ENTROPY)
         self.fill(X, rng.integers(0, self.n_outputs, rows), NO_ORDER, objective, 0)
         if not self.takes_labels:
@@ -104,7 +104,8 @@ class Minibatches:
             bad_row = self.gather_inputs(X, order, 0, rows, objective.scale, objective.shift, team)
         else:
             taken = take(X, order, self.dtype, objective.scale)
-            self.stored.read(taken)
+            for one in self.stored:
+                one.read(taken)
             self.now["inputs"] = self.now["all_inputs"] = address(taken.starts)
             bad_row = taken.bad_row
         self.labels = (y[order] if order.size else y.copy()) if y.ndim == 1 else NO_LABELS
@@ -219,13 +220,14 @@ class Trainer:
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.decays = None if weight_decays is None else np.zeros(self.chunk)
         updater = Updater(parameters, self.gradient, self.state, chosen, hyper, paces, self.decays)
-        self.in_blocks = full_batch and not self.stored and takes_blocks(plan, batch_size, fitting=True)
-        options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient, "n_threads": n_threads}
+        self.in_blocks = full_batch and takes_blocks(plan, batch_size, fitting=True)
+        options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient}
+        options |= {"n_threads": n_threads, "stored": self.stored}
         if self.in_blocks:
             full = FullBatchProgram(plan, parameters, batch_size, objective, **options)
             self.program, layout = full.program, full.layout
         else:
-            self.program = layout = emit_step(plan, parameters, batch_size, objective, **options, stored=self.stored)
+            self.program = layout = emit_step(plan, parameters, batch_size, objective, **options)
         gathered = [] if self.stored else [plan.widths[0]]
         columns = sum(map(self.program.panels, gathered if objective.loss in OF_LABELS else [*gathered, plan.widths[-1]]))
         size = max(1, columns * self.program.jump * parameters.itemsize)
@@ -361,8 +363,9 @@ class FullBatch:
     Parameters
     ----------
     plan : Plan
-    X, y : ndarray
-        Features; labels, or targets.
+    X : ndarray or CSR
+    y : ndarray
+        Labels, or targets.
     objective : Objective
     n_threads : int
     weights : float64 ndarray, optional
@@ -376,16 +379,17 @@ class FullBatch:
         If an argument is of another kind or does not fit the plan; see `kernels.evaluate` for the losses that fit.
     """
 
-    def __init__(self, plan: Plan, X: Array, y: Array, objective: Objective, *, n_threads: int = 1, weights: NDArray[np.float64] | None = None) -> None:
-        _door.check_data(plan, objective, X, y, n_threads, weights)
+    def __init__(self, plan: Plan, X: Array | CSR, y: Array, objective: Objective, *, n_threads: int = 1, weights: NDArray[np.float64] | None = None) -> None:
+        stored = _door.check_data(plan, objective, X, y, n_threads, weights)
         self.plan, self.n_threads = plan, n_threads
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
         if takes_blocks(plan, len(X), fitting=False):
-            full = FullBatchProgram(plan, self.parameters, len(X), objective, gradient=self.gradient, n_threads=n_threads)
+            full = FullBatchProgram(plan, self.parameters, len(X), objective, gradient=self.gradient, n_threads=n_threads, stored=stored)
             self.program, layout = full.program, full.layout
         else:
             total = objective.sum_over_rows(len(X))
-            self.program = layout = emit_step(plan, self.parameters, len(X), total, gradient=self.gradient, fitting=False, n_threads=n_threads)
+            options: dict[str, Any] = {"gradient": self.gradient, "n_threads": n_threads, "stored": stored}
+            self.program = layout = emit_step(plan, self.parameters, len(X), total, fitting=False, **options)
         self.minibatches = Minibatches(self.program, plan, -(-len(X) // layout.rows), layout=layout)
         self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
         with share(n_threads) as team:
@@ -411,7 +415,7 @@ class FullBatch:
         return float(self.loss[0]), self.gradient
 
 
-def loss_and_gradient(plan: Plan, parameters: Array, X: Array, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
+def loss_and_gradient(plan: Plan, parameters: Array, X: Array | CSR, y: Array, objective: Objective, *, n_threads: int = 1) -> tuple[float, Array]:
     """Return the loss of all rows, without dropout, penalties included, and its flat gradient; 0 where nothing is trained.
 
     Parameters

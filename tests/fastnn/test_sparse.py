@@ -67,6 +67,10 @@ def test_rows_of_which_few_numbers_are_stored_are_never_dense(data, monkeypatch)
     for one, rows in ((dense, X), (net, Guarded(X))):
         one.fit(rows, y, epochs=2, batch_size=16, validation_data=(rows, y), verbose=0)
         one.fit(rows, y, epochs=2, batch_size=None, verbose=0)
+        one.fit(rows, y, epochs=2, optimizer="lbfgs", verbose=0)
+        for size in (30, 20):
+            one.train_on_batch(rows[:size], y[:size])
+        one.train_on_batch(X[:20], y[:20])
     np.testing.assert_array_equal(net.parameters, dense.parameters)
     np.testing.assert_array_equal(net.predict(Guarded(X)), dense.predict(X))
 
