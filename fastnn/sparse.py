@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,13 @@ Weights = NDArray[np.float64] | None
 BLOCK_BYTES = 1 << 25  # of dense rows at a time
 # Of a matrix that is stored, up to which kernels read what is stored: of more they read dense rows faster. And the same where the weights stay in a cache.
 LARGEST_SHARE, LARGEST_CACHED, CACHED = 0.05, 0.1, 1 << 20
+
+
+class Limits(NamedTuple):
+    """Bounds of some numbers."""
+
+    min: float
+    max: float
 
 
 class SparseRows:
@@ -60,6 +67,11 @@ class SparseRows:
         """Return some rows, still sparse."""
         return SparseRows(self.matrix[rows])
 
+    @property
+    def limits(self) -> Limits:
+        """The smallest and the largest number of all, as `np.finfo` has them of all that a dtype can hold."""
+        return Limits(self.matrix.data.min(initial=0), self.matrix.data.max(initial=0))
+
     def min(self, axis: int) -> Array:
         """Return the smallest number of every column."""
         return np.asarray(self.matrix.min(axis=axis).toarray()).ravel()
@@ -95,6 +107,18 @@ def as_read(plan: kernels.Plan, X: Any, shift: float | Array = 0.0) -> Any:
         return X
     weights = plan.widths[0] * plan.widths[1] * np.dtype(plan.dtype).itemsize
     return X.stored if X.matrix.nnz <= (LARGEST_CACHED if weights <= CACHED else LARGEST_SHARE) * X.size else X
+
+
+def in_form(plan: kernels.Plan, X: Any, shift: float | Array, stored: bool | None) -> Any:
+    """Return a copy of rows, in CSR form where `stored`, dense where not, as `as_read` has them where it is None."""
+    if stored is None:
+        stored = isinstance(as_read(plan, X, shift), kernels.CSR)
+    if not stored:
+        return np.array(X[:])
+    if isinstance(X, SparseRows):
+        return X.stored.copy()
+    rows, columns = np.nonzero(X)
+    return kernels.CSR(X[rows, columns], columns, np.searchsorted(rows, np.arange(len(X) + 1)), X.shape)
 
 
 def take(X: Any, rows: Any) -> Any:

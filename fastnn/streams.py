@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+import kernels
+
 from . import validation
 from .batches import Chunk
 from .optimizers import FullBatchOptimizer
 from .schedules import LearningRate, spans
 from .validation import Array
 
-Check = Callable[[Any, Any, Any], tuple[Array, Array, Array | None]]
+Check = Callable[[Any, Any, Any, bool | None], tuple[Any, Array, Array | None]]
 
 
 def is_stream(X: Any) -> bool:
@@ -86,8 +88,8 @@ class StreamSource:
         A function is called with the epoch, counted from 0. An iterable is asked anew in each epoch, so a generator, which
         can be used up once, does for a single one. To resume a fit, an epoch must yield again what it has yielded: where that
         depends on more than its number, the iterable has `state_dict` and `load_state_dict`, called between two epochs.
-    check : function (X, y, sample_weight)
-        Returns them as the kernels take them.
+    check : function (X, y, sample_weight, stored)
+        Returns the first three as the kernels take them, X copied: in CSR form where `stored`, dense where not, as is best where it is None.
     seed : int
         Of dropout.
     epoch : int
@@ -101,10 +103,12 @@ class StreamSource:
         The rows of the first batch: no other one may have more.
     full_batch : bool
         False.
+    stored : bool
+        Whether the first batch, and so all, are in CSR form.
 
     Examples
     --------
-    >>> source = StreamSource(lambda epoch: [(np.zeros((3, 2)), np.zeros(3))] * 2, lambda X, y, w: (X, y, w))
+    >>> source = StreamSource(lambda epoch: [(np.zeros((3, 2)), np.zeros(3))] * 2, lambda X, y, w, stored: (X, y, w))
     >>> source.batch_size, source.chunk(0, 1, 5).order, source.chunk(0, 2, 5)
     (3, array([0, 1, 2]), None)
     """
@@ -114,18 +118,19 @@ class StreamSource:
     _epoch: int
     _batch: int
     _first: int | None
+    stored: bool | None
 
     def __init__(self, batches: Any, check: Check, seed: int = 0, epoch: int = 0, state: dict[str, Any] | None = None) -> None:
         self._batches, self._check, self.seed = batches, check, seed
         if state and "batches" in state:
             batches.load_state_dict(state["batches"])
         self.length = len(batches) if hasattr(batches, "__len__") else None
-        self.batch_size = 0
+        self.batch_size, self.stored = 0, None
         self._begin(epoch)
         first = self._ahead.result()
         if first is None:
             self._check_end(0)
-        self.batch_size = len(first.order)
+        self.batch_size, self.stored = len(first.order), isinstance(first.X, kernels.CSR)
         if state and state.get("first") not in (None, self._first):
             raise ValueError(f"X must yield in epoch {epoch + 1} what it yielded before; got another first batch.")
 
@@ -182,15 +187,14 @@ class StreamSource:
             return None
         batch = validation.weighted(where, batch)
         try:
-            X, y, weights = self._check(*batch)
+            X, y, weights = self._check(*batch, self.stored)
         except (TypeError, ValueError) as error:
             raise (TypeError if isinstance(error, TypeError) else ValueError)(f"{where}: {error}") from error
         if self.batch_size and len(X) > self.batch_size:
             raise ValueError(f"{where} must have at most as many rows as the first one, {self.batch_size}; got {len(X)}.")
         if self._first is None:
             self._first = zlib.crc32(np.ascontiguousarray(y).data)
-        rows, targets = np.array(X[:]), y.copy()  # dense, and still there when the next batch is read into the same arrays
-        return Chunk(rows, targets, np.arange(len(X), dtype=np.int64), weights)
+        return Chunk(X, y.copy(), np.arange(len(X), dtype=np.int64), weights)
 
     def _check_end(self, n_batches: int) -> None:
         """Raise where an epoch ends before its time."""

@@ -30,7 +30,7 @@ from .optimizers import FullBatchOptimizer, Optimizer, optimizer_for, step_optim
 from .progress import Progress
 from .runs import Checkpoints, Saved, facts_of
 from .schedules import LearningRate, rates, spanning
-from .sparse import as_read, take
+from .sparse import as_read, in_form, take
 from .state import State
 from .streams import StreamSource, check_span, check_stream
 from .trainers import Network
@@ -156,7 +156,6 @@ def fit(
     watchers, threads = watching.check_callbacks(watchers), validation.threads(n_threads)
     watchers += [] if time_limit is None else [TimeLimit(validation.positive("time_limit", time_limit))]
     source: ArraySource | StreamSource
-    stored = False
     if y is None:
         check_stream(X, optimizer, shuffle, class_weight, checkpoint, validation_split, sample_weight)
     if validation_split is not None:
@@ -187,7 +186,7 @@ def fit(
         source = StreamSource(X, check, *((saved.fit["seed"], saved.fit["epoch"], saved.fit["source"]) if saved else (seed, epoch)))
         for name, schedule in trainers.schedules_of(network, optimizer):
             check_span(name, schedule, source)
-        X, weights = source.description, class_weight
+        X, weights, stored = source.description, class_weight, bool(source.stored)
     else:
         read = as_read(network.plan, X, network.scaling[1])
         source, stored = ArraySource(read, y, batch_size, shuffle, saved.fit["seed"] if saved else seed, weights, epoch), isinstance(read, kernels.CSR)
@@ -252,11 +251,20 @@ def begin(network: Network, loss: Loss, fits: int = 1) -> None:
     network.loss, network.n_fits = loss, network.n_fits + fits
 
 
-def stream_batch(network: Network, loss: Loss, class_weight: Any, X: Any, y: Any, sample_weight: Any) -> tuple[Array, Array, Array | None]:
-    """Return a batch of a stream, checked."""
+def stream_batch(
+    network: Network,
+    loss: Loss,
+    class_weight: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    stored: bool | None,
+) -> tuple[Any, Array, Array | None]:
+    """Return a batch of a stream, checked, and its rows copied; see `sparse.in_form`."""
     X, y = network.training_data(loss, X, y)
     validation.usable("X", X, *network.scaling, network.dtype)
-    return X, y, row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
+    rows = in_form(network.plan, X, network.scaling[1], stored)
+    return rows, y, row_weights(loss, y, network.n_outputs, sample_weight, class_weight)
 
 
 def check_split(validation_data: Any, shuffle: Any) -> None:

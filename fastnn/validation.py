@@ -328,12 +328,12 @@ def unusable(X: Any, row: int, scale: float | Array, shift: float | Array, dtype
     raise ValueError(f"{name} must be finite as scaled {dtype}; got {numbers[0, column]} in {place((row, column))}.") from None
 
 
-def usable(name: str, X: Array, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> None:
+def usable(name: str, X: Any, scale: float | Array, shift: float | Array, dtype: np.dtype[Any]) -> None:
     """Raise where a number of the finite `X` leaves the range of the network's dtype when it is converted and scaled.
 
     What is done to a column never turns its order around, or does for all of it: where its ends stay finite, the column does.
     """
-    limits: Any = np.finfo(X.dtype) if X.dtype.kind == "f" else np.iinfo(X.dtype)
+    limits: Any = X.limits if isinstance(X, SparseRows) else np.finfo(X.dtype) if X.dtype.kind == "f" else np.iinfo(X.dtype)
     if _stays_finite(np.array([[limits.min], [limits.max]], X.dtype), scale, shift, dtype).all():
         return
     height = max(1, BLOCK * len(X) // max(1, X.size))

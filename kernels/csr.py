@@ -68,6 +68,10 @@ class CSR:
         first, end, _ = rows.indices(len(self))
         return CSR(self.data, self.indices, self.indptr[first : max(first, end) + 1], (max(0, end - first), self.shape[1]))
 
+    def copy(self) -> CSR:
+        """Return a copy that shares no memory."""
+        return CSR(self.data.copy(), self.indices.copy(), self.indptr.copy(), self.shape)
+
     def toarray(self) -> Array:
         """Return the rows as a dense array."""
         dense = np.zeros(self.shape, self.dtype)

@@ -33,8 +33,8 @@ def data(monkeypatch, request):
     return X, rng.integers(0, 3, ROWS), rng.random(ROWS)
 
 
-def network():
-    return Sequential([Dense(5, "tanh", l2=0.01), Dense(3, "softmax")], n_features=30, dtype="float64")
+def network(dtype="float64"):
+    return Sequential([Dense(5, "tanh", l2=0.01), Dense(3, "softmax")], n_features=30, dtype=dtype)
 
 
 def test_a_fit_with_sparse_rows_has_the_bits_of_one_with_dense_rows(data):
@@ -59,15 +59,18 @@ def test_sparse_rows_of_any_dtype_are_numbers(data, dtype):
     assert sparse.evaluate(Guarded(X), y) == pytest.approx(dense.evaluate(X, y), rel=1e-13)
 
 
-def test_rows_of_which_few_numbers_are_stored_are_never_dense(data, monkeypatch):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_of_which_few_numbers_are_stored_are_never_dense(data, dtype, monkeypatch):
     X, y, _ = data
     X[:, 5:] = 0
     monkeypatch.setattr(Guarded, "most", 0)
-    net, dense = network(), network()
+    net, dense = network(dtype), network(dtype)
     for one, rows in ((dense, X), (net, Guarded(X))):
         one.fit(rows, y, epochs=2, batch_size=16, validation_data=(rows, y), verbose=0)
         one.fit(rows, y, epochs=2, batch_size=None, verbose=0)
         one.fit(rows, y, epochs=2, optimizer="lbfgs", verbose=0)
+        one.fit(lambda epoch, rows=rows: ((rows[i : i + 20], y[i : i + 20]) for i in range(0, 80, 20)), epochs=2, verbose=0)
+        one.fit(iter([(rows[:20], y[:20]), (X[20:40], y[20:40])]), verbose=0)
         for size in (30, 20):
             one.train_on_batch(rows[:size], y[:size])
         one.train_on_batch(X[:20], y[:20])
@@ -125,6 +128,11 @@ def test_sparse_rows_are_standardized_split_off_and_minimized(data):
 
 def test_bad_sparse_rows_are_refused(data):
     X, y, _ = data
+    large = X.copy()
+    large[70, 4] = -1e39
+    for call in (lambda rows: network("float32").fit(rows, y, verbose=0), network("float32").predict):
+        with pytest.raises(ValueError, match=r"X must be finite as scaled float32; got -1e\+39 in row 70, column 4\."):
+            call(scipy_sparse.csr_array(large))
     bad = X.copy()
     bad[70, 4] = np.nan
     with pytest.raises(ValueError, match=r"X must be finite; got nan in row 70, column 4\."):
