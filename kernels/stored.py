@@ -9,6 +9,7 @@ weights that are not finite, which meet nothing where nothing is stored.
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -126,9 +127,6 @@ class Taken(NamedTuple):
     bad_row: int  # one that is not finite, or -1
 
 
-NO_ORDER = np.zeros(0, np.int64)
-
-
 def take(X: CSR, order: NDArray[np.int64], dtype: str, scale: float | Array) -> Taken:
     """Return the rows of an order, or where it is empty all, in a dtype, scaled.
 
@@ -161,15 +159,12 @@ class StoredRows:
     share = 1 / 16  # of the matrix that is taken to be stored, where a phase says how much work it is
 
     def __init__(self, program: Program, n: int) -> None:
-        self.program, self.dtype = program, np.dtype(program.dtype)
-        self.both = np.array([BY_ROWS | BY_COLUMNS])
-        self.record = STORED.new(n=n, listed=address(self.both))
-        self.where, self.room = address(self.record), (np.zeros(0, self.dtype), np.zeros(0, np.int32))
+        self.program = weakref.proxy(program)  # which keeps these: a cycle frees nothing before Python looks for cycles
+        self.record = STORED.new(n=n, jump=program.jump, listed=program.keep(np.array([BY_ROWS | BY_COLUMNS])))
+        self.where, self.room = program.keep(self.record), (np.zeros(0, program.dtype), np.zeros(0, np.int32))
 
     def by_rows(self) -> tuple[int, int]:
         """Return the address of the record, and of the product of rows."""
-        self.record["jump"] = self.program.jump
-        self.program.keep_all(self.record, self.both)
         return self.where, task_address(stored_rows_product, self.program.dtype)
 
     def by_columns(self) -> tuple[int, int]:
@@ -184,6 +179,6 @@ class StoredRows:
         record, size = self.record[0], taken.columns.size
         record["values"], record["columns"] = address(taken.values), address(taken.columns)
         if record["ends"] and size > self.room[0].size:
-            self.room = np.zeros(size, self.dtype), np.zeros(size, np.int32)
+            self.room = np.zeros(size, self.room[0].dtype), np.zeros(size, np.int32)
             record["sorted"], record["rows"] = (address(one) for one in self.room)
         self.taken = taken  # as long as they may be read

@@ -88,12 +88,12 @@ class Minibatches:
     def sample(self) -> None:
         """Fill in random rows, labels and targets, and a learning rate of 0: for measurements."""
         rng, rows, now = np.random.default_rng(0), self.rows, self.now
-        numbers, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (self.n_inputs, self.n_outputs))
-        X = sample_of_stored(rows, self.n_inputs, self.dtype) if self.stored else numbers
+        stored = sample_of_stored(rows, self.n_inputs, self.dtype) if self.stored else None
+        X, Y = (rng.standard_normal((rows, n)).astype(self.dtype) for n in (0 if stored else self.n_inputs, self.n_outputs))
         objective = Objective(CROSS_ENTROPY)
-        self.fill(X, rng.integers(0, self.n_outputs, rows), NO_ORDER, objective, 0)
+        self.fill(stored or X, rng.integers(0, self.n_outputs, rows), NO_ORDER, objective, 0)
         if not self.takes_labels:
-            self.fill(X, Y, NO_ORDER, objective, 0)
+            self.fill(stored or X, Y, NO_ORDER, objective, 0)
         now["all_labels"], now["all_rows"], now["all_weights"] = address(self.labels) if self.takes_labels else 0, rows, 0
         now["rates"], now["losses"] = address(self.no_rates), address(self.no_losses)
 

@@ -1,5 +1,7 @@
 """Rows of which only some numbers are stored: networks have the bits that the same rows give them dense."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -191,3 +193,16 @@ def test_a_program_shows_that_it_sorts_and_is_measured():
         "sort_columns           1 x  X, column by column" in str(program) and "list_columns" not in str(program).split("forward:")[1].split("dense_forward")[0]
     )
     assert sum(program.profile(0.01).microseconds) > 0
+
+
+def test_what_a_training_owns_goes_with_it():
+    """It waits for no search for cycles; see the test of the same name for dense rows."""
+    plan, parameters = network([50, 7, 3], [kernels.RELU, kernels.SOFTMAX], "float32")
+    X, _ = rows_of(600, 50, 0.1)
+    y = np.arange(600) % 3
+    for full_batch in (False, True):
+        trainer = kernels.Trainer(plan, parameters, 600, CLASSES, kernels.ADAM, ADAM, full_batch=full_batch, stored=True)
+        trainer.train(X, y, np.arange(600), 0, np.full(1, 0.01))
+        owned = [weakref.ref(thing) for thing in (trainer.program, trainer.gradient, trainer.minibatches.stored[0].room[0])]
+        del trainer
+        assert [one() for one in owned] == [None] * 3
