@@ -143,7 +143,8 @@ class StepSolver:
                 self.step += len(sizes)
                 stop = watching.end_batch(watchers, self.step - 1, float(losses[-1]))
                 stop |= watching.call(watchers, "on_chunk_end", self.step)
-            total += sum(loss * size for loss, size in zip(losses.tolist(), sizes.tolist()))  # may be infinite, which ends the fit
+            for loss, size in zip(losses.tolist(), sizes.tolist()):  # one by one: chunks are of any length, and the sum is the same
+                total += loss * size  # may be infinite, which ends the fit
             first += rows
         if not trainer.settle():
             raise DivergedError("parameters must be finite; got NaN or infinity from the last update of an epoch.")

@@ -103,10 +103,12 @@ class SparseRows:
 
 def as_read(plan: kernels.Plan, X: Any, shift: float | Array = 0.0) -> Any:
     """Return sparse rows in the form of which the kernels read only what is stored, where they can and that is faster; everything else as it is."""
-    if not isinstance(X, SparseRows) or not plan.takes_stored or X.dtype not in kernels.csr.REAL or np.any(np.asarray(shift) != 0):
+    if not isinstance(X, SparseRows) or not plan.takes_stored:
         return X
-    weights = plan.widths[0] * plan.widths[1] * np.dtype(plan.dtype).itemsize
-    return X.stored if X.matrix.nnz <= (LARGEST_CACHED if weights <= CACHED else LARGEST_SHARE) * X.size else X
+    cached = plan.widths[0] * plan.widths[1] * np.dtype(plan.dtype).itemsize <= CACHED
+    if X.matrix.nnz > (LARGEST_CACHED if cached else LARGEST_SHARE) * X.size or X.dtype not in kernels.csr.REAL:
+        return X
+    return X if np.any(np.asarray(shift) != 0) else X.stored
 
 
 def in_form(plan: kernels.Plan, X: Any, shift: float | Array, stored: bool | None) -> Any:

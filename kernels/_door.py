@@ -448,7 +448,7 @@ def check_rates(name: str, rates: Any, n_steps: int) -> None:
 
 def check_prediction(plan: Plan, X: Any, n_threads: Any, scale: Any, shift: Any) -> None:
     """See `kernels.predict`; the parameters are looked at where they are given."""
-    if X.__class__ is CSR:
+    if isinstance(X, CSR):
         check_rows(plan, X, stored=True)
         check_takes_stored(plan, shift)
     else:

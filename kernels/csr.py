@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import operator
 from typing import Any
 
 import numpy as np
@@ -41,19 +43,26 @@ class CSR:
     """
 
     ndim = 2
+    first = 0  # the number of the first row in what this is a part of, for messages
 
     def __init__(self, data: Array, indices: Array, indptr: Array, shape: tuple[int, int]) -> None:
         for name, array, kinds in (("data", data, REAL), ("indices", indices, WHOLE), ("indptr", indptr, WHOLE)):
             if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype not in kinds:
                 wanted = "real numbers" if name == "data" else "int32 or int64 numbers"
                 raise TypeError(f"{name} must be an array of one dimension of {wanted}; got {getattr(array, 'dtype', array)} {getattr(array, 'shape', '')}.")
-        if len(shape) != 2 or indptr.shape != (shape[0] + 1,):
+        try:
+            n_rows, n_columns = (operator.index(n) for n in shape)
+        except (TypeError, ValueError):
+            raise TypeError(f"shape must be two integers; got {shape!r}.") from None
+        if n_rows < 0 or not 0 <= n_columns < 2**31:
+            raise ValueError(f"shape must be of 0 or more rows and fewer than 2**31 columns; got {shape}.")
+        if indptr.size != n_rows + 1:
             raise ValueError(f"indptr must have a number for each row and one more; got {indptr.shape} for the shape {shape}.")
         if data.shape != indices.shape:
             raise ValueError(f"indices must have a column for each number of data; got {indices.shape} for {data.shape}.")
-        if indptr[0] < 0 or indptr[-1] > data.size or (np.diff(indptr) < 0).any():
+        if indptr[0] < 0 or indptr[-1] > data.size or (indptr[1:] < indptr[:-1]).any():
             raise ValueError(f"indptr must ascend from 0 or more to at most {data.size}, how many numbers are stored.")
-        self.data, self.indices, self.indptr, self.shape = data, indices, indptr, (int(shape[0]), int(shape[1]))
+        self.data, self.indices, self.indptr, self.shape = data, indices, indptr, (n_rows, n_columns)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -64,9 +73,14 @@ class CSR:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> CSR:
-        """Return some rows, one after the other."""
+        """Return some rows that lie one after the other."""
+        if not isinstance(rows, slice) or rows.step not in (None, 1):
+            raise TypeError(f"rows must be a slice of rows one after the other; got {rows!r}.")
         first, end, _ = rows.indices(len(self))
-        return CSR(self.data, self.indices, self.indptr[first : max(first, end) + 1], (max(0, end - first), self.shape[1]))
+        some = copy.copy(self)  # the arrays were looked at
+        some.indptr, some.shape = self.indptr[first : max(first, end) + 1], (max(0, end - first), self.shape[1])
+        some.first = self.first + first
+        return some
 
     def copy(self) -> CSR:
         """Return a copy that shares no memory."""

@@ -302,7 +302,7 @@ class Dense:
     def emit(self, program: Program, X: Value, at: Memory) -> tuple[Value, Callable[[int], int]]:
         """Add the way forward; return the outputs, and what adds the way back."""
         rows, (W, b), activation = program.rows, at.parameters, self.element or ACTIVATIONS[IDENTITY]
-        work = float(rows * self.n_in * self.n_out) * (1.0 if X.stored is None else X.stored.share)
+        work = float(rows if X.stored is None else X.stored.forward_work) * self.n_in * self.n_out
         groups, shares = -(-program.panels(self.n_out) // TILE_PANELS), program.shares(max(work, 1.0 * BOUND_ROWS * work / rows))
         whole = -(-groups // program.n_threads) * program.n_threads  # what the threads would do if all did as much as the busiest one
         panel_parts = min(groups, shares) if whole < 1.07 * groups else 1
@@ -361,7 +361,7 @@ class Dense:
 
     def _emit_backward(self, program: Program, X: Value, at: Memory, dZ: int, rounded: Rounded | None, lists: Lists | StoredRows | None, out: Value) -> int:
         rows, width, (dW, db) = program.rows, program.width, at.gradient
-        work = float(rows * self.n_in * self.n_out) * (bool(dW) + X.wanted) * (1.0 if X.stored is None else X.stored.share)
+        work = float(rows if X.stored is None else X.stored.backward_work) * self.n_in * self.n_out * (bool(dW) + X.wanted)
         Q, P, shares = program.panels(self.n_in), program.panels(self.n_out), program.shares(work)
         groups = -(-Q // TILE_PANELS)
         dX = program.matrix(self.n_in) if X.wanted else 0

@@ -215,7 +215,7 @@ class Predictor:
         elif n_threads > 1 and n_rows >= n_threads * self.many:
             own, block = True, _own_block(n_rows, n_threads, BLOCK if plan.bfloat16 else OWN_ROWS)
         rows = 1 << (block - 1).bit_length()
-        key = rows, logits, n_threads, own, X.__class__ is CSR
+        key = rows, logits, n_threads, own, isinstance(X, CSR)
         spare = self._spare.setdefault(key, [])
         try:
             bound = spare.pop()
@@ -342,6 +342,7 @@ def evaluate(
             now["rows"], now["weights"] = len(X[some]), address(factors[some]) if factors.size else 0
             program.run("forward", "close", team=team)
         total += float(now["loss"])
+    minibatches.taken = None
     if fuses(objective.loss, plan.last_activation):
         FUSED_FORWARD[plan.last_activation].compiled(out, out)
     _keep(_evaluations, key, (program, minibatches))

@@ -29,6 +29,11 @@ Array = NDArray[Any]
 
 MOST_PANELS = {64: 4, 32: 4, 16: 2}[VECTOR_BYTES]  # of outputs at once: as many accumulators as hide the latency of an FMA
 
+ASSUMED_SHARE, UPDATE_WORK = (
+    1 / 16,
+    32,
+)  # of a matrix that is stored; multiplications that take as long as the update of a weight: for what phases say of their work
+
 STORED = Record(
     listed=(I, "address of which products go by what is stored: BY_ROWS | BY_COLUMNS"),  # first, as in `zeros`
     n=(I, "columns"),
@@ -142,7 +147,7 @@ def take(X: CSR, order: NDArray[np.int64], dtype: str, scale: float | Array) -> 
     scales = np.ascontiguousarray(scale, np.float64) if by_column else np.array([scale], np.float64)
     bad_row, wrong = gather_stored(X.data, X.indices, X.indptr, order, rows, n, scales, by_column, values, columns, starts)
     if wrong >= 0:
-        raise ValueError(f"X must have columns from 0 to {n - 1} that ascend in each row; got others in row {wrong}.")
+        raise ValueError(f"X must have columns from 0 to {n - 1} that ascend in each row; got others in row {X.first + wrong}.")
     return Taken(values, columns, starts, bad_row)
 
 
@@ -156,12 +161,13 @@ class StoredRows:
         Columns.
     """
 
-    share = 1 / 16  # of the matrix that is taken to be stored, where a phase says how much work it is
-
     def __init__(self, program: Program, n: int) -> None:
         self.program = weakref.proxy(program)  # which keeps these: a cycle frees nothing before Python looks for cycles
         self.record = STORED.new(n=n, jump=program.jump, listed=program.keep(np.array([BY_ROWS | BY_COLUMNS])))
         self.where, self.room = program.keep(self.record), (np.zeros(0, program.dtype), np.zeros(0, np.int32))
+        self.rows = program.rows
+        self.forward_work = self.rows * ASSUMED_SHARE  # multiplications for each weight
+        self.backward_work = max(self.forward_work, UPDATE_WORK)
 
     def by_rows(self) -> tuple[int, int]:
         """Return the address of the record, and of the product of rows."""
@@ -175,10 +181,11 @@ class StoredRows:
         return self.where, task_address(stored_columns_product, self.program.dtype)
 
     def read(self, taken: Taken) -> None:
-        """Take these rows next."""
-        record, size = self.record[0], taken.columns.size
+        """Take these rows next; the caller keeps them as long as they are read."""
+        record = self.record[0]
         record["values"], record["columns"] = address(taken.values), address(taken.columns)
-        if record["ends"] and size > self.room[0].size:
-            self.room = np.zeros(size, self.room[0].dtype), np.zeros(size, np.int32)
-            record["sorted"], record["rows"] = (address(one) for one in self.room)
-        self.taken = taken  # as long as they may be read
+        if record["ends"]:
+            size = int(np.diff(taken.starts[: -1 : self.rows], append=taken.starts[-1]).max()) + STORED_AHEAD  # of the largest minibatch
+            if size > self.room[0].size:
+                self.room = np.zeros(size, self.room[0].dtype), np.zeros(size, np.int32)
+                record["sorted"], record["rows"] = (address(one) for one in self.room)

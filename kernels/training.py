@@ -26,7 +26,7 @@ from .program import Program, run
 from .records import NOW, address, aligned_zeros, rows_of_pages
 from .sharing import Sharing
 from .steps import emit_step
-from .stored import take
+from .stored import Taken, take
 from .team import share
 from .updates import Pace, Updater
 
@@ -106,6 +106,7 @@ class Minibatches:
             taken = take(X, order, self.dtype, objective.scale)
             for one in self.stored:
                 one.read(taken)
+            self.taken: Taken | None = taken
             self.now["inputs"] = self.now["all_inputs"] = address(taken.starts)
             bad_row = taken.bad_row
         self.labels = (y[order] if order.size else y.copy()) if y.ndim == 1 else NO_LABELS

@@ -134,6 +134,17 @@ def test_a_row_that_is_not_finite_is_found():
     assert_same_bits(parameters, before)
 
 
+def test_a_row_out_of_order_is_named_by_its_place_in_all():
+    plan, parameters = network([5, 3], [kernels.SOFTMAX], "float32")
+    columns = np.tile([0, 1], 3000)
+    columns[5000:5002] = 1, 0
+    X = kernels.CSR(np.ones(6000), columns, np.arange(3001) * 2, (3000, 5))
+    with pytest.raises(ValueError, match="got others in row 2500"):
+        kernels.evaluate(plan, parameters, X, np.zeros(3000, np.int64), CLASSES)
+    with pytest.raises(ValueError, match="got others in row 2500"):
+        kernels.predict(plan, parameters, X[1000:][:1800])
+
+
 def test_what_does_not_fit_is_refused():
     plan, parameters = network([5, 3], [kernels.SOFTMAX], "float32")
     data, columns, starts = np.ones(3), np.array([0, 4, 2]), np.array([0, 2, 3])
@@ -147,6 +158,9 @@ def test_what_does_not_fit_is_refused():
         ((data[:2], columns, starts, (2, 5)), "indices must have a column for each number of data"),
         ((data, columns, np.array([0, 2, 4]), (2, 5)), "indptr must ascend"),
         ((data, columns, np.array([0, 3, 2]), (2, 5)), "indptr must ascend"),
+        ((data, columns, np.array([0, 2**31 - 1, -(2**31), -1, 3], np.int32), (4, 5)), "indptr must ascend"),  # differences wrap around
+        ((data, columns, starts, (-1, 5)), "shape must be of 0 or more rows"),
+        ((data, columns, starts, (2, 2**31)), "fewer than"),
         ((data, columns, np.array([-1, 2, 3]), (2, 5)), "indptr must ascend"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -159,6 +173,12 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(TypeError, match="must be an array of one dimension of"):
             kernels.CSR(*wrong, (2, 5))
+    for shape in ((2.0, 5), (2, 5, 1), 5, None):
+        with pytest.raises(TypeError, match="shape must be two integers"):
+            kernels.CSR(data, columns, starts, shape)
+    for rows in (0, slice(0, 2, 2), np.arange(2)):
+        with pytest.raises(TypeError, match="rows must be a slice"):
+            X[rows]
     with pytest.raises(ValueError, match="shift must be 0"):
         kernels.predict(plan, parameters, X, shift=1.0)
     with pytest.raises(ValueError, match="shift must be 0"):
@@ -203,6 +223,7 @@ def test_what_a_training_owns_goes_with_it():
     for full_batch in (False, True):
         trainer = kernels.Trainer(plan, parameters, 600, CLASSES, kernels.ADAM, ADAM, full_batch=full_batch, stored=True)
         trainer.train(X, y, np.arange(600), 0, np.full(1, 0.01))
+        assert trainer.minibatches.stored[0].room[0].size < 0.9 * X.data.size or not full_batch  # of one block
         owned = [weakref.ref(thing) for thing in (trainer.program, trainer.gradient, trainer.minibatches.stored[0].room[0])]
         del trainer
         assert [one() for one in owned] == [None] * 3
