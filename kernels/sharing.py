@@ -7,9 +7,11 @@ beside another program a phase waits for the CPU that was taken away. Who does a
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Sequence
 
-__all__ = ["ALONE", "LARGE", "LARGE_WORK", "SMALL", "TEAM_WORK", "Sharing"]
+__all__ = ["ALONE", "LARGE", "LARGE_WORK", "SMALL", "TEAM_WORK", "Sharing", "sharing_of"]
 
 ALONE, SMALL, LARGE = 0, 1, 2  # kinds of phases, and up to which of them threads do not share the tasks
 TEAM_WORK = 60_000  # multiplications from which on a phase is cut for threads: 1 to 2 us
@@ -17,6 +19,7 @@ LARGE_WORK = 600_000  # multiplications of a large phase: 10 to 20 us
 SURE_WORK = 2e7  # of a program that is shared whatever the machine is like: more than a millisecond
 TRIES = 4  # calls with each choice; the first wakes or stills the helpers and does not count
 CALLS, MOST_CALLS = 16, 512  # with the best choice, before the others are tried again: twice as many each time it stays the best
+KEPT = 64  # of the choices that are remembered
 
 
 class Sharing:
@@ -70,3 +73,13 @@ class Sharing:
         self._calls = min(2 * self._calls, MOST_CALLS) if best == self._best else CALLS
         self.apart = self._best = best
         self._left, self._found = self._calls, {}
+
+
+def sharing_of(kinds: Sequence[int], work: float) -> Sharing:
+    """Return a `Sharing` that goes on from the last one of such a program in this thread: a fit begins with what was best in the one before."""
+    return _sharing_of(threading.get_ident(), tuple(kinds), work)
+
+
+@functools.lru_cache(KEPT)
+def _sharing_of(thread: int, kinds: tuple[int, ...], work: float) -> Sharing:
+    return Sharing(kinds, work)

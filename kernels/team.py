@@ -29,8 +29,7 @@ from .records import I, Record
 __all__ = ["run_tasks", "share"]
 
 LINE = 128  # bytes between words that different threads write: a CPU fetches lines in pairs
-SPINS, YIELDS, DOZES = 2000, 50, 40  # of a wait, before the next step of it; after the last an idle helper goes back to Python
-IDLE_SPINS = 8000  # more of them where nobody drives: between two calls of a loop in Python
+SPINS, YIELDS, DOZES = 8000, 50, 40  # of a wait, before the next step of it; after the last an idle helper goes back to Python
 ALONE = 1  # how many times as long as it was held up a driver works alone
 PART = 1  # how many times as long as its own work a driver may wait before that is to be held up: tasks are not quite equal
 IDLE_SECONDS = 60.0
@@ -71,11 +70,11 @@ def _claim(team, word, me):
 
 
 @helper
-def _wait(waited, spins):
+def _wait(waited):
     """Wait, the shorter the fewer times it was waited before."""
-    if waited < spins:
+    if waited < SPINS:
         pause()
-    elif waited < spins + YIELDS:
+    elif waited < SPINS + YIELDS:
         give_way()
     else:
         doze()
@@ -85,7 +84,7 @@ def _wait(waited, spins):
 def _help(team, me):
     """Claim and do tasks until there were none for some milliseconds, and none are to be expected."""
     waited, expected = 0, False
-    while load(team + _END) == 0 and (waited < IDLE_SPINS + YIELDS + DOZES or expected):
+    while load(team + _END) == 0 and (waited < SPINS + YIELDS + DOZES or expected):
         did, shares = 0, load(team + _SHARES)
         expected = me < shares and load(team + _ALONE) == 0  # a phase may be long, and so what one member waits for
         if me < shares:
@@ -94,7 +93,7 @@ def _help(team, me):
                 did += _claim(team, team + WORDS + (share - shares if share >= shares else share) * LINE, me)
         waited = 0 if did > 0 else waited + 1
         if did == 0:
-            _wait(waited, SPINS if shares != 0 else IDLE_SPINS)
+            _wait(waited)
 
 
 _END, _SHARES, _ALONE = BOARD.offset("end"), BOARD.offset("shares"), BOARD.offset("alone_until")
@@ -110,27 +109,25 @@ def _is_alone(team):
 
 
 @helper
-def _run_together(team, function, count, record, now):
-    """Do tasks with whoever helps; return when all are done."""
+def _run_together(team, function, begin, count, record, now):
+    """Do tasks from number `begin` on with whoever helps; return when all are done."""
     board, begun = BOARD(team), ticks()
-    shares = board.shares
+    shares, left = board.shares, count - begin
     board.task, board.record, board.now = function, record, now
     store(team + DONE, 0)
     for s in range(shares - 1, 0, -1):
-        store(team + WORDS + s * LINE, ((s + 1) * count // shares) << BITS | s * count // shares)
-    end = count // shares  # the first task of all is taken before others see it
-    store(team + WORDS, end << BITS | min(end, 1))
-    mine = 0
-    if end > 0:
-        call(function, (0, 0, 0, record, now))
-        mine = 1
+        store(team + WORDS + s * LINE, (begin + (s + 1) * left // shares) << BITS | begin + s * left // shares)
+    mine = min(left // shares, 1)  # the first task of all is taken before others see it
+    store(team + WORDS, (begin + left // shares) << BITS | begin + mine)
+    if mine == 1:
+        call(function, (0, begin, 0, record, now))
     for s in range(shares):
         mine += _claim(team, team + WORDS + s * LINE, 0)
-    if load(team + DONE) != count - mine:
+    if load(team + DONE) != left - mine:
         waited, start = 0, ticks()
-        while load(team + DONE) != count - mine:
+        while load(team + DONE) != left - mine:
             waited += 1
-            _wait(waited, SPINS)
+            _wait(waited)
         held_up = ticks() - start
         if waited > SPINS and PART * held_up > start - begun:
             board.alone_until = ticks() + ALONE * held_up
@@ -142,11 +139,12 @@ def run_tasks(team, function, count, record, now):
 
     Who has no `now` gives np.int64(0): for a literal 0 Numba would compile all of this once more.
     """
-    if team != 0 and count > 1 and not _is_alone(team):
-        _run_together(team, function, count, record, now)
-    else:
-        for t in range(count):
-            call(function, (0, t, 0, record, now))
+    t = 0
+    while t < count and (team == 0 or t == count - 1 or _is_alone(team)):
+        call(function, (0, t, 0, record, now))
+        t += 1
+    if t < count:
+        _run_together(team, function, t, count, record, now)
 
 
 class _Helper(threading.Thread):

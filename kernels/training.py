@@ -24,7 +24,7 @@ from .optimizers import OPTIMIZERS
 from .plan import CHUNK_BYTES, Array, Plan
 from .program import Program, run
 from .records import NOW, address, aligned_zeros, rows_of_pages
-from .sharing import Sharing
+from .sharing import sharing_of
 from .steps import emit_step
 from .stored import Taken, take
 from .team import share
@@ -246,7 +246,7 @@ class Trainer:
         self.minibatches = Minibatches(self.program, plan, parts, objective.loss in OF_LABELS, layout)
         self.program.keep_all(self.parameters, self.gradient, self.state, self.minibatches, self.thresholds)
         self.now = address(self.program.now)
-        self.sharing = Sharing(self.program.kinds() if n_threads > 1 else [], self.program.work)
+        self.sharing = sharing_of(self.program.kinds() if n_threads > 1 else [], self.program.work)
         self.bad_row = -1
 
     def train(

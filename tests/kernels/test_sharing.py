@@ -1,5 +1,7 @@
 """The choice of which phases threads share, from what calls took."""
 
+import threading
+
 import pytest
 
 from kernels import sharing
@@ -44,3 +46,21 @@ def test_a_program_begins_with_sharing_its_large_phases(kinds, first, together):
     chooser = Sharing(kinds, 1e6)
     assert (chooser.apart, chooser.together) == (first, together)
     assert set(chooser.choices) == {ALONE, *kinds}
+
+
+def test_a_fit_goes_on_from_the_choice_of_the_one_before():
+    costs = {ALONE: 2.0, SMALL: 1.5, LARGE: 1.0}
+    made = []
+    for fit in range(40):
+        chooser = sharing.sharing_of([SMALL, LARGE], 1e6 + 1)
+        for _ in range(5):
+            made.append(chooser.apart)
+            chooser.note(costs[chooser.apart])
+    assert set(made[:12]) == {ALONE, SMALL, LARGE} and made[12:28] == [LARGE] * 16
+    assert made.count(LARGE) > 0.75 * len(made)
+    assert sharing.sharing_of([SMALL, LARGE], 1e6 + 2) is not chooser
+    others = []
+    thread = threading.Thread(target=lambda: others.append(sharing.sharing_of([SMALL, LARGE], 1e6 + 1)))
+    thread.start()
+    thread.join()
+    assert others[0] is not chooser, "another thread's fits are not mixed with these"
