@@ -103,5 +103,5 @@ def emit_penalties(program: Program, layer: Any, at: Memory) -> None:
     for name, record in at.penalties.items():
         note = f"penalty of {name}{at.index + 1}"
         if not at.update or not record["g"]:
-            program.phase(penalty_panel, program.panels(layer.n_out), record, 4.0 * layer.n_out * record["n_in"], note)
+            program.phase(penalty_panel, program.panels(layer.n_out), record, 4.0 * layer.n_out * int(record["n_in"][0]), note)
         program.phase(penalty_sum, 1, record, 0.0, f"{note}, added up")

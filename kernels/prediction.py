@@ -20,7 +20,7 @@ from .objective import Objective, fuses
 from .plan import Array, Plan
 from .program import Program, run, task_address
 from .records import NOW, I, Record, address, aligned_zeros, new_array
-from .sharing import sharing_of
+from .sharing import Sharing
 from .steps import emit_prediction, emit_step
 from .stored import take
 from .team import run_tasks, share
@@ -123,7 +123,7 @@ class _Bound:
         self.record = PREDICTION.new(n_out=plan.widths[-1], gather=gather, finish=finish, programs=address(self.table), n_programs=len(self.table))
         self.task, self.where = task_address(predict_block, plan.dtype), address(self.record)
         kinds = [sharing.LARGE] if own else program.kinds()
-        self.sharing = sharing_of(kinds if n_threads > 1 else [], program.work)
+        self.sharing = Sharing(kinds if n_threads > 1 else [], program.work)
         self.at_once = max(rows, int(n_threads * CALL_WORK / (program.work / rows + NUMBER_WORK * sum(plan.widths))))  # rows of a compiled call
 
     def __call__(self, X: Array | CSR, out: Array, block: int, scale: float | Array, shift: float | Array) -> int:

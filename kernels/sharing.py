@@ -60,16 +60,17 @@ class Sharing:
         if self._left:
             self._left -= 1
             return
-        self._costs.append(cost)
-        if len(self._costs) < TRIES:
+        costs, found = self._costs, self._found  # another thread may put new ones in their place at any moment
+        costs.append(cost)
+        if len(costs) < TRIES:
             return
-        self._found[self.apart] = min(self._costs[1:])
+        found[self.apart] = min(costs[1:])
         self._costs = []
-        left = [one for one in self.choices if one not in self._found]
+        left = [one for one in self.choices if one not in found]
         if left:
             self.apart = left[0]
             return
-        best = min(self.choices, key=lambda one: self._found[one])
+        best = min(self.choices, key=lambda one: found[one])
         self._calls = min(2 * self._calls, MOST_CALLS) if best == self._best else CALLS
         self.apart = self._best = best
         self._left, self._found = self._calls, {}
