@@ -16,6 +16,7 @@ __all__ = ["ALONE", "LARGE", "LARGE_WORK", "SMALL", "TEAM_WORK", "Sharing", "sha
 ALONE, SMALL, LARGE = 0, 1, 2  # kinds of phases, and up to which of them threads do not share the tasks
 TEAM_WORK = 60_000  # multiplications from which on a phase is cut for threads: 1 to 2 us
 LARGE_WORK = 600_000  # multiplications of a large phase: 10 to 20 us
+FUSED_WORK = 1e6  # of a network's largest layer from which on its threads update what they have the gradient of: of less that costs more than it saves
 SURE_WORK = 2e7  # of a program that is shared whatever the machine is like: more than a millisecond
 TRIES = 4  # calls with each choice; the first wakes or stills the helpers and does not count
 CALLS, MOST_CALLS = 16, 512  # with the best choice, before the others are tried again: twice as many each time it stays the best

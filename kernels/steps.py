@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from . import sharing
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, width_of, zero_of
 from .activations import IDENTITY
@@ -24,7 +25,6 @@ from .updates import Updater, emit_largest_norm
 
 __all__ = ["emit_prediction", "emit_step"]
 
-FUSED_WORK = 1e6  # multiplications of the largest layer from which on threads update what they have the gradient of: of less that costs more than it saves
 BY_PARTS_FROM = 200_000  # parameters, from which on some are updated while their gradient is in the cache
 OUTPUT_ROWS = 64  # rows in a task of the output
 
@@ -105,7 +105,7 @@ def _when_updated(plan: Plan, program: Program, updater: Updater | None, whole: 
     if whole:
         return AT_END
     largest = 2.0 * program.rows * max(a * b for a, b in zip(plan.widths, plan.widths[1:]))
-    if not updater.paces and ((program.shares(largest) > 1 and largest > FUSED_WORK) or plan.parameters_size > BY_PARTS_FROM):
+    if not updater.paces and ((program.shares(largest) > 1 and largest > sharing.FUSED_WORK) or plan.parameters_size > BY_PARTS_FROM):
         return AT_ONCE
     all_trained = all(all(placed.layer.trained) for placed in plan.layers)
     return BY_LAYER if plan.parameters_size > BY_PARTS_FROM or not all_trained else AT_END

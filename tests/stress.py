@@ -33,7 +33,7 @@ def share_everything() -> None:
     """Let the team share phases however small, so that small networks try it."""
     import kernels
 
-    for name in ("TEAM_WORK", "LARGE_WORK", "SURE_WORK"):
+    for name in ("TEAM_WORK", "LARGE_WORK", "FUSED_WORK", "SURE_WORK"):
         assert hasattr(kernels.sharing, name)
         setattr(kernels.sharing, name, 0)
 

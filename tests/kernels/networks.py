@@ -79,6 +79,7 @@ CASES = [
 
 def share_all(monkeypatch):
     """Let threads share every phase, however small."""
-    for name in ("TEAM_WORK", "LARGE_WORK", "SURE_WORK"):
+    for name in ("TEAM_WORK", "LARGE_WORK", "FUSED_WORK", "SURE_WORK"):
         monkeypatch.setattr(kernels.sharing, name, 0)
+    kernels.sharing._sharing_of.cache_clear()  # what was chosen before
     monkeypatch.setattr(sys.modules["kernels.gather"], "LARGE_WORK", 0)  # `kernels.gather` is the kernel

@@ -387,7 +387,7 @@ import os, sys, threading, time, warnings
 import kernels, kernels.prediction
 from tests.kernels.test_team import Fit
 warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
-for name in ("TEAM_WORK", "LARGE_WORK", "SURE_WORK"):
+for name in ("TEAM_WORK", "LARGE_WORK", "FUSED_WORK", "SURE_WORK"):
     setattr(kernels.sharing, name, 0)
 sys.modules["kernels.gather"].LARGE_WORK = 0
 expected = Fit(1).steps(0, 60).result()

@@ -342,7 +342,7 @@ gc.disable()  # see tests/conftest.py
 import numpy as np, kernels
 from tests.kernels.widths import share
 share(kernels._cache)
-kernels.sharing.TEAM_WORK = kernels.sharing.LARGE_WORK = kernels.sharing.SURE_WORK = 0  # threads for the smallest layer
+kernels.sharing.TEAM_WORK = kernels.sharing.LARGE_WORK = kernels.sharing.FUSED_WORK = kernels.sharing.SURE_WORK = 0  # threads for the smallest layer
 digest = hashlib.sha256()
 for dtype, bfloat16 in (("float32", False), ("float64", False), ("float32", True)):
     rng = np.random.default_rng(0)
