@@ -10,7 +10,7 @@ import pytest
 
 import kernels
 from kernels import _jit, program, team
-from kernels._wait import doze, fetch_add, load, store
+from kernels._wait import doze, fetch_add, load, store, ticks
 from kernels.records import I, Record, address
 from tests.kernels.networks import share_all
 from tests.kernels.test_jit import run
@@ -30,6 +30,11 @@ WORK = Record(
     last=(I, "who did the task of this round that was done last"),
     alone=(I, "address of the word that says until when the driver works alone, 0: left as it is"),
 )
+
+
+@numba.njit
+def ticks_now():
+    return ticks()
 
 
 def compiled(function):
@@ -196,6 +201,20 @@ def test_who_is_held_up_holds_up_its_one_task_and_burns_no_cpu(fresh, members):
     with team.share(members) as where:
         rounds.run(where)  # nobody waits for it again
     assert (rounds.workers - before).tolist() == [40, 0, 0, 0]
+
+
+def test_who_works_alone_for_a_while_shares_what_is_left_of_the_phase_then(fresh):
+    """Each task is done once, the first ones by the driver, and some of the later ones by helpers."""
+    rounds = Rounds(400, dozes=1)
+
+    def happened():
+        with team.share(3) as where:
+            before = rounds.workers[1:].sum()
+            fresh.board["alone_until"] = ticks_now() + 5_000_000  # some ms, of a phase of 20 ms and more
+            rounds.run(where)
+            return before < rounds.workers[1:].sum() and fresh.board["alone_until"][0] == 0
+
+    wait_for(happened)
 
 
 def test_members_of_nearly_the_same_speed_are_not_held_up(fresh):
