@@ -611,10 +611,9 @@ def _warmup(options: argparse.Namespace) -> int:
             network.evaluate(X, y)
             network.loss_and_gradient(X, y)
             network.predict(X)
+        # Enough for threads, which update a weight as soon as its gradient is there, and for lists of zeros.
         wide, X = Sequential([Dense(64)], n_features=128, dtype=dtype), np.zeros((128, 128))
-        wide.fit(
-            X, X[:, :64], epochs=1, batch_size=64, verbose=0
-        )  # enough for threads, which update a weight as soon as its gradient is there, and for lists of zeros
+        wide.fit(X, X[:, :64], epochs=1, batch_size=64, verbose=0)
         for data in (np.uint8, np.int64, np.float32, np.float64):
             for order in ("C", "F"):
                 X = np.zeros((4, 3), data, order)

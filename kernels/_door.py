@@ -351,6 +351,15 @@ def check_rows(plan: Plan, X: Any, stored: bool = False) -> None:
         raise ValueError(f"X must have the shape (n_rows, {plan.widths[0]}); got {X.shape}.")
 
 
+def check_rows_of_either(plan: Plan, X: Any, shift: Any) -> bool:
+    """Check rows as they come; return whether they are in CSR form."""
+    stored = isinstance(X, CSR)
+    check_rows(plan, X, stored)
+    if stored:
+        check_takes_stored(plan, shift)
+    return stored
+
+
 def check_targets(plan: Plan, objective: Objective, y: Any, n_rows: int) -> None:
     """Raise unless y has a row of targets for each row, or a label, where the loss takes some.
 
@@ -448,11 +457,7 @@ def check_rates(name: str, rates: Any, n_steps: int) -> None:
 
 def check_prediction(plan: Plan, X: Any, n_threads: Any, scale: Any, shift: Any) -> None:
     """See `kernels.predict`; the parameters are looked at where they are given."""
-    if isinstance(X, CSR):
-        check_rows(plan, X, stored=True)
-        check_takes_stored(plan, shift)
-    else:
-        check_rows(plan, X)
+    check_rows_of_either(plan, X, shift)
     if scale.__class__ is not float or shift.__class__ is not float:
         affine(scale, shift)
         check_affine(plan, scale)
@@ -462,10 +467,7 @@ def check_prediction(plan: Plan, X: Any, n_threads: Any, scale: Any, shift: Any)
 def check_data(plan: Plan, objective: Objective, X: Any, y: Any, n_threads: Any, weights: Any = None) -> bool:
     """Check what evaluation and the loss of all rows share: rows, at least one, and targets and weights that fit them; return whether rows are in CSR form."""
     check_fit(plan, objective)
-    stored = isinstance(X, CSR)
-    check_rows(plan, X, stored)
-    if stored:
-        check_takes_stored(plan, objective.shift)
+    stored = check_rows_of_either(plan, X, objective.shift)
     if len(X) == 0:
         raise ValueError(f"X must have at least one row; got {X.shape}.")
     check_targets(plan, objective, y, len(X))

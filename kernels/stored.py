@@ -29,10 +29,8 @@ Array = NDArray[Any]
 
 MOST_PANELS = {64: 4, 32: 4, 16: 2}[VECTOR_BYTES]  # of outputs at once: as many accumulators as hide the latency of an FMA
 
-ASSUMED_SHARE, UPDATE_WORK = (
-    1 / 16,
-    32,
-)  # of a matrix that is stored; multiplications that take as long as the update of a weight: for what phases say of their work
+# What phases say of their work: the share of a matrix that is taken to be stored, and the multiplications that take as long as the update of a weight.
+ASSUMED_SHARE, UPDATE_WORK = 1 / 16, 32
 
 STORED = Record(
     listed=(I, "address of which products go by what is stored: BY_ROWS | BY_COLUMNS"),  # first, as in `zeros`

@@ -81,6 +81,7 @@ class Minibatches:
         else:
             self.now["input_bytes"] = 8 * self.batch  # inputs are where the rows start in what is stored
         self.targets: Array = np.zeros(0, plan.dtype)
+        self.taken: Taken | None = None  # of stored rows, those that the program reads
         self.labels = NO_LABELS
         self.no_rates, self.no_losses = np.zeros(count), np.zeros(count)
         program.sample = self.sample
@@ -106,7 +107,7 @@ class Minibatches:
             taken = take(X, order, self.dtype, objective.scale)
             for one in self.stored:
                 one.read(taken)
-            self.taken: Taken | None = taken
+            self.taken = taken
             self.now["inputs"] = self.now["all_inputs"] = address(taken.starts)
             bad_row = taken.bad_row
         self.labels = (y[order] if order.size else y.copy()) if y.ndim == 1 else NO_LABELS
