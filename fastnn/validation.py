@@ -140,10 +140,11 @@ def normalize(settings: Any, check: Callable[..., Any], *names: str, **limits: A
 
 
 def survives(name: str, value: float, dtype: np.dtype[Any]) -> None:
-    """Raise where a number above 0 is none any more, or not finite, in `dtype`."""
+    """Raise where a number above 0 is none any more, or not finite, for programs of `dtype`: they take denormal numbers for 0."""
+    least = np.finfo(dtype).tiny
     with np.errstate(all="ignore"):
-        if not 0 < dtype.type(value) < math.inf:
-            raise ValueError(f"{name} must be above 0 and finite in {dtype}; got {value:g}.")
+        if not least <= dtype.type(value) < math.inf:
+            raise ValueError(f"{name} must be at least {least:.3g} and finite in {dtype}; got {value:g}.")
 
 
 def one_or_each(name: str, value: Any, low: float = -math.inf) -> float | tuple[float, ...]:

@@ -14,7 +14,7 @@ from .csr import CSR
 from .dropout import Dropout
 from .elementary import *
 from .gather import gather
-from .hardware import cpu_info, fma_peak
+from .hardware import cpu_info, fma_peak, set_flush_denormal
 from .linear import linear_backward, linear_forward, matmul
 from .losses import *
 from .noise import GaussianNoise
@@ -72,6 +72,7 @@ __all__ = [
     "predict",
     "scalar",
     "scikit",
+    "set_flush_denormal",
     "unpack",
     *(name for module in (activations, adaptive, elementary, losses, optimizers, random) for name in vars(module)["__all__"]),
 ]

@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from ._arrays import door
-from ._bits import absolute, all_like, choose, like
+from ._bits import all_like, like
 from ._checks import check_numbers
 from ._elements import map_elements, map_pairs, sum_elements
 from ._jit import Kernel, Task, helper, inline, kernel, named, task
@@ -342,22 +342,8 @@ class Loss:
 
 # Optimizers.
 
-_FLUSH_EVERY = 64
-_FLUSH_BELOW = (np.float32(2.0**-116), 2.0**-1012)  # falls to the smallest normal number in 64 steps at 0.9
 _BLOCK = 256  # weights that are updated between two looks ahead: the hardware does not fetch beyond the end of a page
 _MOST_BUFFERS = 3
-
-
-@inline
-def _flush(buffer):
-    """Set to 0 what would soon be a denormal number.
-
-    The running means of a weight that gets no more gradient end as denormal numbers and stay there for ever, with
-    which CPUs calculate 2 to 100 times slower. A test in every step would cost a tenth of the update.
-    """
-    for i in range(buffer.size):
-        x = buffer[i]
-        buffer[i] = like(x, 0.0) if absolute(x) < choose(x, _FLUSH_BELOW) else x
 
 
 @inline
@@ -418,14 +404,13 @@ def _update_loop(element: Any, n_buffers: int, keeps_old: bool) -> Any:
     return inline((plain, with_one, with_two, with_three)[n_buffers])
 
 
-def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: Any, flushes: bool, cached: bool) -> Task:
+def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: Any, cached: bool) -> Task:
     """Return the task (tag, hyper, w, g, state, stride, count, pace) of `Rule`."""
     update, record, looks_ahead = _update_loop(element, n_buffers, True), np.zeros(1, dtype), n_buffers > 1
 
     def rule(tag, hyper, w, g, state, stride, count, pace):
         zero, now = zero_of(tag), array_at(0.0, pace, 2)
-        step = np.int64(now[1])
-        numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], step)
+        numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], np.int64(now[1]))
         W, G = array_at(zero, w, count), array_at(zero, g, count)
         S1, S2 = array_at(zero, state, count), array_at(zero, state + stride, count)
         length = _BLOCK if looks_ahead else max(count, 1)
@@ -434,33 +419,24 @@ def _rule_task(name: str, dtype: Any, n_buffers: int, numbers_of: Any, element: 
                 _prefetch_block(W, G, S1, S2, first + 3 * _BLOCK)
             part = slice(first, first + length)
             update(W[part], G[part], (S1[part], S2[part]), numbers)
-        if flushes and step % _FLUSH_EVERY == 0:
-            if n_buffers > 0:
-                _flush(S1)
-            if n_buffers > 1:
-                _flush(S2)
 
     return Task(task(named(rule, __name__, f"{name}_rule_task"), cached))
 
 
-def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, flushes: bool, cached: bool) -> Task:
+def _three_task(name: str, dtype: Any, numbers_of: Any, element: Any, cached: bool) -> Task:
     """Return the task of a `Rule` with three buffers, which takes a few lines at a time."""
     record = np.zeros(1, dtype)
 
     def rule(tag, hyper, w, g, state, stride, count, pace):
         zero, now = zero_of(tag), array_at(0.0, pace, 2)
-        step, length = np.int64(now[1]), BUFFER_LINES // 2 * width_of(zero)
-        numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], step)
+        length = BUFFER_LINES // 2 * width_of(zero)
+        numbers = numbers_of(array_at(record, hyper, 1)[0], now[0], np.int64(now[1]))
         room = line_buffer(zero)
         for first in range(0, count, length):
             at, n = first * (PANEL_BYTES // width_of(zero)), min(length, count - first)
             W, G, new_w = array_at(zero, w + at, n), array_at(zero, g + at, n), array_at(zero, room, n)
             S1, S2, S3 = array_at(zero, state + at, n), array_at(zero, state + stride + at, n), array_at(zero, state + 2 * stride + at, n)
             _update_three(element, W, G, S1, S2, S3, numbers, new_w, array_at(zero, room + BUFFER_LINES // 2 * PANEL_BYTES, n))
-            if flushes and step % _FLUSH_EVERY == 0:
-                _flush(S1)
-                _flush(S2)
-                _flush(S3)
 
     return Task(task(named(rule, __name__, f"{name}_rule_task"), cached))
 
@@ -548,8 +524,6 @@ class Rule:
         (new w, new buffers ...) = element(w, g, *buffers, *numbers).
     doc : str
         What `update` does.
-    flushes : bool
-        Whether buffers are set to 0, every 64 steps, where they come near the denormal numbers.
     task : Task
         (tag, hyper, w, g, state, stride, count, pace): one step with `count` weights that lie side by side. hyper: the record;
         state: the first buffer's part, `stride` bytes from one buffer to the next; pace: learning rate and step, from 1, as
@@ -561,7 +535,6 @@ class Rule:
     hyper: Mapping[str, str] = field(hash=False)
     numbers: Any
     element: Any
-    flushes: bool = True
     own: tuple[Any, ...] = field(default=(), repr=False, hash=False)
     doc: str = field(default="", repr=False)
 
@@ -594,8 +567,8 @@ class Rule:
     def task(self) -> Task:
         """The rule as a task."""
         if len(self.buffers) == _MOST_BUFFERS:
-            return _three_task(self.name, self.dtype, self.numbers, self.element, self.flushes, not self.own)
-        return _rule_task(self.name, self.dtype, len(self.buffers), self.numbers, self.element, self.flushes, not self.own)
+            return _three_task(self.name, self.dtype, self.numbers, self.element, not self.own)
+        return _rule_task(self.name, self.dtype, len(self.buffers), self.numbers, self.element, not self.own)
 
     @cached_property
     def update(self) -> Kernel:

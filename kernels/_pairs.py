@@ -1,10 +1,9 @@
-"""The operations on words that hold two numbers of bfloat16: rounding, and how a thread is told to take denormal numbers for zero."""
+"""The operations on words that hold two numbers of bfloat16."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -14,8 +13,6 @@ from ._tile import BFLOAT16, I32, I64, PANEL_BYTES, BFloat
 
 LANES = 16  # columns of a panel
 LINE = ir.VectorType(I32, LANES)
-_ARM = llvm.get_default_triple().startswith(("aarch64", "arm64"))
-DENORMALS_ARE_ZERO = 1 << 24 if _ARM else 0x8040
 
 
 def _spread(builder: Any, value: Any) -> Any:
@@ -87,44 +84,3 @@ def clear_line(typingctx, out):
         return context.get_dummy_value()
 
     return types.void(types.intp), codegen
-
-
-def _control(builder: Any, value: Any) -> Any:
-    """Read the word that says how this thread calculates, or write it."""
-    if _ARM:
-        if value is None:
-            return builder.asm(ir.FunctionType(I64, []), "mrs $0, fpcr", "=r", [], True)
-        return builder.asm(ir.FunctionType(ir.VoidType(), [I64]), "msr fpcr, $0", "r", [value], True)
-    place = cgutils.alloca_once(builder, I32)
-    kind, name = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()]), "stmxcsr" if value is None else "ldmxcsr"
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.sse.{name}")
-    if value is not None:
-        builder.store(builder.trunc(value, I32), place)
-    builder.call(function, [builder.bitcast(place, ir.IntType(8).as_pointer())])
-    return builder.zext(builder.load(place), I64) if value is None else None
-
-
-@intrinsic
-def flush_denormals(typingctx):
-    """Let this thread take denormal numbers for zero, as the instruction does; return how it was before."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if BFLOAT16:
-            return I64(0)
-        before = _control(builder, None)
-        _control(builder, builder.or_(before, I64(DENORMALS_ARE_ZERO)))
-        return before
-
-    return types.int64(), codegen
-
-
-@intrinsic
-def calculate_as(typingctx, before):
-    """Let this thread calculate as it did before."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if not BFLOAT16:
-            _control(builder, args[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen

@@ -485,14 +485,18 @@ def convert_columns(typingctx, zero, source, out, scales, shifts):
 
 @intrinsic
 def nonzero_bits(typingctx, zero, source):
-    """Return a bit for each number of four lines that lie side by side, in their order: set where it is not zero."""
-    scalar, itemsize, _ = _float_type(zero)
+    """Return a bit for each number, or word, of four lines that lie side by side, in their order: set where it is not zero.
+
+    A denormal number is not, for it may be a word whose upper number is 0.
+    """
+    itemsize = _float_type(zero)[1]
     n = 4 * PANEL_BYTES // itemsize
-    vec = ir.VectorType(scalar, n)
+    vec = ir.VectorType(ir.IntType(8 * itemsize), n)
 
     def codegen(context, builder, sig, args):
         value = builder.load(builder.inttoptr(args[1], vec.as_pointer()), align=itemsize)
-        bits = builder.bitcast(builder.fcmp_unordered("!=", value, ir.Constant(vec, None)), ir.IntType(n))
+        size = builder.and_(value, ir.Constant(vec, [(1 << 8 * itemsize - 1) - 1] * n))
+        bits = builder.bitcast(builder.icmp_unsigned("!=", size, ir.Constant(vec, None)), ir.IntType(n))
         return bits if n == 64 else builder.zext(bits, I64)
 
     return types.intp(zero, types.intp), codegen

@@ -17,9 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 from ._jit import helper, task
-from ._pairs import calculate_as, clear_line, flush_denormals, round_lines
+from ._pairs import clear_line, round_lines
 from ._product import TOGETHER, columns_of_pairs, rows_of_pairs
 from ._tile import PANEL_BYTES, line_buffer, transpose_block, width_of, zero_of
+from ._wait import flush_denormals, set_float_mode
 from .operations import follow
 from .panels import panels
 from .program import Memory, Operation, Program, Value, task_address
@@ -46,7 +47,7 @@ def pairs_panel_product(tag, a, a_jump, b, b_jump, init, c, c_row, c_jump, mode,
     """C (rows x count panels) = finish(init + A @ B), A in pairs along its rows, B in pairs of rows; k words deep. See `rows_product`."""
     before = flush_denormals()
     rows_of_pairs(zero_of(tag), a, a_jump, b, b_jump, init, c, c_row, c_jump, mode, side, k, rows, count, ahead)
-    calculate_as(before)
+    set_float_mode(before)
 
 
 @task
@@ -54,7 +55,7 @@ def pairs_column_product(tag, a, a_step, b, b_step, none, c, c_step, count, k, r
     """C = A^T @ B, both in pairs of rows; k words deep. See `columns_product`."""
     before = flush_denormals()
     columns_of_pairs(zero_of(tag), a, a_step, b, b_step, none, c, c_step, count, k, rows, arrays, ahead, behind, behind_step)
-    calculate_as(before)
+    set_float_mode(before)
 
 
 # What rounds.

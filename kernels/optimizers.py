@@ -40,7 +40,7 @@ def _sgd_numbers(h, learning_rate, step):
 
 
 SGD = 0
-_sgd_rule = Rule("sgd", (), {"weight_decay": "what of w is added to the gradient"}, _sgd_numbers, _sgd, flushes=False)
+_sgd_rule = Rule("sgd", (), {"weight_decay": "what of w is added to the gradient"}, _sgd_numbers, _sgd)
 _sgd_step = _sgd_rule.step
 
 
@@ -189,7 +189,6 @@ _rprop_rule = Rule(
     },
     _rprop_numbers,
     _rprop,
-    flushes=False,
 )
 _rprop_step = _rprop_rule.step
 

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from . import sharing
-from ._jit import Task, jit, max_threads
+from ._jit import Task, helper, jit, max_threads
 from ._lazy import cached_property
 from ._product import TOGETHER
 from ._tile import PANEL_BYTES
+from ._wait import flush_denormals, set_float_mode
 from .hardware import fma_peak
 from .records import NOW, OP, PHASE, address, aligned_zeros, new_array
 from .sharing import ALONE, LARGE, SMALL
@@ -143,9 +144,8 @@ class Phase:
         return str(self.task.py_func.__name__)
 
 
-@jit
-def run(phases, first, last, times, team, now):
-    """Do the phases first ... last - 1, so many times or until a loss is not finite; return how often they were done."""
+@helper
+def _run(phases, first, last, times, team, now):
     state = NOW(now)
     for round_ in range(times):
         for k in range(first, last):
@@ -154,6 +154,18 @@ def run(phases, first, last, times, team, now):
             if state.stop != 0:
                 return round_
     return times
+
+
+@jit
+def run(phases, first, last, times, team, now):
+    """Do the phases first ... last - 1, so many times or until a loss is not finite; return how often they were done.
+
+    Denormal numbers are zero meanwhile.
+    """
+    before = flush_denormals()
+    done = _run(phases, first, last, times, team, now)
+    set_float_mode(before)
+    return done
 
 
 PHASE_BYTES = PHASE.dtype.itemsize

@@ -23,7 +23,7 @@ from numba import types
 from . import _jit
 from ._jit import helper, jit
 from ._tile import call
-from ._wait import doze, fetch_add, give_way, load, pause, store, ticks
+from ._wait import doze, fetch_add, float_mode, give_way, load, pause, set_float_mode, store, ticks
 from .records import I, Record
 
 __all__ = ["run_tasks", "share"]
@@ -42,6 +42,7 @@ BOARD = Record(
     task=(I, "address of the tasks' function"),
     record=(I, "address of the record that they read"),
     now=(I, "address of the record of what changes"),
+    mode=(I, "how the driver calculates: whether denormal numbers are zero"),
     shares=(I, "members that this work is for, 0: nobody drives"),
     alone_until=(I, "when the driver stops working alone, in ticks"),
     end=(I, "whether helpers are to go back to Python"),
@@ -63,6 +64,8 @@ def _claim(team, word, me):
         if t >= ticket >> BITS:
             return did
         board = BOARD(team)
+        if me != 0:
+            set_float_mode(board.mode)
         call(board.task, (0, t, me, board.record, board.now))
         did += 1
         if me != 0:
@@ -83,7 +86,7 @@ def _wait(waited):
 @jit
 def _help(team, me):
     """Claim and do tasks until there were none for some milliseconds, and none are to be expected."""
-    waited, expected = 0, False
+    waited, expected, before = 0, False, float_mode()
     while load(team + _END) == 0 and (waited < SPINS + YIELDS + DOZES or expected):
         did, shares = 0, load(team + _SHARES)
         expected = me < shares and load(team + _ALONE) == 0  # a phase may be long, and so what one member waits for
@@ -94,6 +97,7 @@ def _help(team, me):
         waited = 0 if did > 0 else waited + 1
         if did == 0:
             _wait(waited)
+    set_float_mode(before)
 
 
 _END, _SHARES, _ALONE = BOARD.offset("end"), BOARD.offset("shares"), BOARD.offset("alone_until")
@@ -113,7 +117,7 @@ def _run_together(team, function, begin, count, record, now):
     """Do tasks from number `begin` on with whoever helps; return when all are done."""
     board, begun = BOARD(team), ticks()
     shares, left = board.shares, count - begin
-    board.task, board.record, board.now = function, record, now
+    board.task, board.record, board.now, board.mode = function, record, now, float_mode()
     store(team + DONE, 0)
     for s in range(shares - 1, 0, -1):
         store(team + WORDS + s * LINE, (begin + (s + 1) * left // shares) << BITS | begin + s * left // shares)

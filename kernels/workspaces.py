@@ -13,7 +13,7 @@ import numpy as np
 from ._bits import fma, like
 from ._jit import helper, named, task
 from ._tile import PANEL_BYTES, array_at, call, convert_columns, convert_panel, line_buffer, pointer, pointer_address, width_of, zero_of
-from ._wait import exchange, give_way, load, pause, store
+from ._wait import exchange, flush_denormals, give_way, load, pause, set_float_mode, store
 from .activations import ROW_ACTIVATIONS
 from .panels import panels
 from .program import PHASE_BYTES
@@ -73,12 +73,13 @@ BOUND = Record(
 
 @task
 def run_bound(tag, bound, n_out):
-    """Do the phases of a program, alone, and the last activation."""
-    B = BOUND(bound)
+    """Do the phases of a program, alone, as `run` does, and the last activation."""
+    B, before = BOUND(bound), flush_denormals()
     for k in range(B.count):
         phase = PHASE(B.phases + k * PHASE_BYTES)
         for t in range(phase.tasks):
             call(phase.task, (0, t, 0, phase.record, B.now))
+    set_float_mode(before)
     if B.finish != 0:
         call(B.finish, (0, B.outputs, NOW(B.now).rows, n_out))
 

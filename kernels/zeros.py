@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from ._jit import helper, inline, task
-from ._pairs import calculate_as, flush_denormals
 from ._tile import NO_FINISH, PANEL_BYTES, TILE_ROWS, VECTOR_BYTES, append_positions, array_at, make_tiles, nonzero_bits, ones, width_of, zero_of
 from .panels import panels
 from .program import Program, Value, task_address
@@ -252,17 +251,13 @@ def listed_columns_product(tag, zeros, a, a_step, b, b_step, none, c, c_step, co
 @task
 def listed_rows_of_pairs(tag, zeros, A, B, B_step, init, C, mode, side, first, last, count, ahead):
     """The same of words."""
-    before = flush_denormals()
     _rows_of_pairs(zero_of(tag), ZEROS(zeros), A, B, B_step, init, C, mode, side, first, last, count, ahead)
-    calculate_as(before)
 
 
 @task
 def listed_columns_of_pairs(tag, zeros, a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step):
     """The same of words."""
-    before = flush_denormals()
     _columns_of_pairs(zero_of(tag), ZEROS(zeros), a, a_step, b, b_step, none, c, c_step, count, k, first, rows, arrays, ahead, behind, behind_step)
-    calculate_as(before)
 
 
 class Lists:

@@ -48,10 +48,10 @@ def test_a_batch_of_one_is_a_step_of_one_row():
 
 
 @pytest.mark.parametrize(("dtype", "tiny"), [("float32", 1e-40), ("float64", 1e-310)])
-def test_denormals_are_numbers(dtype, tiny):
+def test_denormals_are_zero(dtype, tiny):
     net = Sequential([Dense(1, initializer=np.full((2, 1), 3.0))], 2, dtype)
     X = np.array([[tiny, 2 * tiny]], dtype)
-    np.testing.assert_allclose(net.predict(X)[0, 0], 3 * float(X[0, 0]) + 3 * float(X[0, 1]), rtol=1e-3)
+    assert net.predict(X)[0, 0] == 0
     net.fit(X, [0.0], optimizer="adam", verbose=0)
     assert np.isfinite(net.parameters).all()
 

@@ -204,7 +204,7 @@ def one_row():
     "make, error, message",
     [
         (lambda: BatchNorm(0), ValueError, "eps must be above 0; got 0."),
-        (lambda: BatchNorm(1e-50), ValueError, "eps must be above 0 and finite in float32; got 1e-50."),
+        (lambda: BatchNorm(1e-50), ValueError, "eps must be at least 1.18e-38 and finite in float32; got 1e-50."),
         (lambda: BatchNorm(momentum=1.5), ValueError, "momentum must be at most 1; got 1.5."),
         (lambda: BatchNorm(momentum="slow"), TypeError, "momentum must be a finite number of at least 0; got 'slow'."),
         (lambda: BatchNorm(trainable="gain"), TypeError, "trainable must be True or False"),

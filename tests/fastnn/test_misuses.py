@@ -82,7 +82,7 @@ MISUSES = [
     ("a mean without a std", "ValueError: mean and std must be given both or not at all; got", lambda c: Standardize(mean=1)),
     ("a std below 0", "ValueError: std must be a finite number of at least 0; got", lambda c: Standardize(0, -1)),
     ("LayerNorm with eps 0", "ValueError: eps must be above 0; got", lambda c: LayerNorm(0)),
-    ("LayerNorm with an eps below float32", "ValueError: eps must be above 0 and finite in float32; got", lambda c: LayerNorm(1e-60)),
+    ("LayerNorm with an eps below float32", "ValueError: eps must be at least 1.18e-38 and finite in float32; got", lambda c: LayerNorm(1e-60)),
     ("a rate below 0", "ValueError: learning_rate must be a finite number of at least 0; got", lambda c: Adam(-1e-3)),
     ("a rate of NaN", "ValueError: learning_rate must be a finite number of at least 0; got", lambda c: SGD(float("nan"))),
     ("a rate as text", "TypeError: learning_rate must be a finite number of at least 0; got", lambda c: SGD("fast")),

@@ -166,7 +166,7 @@ def test_numbers_of_torch():
     [
         (lambda: LayerNorm(0), ValueError, "eps must be above 0; got 0."),
         (lambda: LayerNorm(-1), ValueError, "eps must be a finite number of at least 0; got -1."),
-        (lambda: LayerNorm(1e-50), ValueError, "eps must be above 0 and finite in float32; got 1e-50."),
+        (lambda: LayerNorm(1e-50), ValueError, "eps must be at least 1.18e-38 and finite in float32; got 1e-50."),
         (lambda: LayerNorm("small"), TypeError, "eps must be a finite number of at least 0; got 'small'."),
         (lambda: LayerNorm(trainable="gain"), TypeError, "trainable must be True or False"),
         (lambda: Sequential([LayerNorm()], 3), ValueError, "layers must have at least one Dense layer"),

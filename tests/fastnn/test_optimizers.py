@@ -189,7 +189,7 @@ def test_a_clip_is_above_zero_in_the_dtype_of_the_network(name):
     net = Sequential([Dense(1)], n_features=3)
     before = net.parameters.copy()
     for call in (net.fit, net.train_on_batch):
-        with pytest.raises(ValueError, match=f"^{name} must be above 0 and finite in float32; got 1e-50.$"):
+        with pytest.raises(ValueError, match=f"^{name} must be at least 1.18e-38 and finite in float32; got 1e-50.$"):
             call(X, y, optimizer=SGD(**{name: 1e-50}))
     np.testing.assert_array_equal(net.parameters, before)
     Sequential([Dense(1)], n_features=3, dtype="float64").fit(X, y, optimizer=SGD(**{name: 1e-50}), verbose=0)
@@ -207,13 +207,13 @@ def test_eps_is_above_zero_in_the_dtype_of_the_network(make):
     with pytest.raises(ValueError, match="^eps must be above 0; got 0.$"):
         make(eps=0)
     X, y = np.eye(3), np.arange(3.0)
-    for dtype, least, too_small in (("float32", 1e-44, 1e-50), ("float64", 1e-300, None)):
+    for dtype, least, too_small in (("float32", 1.2e-38, 1e-40), ("float64", 1e-300, None)):
         net = Sequential([Dense(2, "relu"), Dense(1)], n_features=3, dtype=dtype)
         net.fit(X, y, optimizer=make(eps=least), verbose=0)
         assert np.isfinite(net.parameters).all()
         if too_small:
             before = net.parameters.copy()
             for call in (net.fit, net.train_on_batch):
-                with pytest.raises(ValueError, match="^eps must be above 0 and finite in float32; got 1e-50.$"):
+                with pytest.raises(ValueError, match="^eps must be at least 1.18e-38 and finite in float32; got 1e-40.$"):
                     call(X, y, optimizer=make(eps=too_small))
             np.testing.assert_array_equal(net.parameters, before)

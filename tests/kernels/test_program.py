@@ -1,11 +1,12 @@
 """Programs: what a step is, line by line, what its phases take, and where its matrices lie."""
 
+import numba
 import numpy as np
 import pytest
 
 import kernels
 from kernels import program
-from tests.kernels.networks import CLASSES, data, network
+from tests.kernels.networks import CLASSES, SQUARES, data, network, share_all
 
 ONE_THREAD = """
 place:
@@ -155,3 +156,45 @@ def test_a_program_keeps_what_its_records_point_to():
     array = np.arange(3.0)
     assert made.keep(array) == array.ctypes.data
     assert any(kept is array for kept in made._kept)
+
+
+def keeps_denormals():
+    """Whether this thread calculates with denormal numbers."""
+    return (np.full(1, 1e-30, np.float32) * np.float32(1e-10))[0] > 0
+
+
+def test_a_thread_says_how_it_takes_denormal_numbers():
+    @numba.njit
+    def products(x, out):
+        for mode in (1, 0):
+            before = kernels.set_flush_denormal(mode)
+            for i in range(x.size):
+                out[mode, i] = x[i] * np.float32(1e-10)
+            kernels.set_flush_denormal(before)
+
+    out = np.ones((2, 100), np.float32)
+    products(np.full(100, 1e-30, np.float32), out)
+    assert out[0].all() and not out[1].any() and keeps_denormals()
+    assert kernels.set_flush_denormal(True) is False
+    assert not keeps_denormals() and kernels.set_flush_denormal(False) is True
+    assert keeps_denormals() and kernels.set_flush_denormal(False) is False
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_denormal_numbers_are_zero_while_a_program_runs_and_only_then(monkeypatch, n_threads):
+    """Products of 1e-40 come to nothing, where multiplied with 1e30 they would be seen."""
+    share_all(monkeypatch)
+    plan = kernels.Plan([20, 70, 40], [kernels.IDENTITY, kernels.IDENTITY], [0.0, 0.0])
+    X, Y, parameters = np.full((100, 20), 1e-10, np.float32), np.zeros((100, 40), np.float32), np.zeros(plan.parameters_size, np.float32)
+    plan.set_weight(parameters, 0, np.full((20, 70), 1e-30), np.zeros(70))
+    plan.set_weight(parameters, 1, np.full((70, 40), 1e30), np.zeros(40))
+    out = np.empty_like(Y)
+    kernels.CompiledNetwork(plan, parameters).predict(X, out)
+    for found in (out, kernels.predict(plan, parameters, X, n_threads=n_threads), *kernels.evaluate(plan, parameters, X, Y, SQUARES, n_threads=n_threads)):
+        assert not np.any(found)
+    assert not kernels.FullBatch(plan, X, Y, SQUARES, n_threads=n_threads)(parameters)[1].any()
+    trainer = kernels.Trainer(plan, parameters, 100, SQUARES, kernels.SGD, [0.0], n_threads=n_threads)
+    before = parameters.copy()
+    trainer.train(X, Y, np.arange(100), 0, np.ones(1))
+    np.testing.assert_array_equal(parameters, before)
+    assert keeps_denormals()

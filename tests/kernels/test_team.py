@@ -10,6 +10,7 @@ import pytest
 
 import kernels
 from kernels import _jit, program, team
+from kernels._tile import array_at
 from kernels._wait import doze, fetch_add, load, store, ticks
 from kernels.records import I, Record, address
 from tests.kernels.networks import share_all
@@ -361,6 +362,43 @@ def test_eight_fits_at_once_have_the_bits_of_each_alone(fresh):
     for one in threads:
         one.join()
     assert results == expected
+
+
+PRODUCTS = Record(
+    x=(I, "address of two factors of each task"),
+    out=(I, "address of the products"),
+    workers=(I, "address of who did each task"),
+)
+
+
+@compiled
+def multiply(tag, t, worker, record, now):
+    P, zero = PRODUCTS(record), np.float32(0)
+    x = array_at(zero, P.x + 8 * t, 2)
+    doze()
+    array_at(zero, P.out + 4 * t, 1)[0] = x[0] * x[1]
+    array_at(np.int64(0), P.workers + 8 * t, 1)[0] = worker
+
+
+@numba.njit
+def products(where, function, count, record, mode):
+    before = kernels.set_flush_denormal(mode)
+    team.run_tasks(where, function, count, record, np.int64(0))
+    kernels.set_flush_denormal(before)
+
+
+def test_helpers_calculate_as_the_driver_does(fresh):
+    x, out, workers = np.array([[1e-30, 1e-10]] * 50, np.float32), np.empty(50, np.float32), np.zeros(50, np.int64)
+    record, helped = PRODUCTS.new(x=address(x), out=address(out), workers=address(workers)), {True: 0, False: 0}
+    end = time.perf_counter() + 20
+    while not all(helped.values()) and time.perf_counter() < end:
+        for mode in helped:
+            with team.share(MEMBERS) as where:
+                fresh.board["alone_until"] = 0
+                products(where, program.task_address(multiply, "float32"), 50, address(record), mode)
+            assert ((out == 0) == mode).all()
+            helped[mode] += np.count_nonzero(workers)
+    assert all(helped.values())
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 4])
