@@ -102,7 +102,7 @@ def measure(report: Report, args: argparse.Namespace, threads: int, caches: tupl
     pair = [Checkout(folder, cache, threads) for folder, cache in zip((args.checkout, ROOT), caches)]
     ratios = []
     try:
-        for networks in (compare.NAMED, compare.OTHERS, compare.SMALL_BATCHES):
+        for networks in (compare.NAMED, compare.OTHERS, compare.SMALL_BATCHES, compare.LARGE_BATCHES):
             for widths, batch_size in networks[: args.networks]:
                 times = cell(pair, widths, batch_size, args)
                 each = times[:, 0] / times[:, 1]

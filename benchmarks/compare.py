@@ -43,6 +43,7 @@ OTHERS = [([64, 10], 100), ([784, 30, 10], 16), ([13, 37, 5], 50), ([561, 300, 6
           ([784, 800, 10], 200), ([3072, 1000, 1000, 10], 128), ([300, 333, 333, 333, 20], 333), ([28, 300, 300, 300, 300, 300, 2], 500),
           ([54, 100, 100, 100, 100, 100, 100, 7], 1000), ([200, 201, 203, 205, 207, 209, 211, 213, 10], 250)]  # fmt: skip
 SMALL_BATCHES = [([784, 500, 500, 10], batch_size) for batch_size in (1, 2, 4, 8)] + [([64, 128, 64, 10], batch_size) for batch_size in (1, 8)]
+LARGE_BATCHES = [([4, 32, 16, 4], 4096), ([30, 128, 128, 128, 128, 26], 4096), ([64, 300, 300, 10], 8192)]
 WIDE = [([784, 500, 500, 10], 100), ([784, 1024, 1024, 1024, 10], 256), ([128, 1024, 1024, 1024, 1024, 10], 512)]
 PREDICTIONS = [([64, 128, 64, 10], (1, 32)), ([784, 500, 500, 10], (1, 100, 10_000)), ([128, 1024, 1024, 1024, 1024, 10], (512,))]
 PLAIN_ROWS = [1, 2, 8, 16, 32, 64, 100, 256, 512, 1024]
@@ -152,8 +153,9 @@ def plain_linear(report: Report, args: argparse.Namespace, threads: int) -> None
 
 def training(report: Report, args: argparse.Namespace, threads: int) -> None:
     """Time a training step of every network beside every peer."""
-    for title, networks in (("Training step", NAMED), ("Training step, other shapes", OTHERS), ("Training step, batches of 1 to 8", SMALL_BATCHES)):
-        report.title(f"{title}, Adam, float32, {counted(threads)}")
+    shapes = {"": NAMED, ", other shapes": OTHERS, ", batches of 1 to 8": SMALL_BATCHES, ", large batches": LARGE_BATCHES}
+    for title, networks in shapes.items():
+        report.title(f"Training step{title}, Adam, float32, {counted(threads)}")
         best = []
         for widths, batch_size in networks[: args.networks]:
             problem = peers.make_problem(widths, batch_size, args.seconds)

@@ -256,7 +256,7 @@ def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer,
     _check_batch_size(network, batch_size)
     old = network._stepper
     settings = (loss, _of_buffers(optimizer), n_threads, stored)
-    if old is not None and old.settings == settings and batch_size <= old.trainer.batch_size:
+    if old is not None and old.settings == settings and old.trainer.serves(batch_size):
         return old
     new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network), stored=stored), settings)
     if old is not None and old.settings[:2] == settings[:2]:

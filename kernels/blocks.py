@@ -1,4 +1,4 @@
-"""A full batch in blocks of rows that stay in the cache: each goes through the whole network, and the gradients are added up.
+"""A full batch, or a large minibatch, in blocks of rows that stay in the cache: each goes through the whole network, and the gradients are added up.
 
 A task takes some blocks, one after the other, in a program of its worker's own. Which blocks a task has and the order of every sum
 follow from the number of rows alone, so bits do not depend on who does what.
@@ -24,9 +24,11 @@ from .records import NOW, I, Record, address, aligned_zeros, new_array
 from .steps import emit_step
 from .workspaces import BOUND, run_bound
 
-__all__ = ["BLOCK_ROWS", "FullBatchProgram", "takes_blocks"]
+__all__ = ["BLOCK_ROWS", "BlocksProgram", "block_rows"]
 
 BLOCK_ROWS = 512
+LEAST_ROWS = 4096  # of a minibatch that is cut, into blocks of equal size: 16 of 256 rows, of more rows up to 512
+LEAST_ROWS_EACH = 10  # times the parameters for each number that a row becomes: fewer rows do not make up for gradients that are added up
 GROUPS = 16  # tasks at most, each with a gradient: so many that threads share them well
 CHUNK = 4096  # numbers of a sum that stay in the nearest cache while gradient after gradient is added
 
@@ -57,16 +59,18 @@ def block_gradients(tag, t, worker, record, now):
     own, total = array_at(zero, B.own + worker * B.size * itemsize, B.size), array_at(zero, B.sums + t * B.size * itemsize, B.size)
     first, last = t * B.n_blocks // B.groups, (t + 1) * B.n_blocks // B.groups
     for k in range(first, last):
-        N.rows, N.seen = min(B.rows, S.all_rows - k * B.rows), S.seen
-        N.inputs, N.targets = S.all_inputs + k * S.input_bytes, S.all_targets + k * S.target_bytes
-        N.labels = S.all_labels + k * B.rows * 8 if S.all_labels != 0 else 0
-        N.weights = S.all_weights + k * B.rows * 8 if S.all_weights != 0 else 0
-        call(B.run, (0, bound, 0))
-        losses[k] = N.loss
+        N.rows, N.mean_rows, N.seen = max(0, min(B.rows, S.rows - k * B.rows)), S.rows, S.seen
+        N.inputs, N.targets = S.inputs + k * (S.input_bytes // B.n_blocks), S.targets + k * (S.target_bytes // B.n_blocks)
+        N.labels = S.labels + k * B.rows * 8 if S.labels != 0 else 0
+        N.weights = S.weights + k * B.rows * 8 if S.weights != 0 else 0
+        losses[k] = 0.0
+        if N.rows > 0:
+            call(B.run, (0, bound, 0))
+            losses[k] = N.loss
         if k == first:
             for i in range(B.size):
-                total[i] = own[i]
-        else:
+                total[i] = own[i] if N.rows > 0 else zero
+        elif N.rows > 0:
             for i in range(B.size):
                 total[i] += own[i]
 
@@ -95,28 +99,45 @@ def add_gradients(tag, t, worker, record, now):
                 out[i] += one[i]
 
 
-def takes_blocks(plan: Plan, n_rows: int, fitting: bool) -> bool:
-    """Return whether rows may go through a network in blocks: there are several, and what a layer does to one knows of no others."""
-    if n_rows <= BLOCK_ROWS:
-        return False
-    return not fitting or not any(isinstance(placed.layer, ONLY_IN_FITS) for placed in plan.layers)
+def block_rows(plan: Plan, n_rows: int, fitting: bool = False, full_batch: bool = True) -> int:
+    """Return of how many rows the blocks are in which a full batch, or a minibatch, goes through a network, 0 where it goes as one.
+
+    What a layer does to a row must know of no others. Of minibatches all blocks are equal: the next one begins with a block.
+    """
+    if fitting and any(isinstance(placed.layer, ONLY_IN_FITS) for placed in plan.layers):
+        return 0
+    if full_batch:
+        return BLOCK_ROWS if n_rows > BLOCK_ROWS else 0
+    if n_rows < max(LEAST_ROWS, LEAST_ROWS_EACH * plan.parameters_size / sum(plan.widths)):
+        return 0
+    most = min(BLOCK_ROWS, n_rows // GROUPS)
+    return max((rows for rows in range(most // 2, most + 1) if n_rows % rows == 0), default=0)
 
 
-class FullBatchProgram:
-    """The program of a step with all rows, or without an updater that of a gradient; and `layout`, one that says how a block lies.
+class BlocksProgram:
+    """The program of a step in blocks of `rows` rows, or without an updater that of a gradient; and `layout`, one that says how a block lies.
 
     Its marks and its other arguments are those of `steps.emit_step`.
     """
 
     def __init__(
-        self, plan: Plan, parameters: Array, n_rows: int, objective: Objective, *, gradient: Array, n_threads: int = 1, stored: bool = False, **options: Any
+        self,
+        plan: Plan,
+        parameters: Array,
+        n_rows: int,
+        objective: Objective,
+        rows: int,
+        *,
+        gradient: Array,
+        n_threads: int = 1,
+        stored: bool = False,
+        **options: Any,
     ) -> None:
-        self.plan, self.n_blocks, self.gradient, self.stops = plan, -(-n_rows // BLOCK_ROWS), gradient, "updater" in options
+        self.plan, self.n_blocks, self.rows, self.gradient, self.stops = plan, -(-n_rows // rows), rows, gradient, "updater" in options
         size, workers = plan.parameters_size, _jit.max_threads() if n_threads > 1 else 1
         self.own = aligned_zeros(workers * size, plan.dtype)
-        plain, total = replace(plan, penalties=((0.0,) * 4,) * plan.n_layers), objective.sum_over_rows(n_rows)
-        own = self.own.reshape(workers, size)
-        self.inner = [emit_step(plain, parameters, BLOCK_ROWS, total, gradient=one, fitting=False, stored=stored) for one in own]
+        plain, own = replace(plan, penalties=((0.0,) * 4,) * plan.n_layers), self.own.reshape(workers, size)
+        self.inner = [emit_step(plain, parameters, rows, objective, gradient=one, fitting=False, stored=stored) for one in own]
         self.layout = self.inner[0]
         self.program = emit_step(plan, parameters, n_rows, objective, gradient=gradient, n_threads=n_threads, fitting=False, rows_through=self._emit, **options)
         self.program.keep_all(self.inner, self.own)
@@ -132,7 +153,7 @@ class FullBatchProgram:
         record = BLOCKS.new(
             run=task_address(run_bound, program.dtype),
             bound=program.keep(table),
-            rows=BLOCK_ROWS,
+            rows=self.rows,
             n_blocks=blocks,
             groups=groups,
             own=address(self.own),
@@ -143,6 +164,6 @@ class FullBatchProgram:
             parts=parts,
             stops=self.stops,
         )
-        program.phase(block_gradients, groups, record, work, f"losses and gradients of {blocks} blocks of {BLOCK_ROWS} rows", True)
+        program.phase(block_gradients, groups, record, work, f"losses and gradients of {blocks} blocks of {self.rows} rows", True)
         program.phase(add_losses, 1, record, 0.0, "loss, looked at")
         program.phase(add_gradients, parts, record, float(groups * size), "the gradient")

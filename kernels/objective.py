@@ -136,7 +136,7 @@ def loss_rows(tag, t, worker, record, now):
     zero, L, S = zero_of(tag), LOSS(record), NOW(now)
     width, n = width_of(zero), L.n
     P, jump = panels(n, width), L.jump * (PANEL_BYTES // width)
-    scale = L.scale / S.rows if L.mean_rows else L.scale
+    scale = L.scale / (S.mean_rows if S.mean_rows != 0 else S.rows) if L.mean_rows else L.scale
     losses = array_at(0.0, L.row_losses, S.rows)
     lanes = L.lanes + t * LINES * PANEL_BYTES
     array_at(0.0, lanes + (LINES - 1) * PANEL_BYTES, 1)[0] = scale

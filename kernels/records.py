@@ -113,7 +113,8 @@ OP = Record(
 )
 
 NOW = Record(
-    rows=(I, "rows of this minibatch"),
+    rows=(I, "rows of this minibatch, or of this block of it"),
+    mean_rows=(I, "of a block, the rows of its minibatch, which a mean is over; 0: those here"),
     inputs=(I, "address of its inputs, in panels"),
     labels=(I, "address of its labels, or 0"),
     targets=(I, "address of its targets, in panels, or 0"),

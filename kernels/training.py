@@ -14,7 +14,7 @@ from . import _door
 from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
-from .blocks import FullBatchProgram, takes_blocks
+from .blocks import BlocksProgram, block_rows
 from .clip import Clip
 from .csr import CSR
 from .gather import NO_ORDER, Gather, check_row
@@ -72,14 +72,15 @@ class Minibatches:
         self.now, self.rows, self.batch, self.jump = program.now[0], program.rows, layout.rows, layout.jump
         self.dtype, self.count, self.n_outputs, self.takes_labels = plan.dtype, count, plan.widths[-1], takes_labels
         self.n_inputs, self.stored, self.target_stride = plan.widths[0], program.stored, program.panels(self.n_outputs) * self.jump
+        self.blocks = blocks = -(-program.rows // layout.rows)
         if not self.stored:
             stride = program.panels(self.n_inputs) * self.jump
             inputs = aligned_zeros(count * stride, plan.dtype)
             self.gather_inputs = Gather(plan.dtype, self.batch, self.jump, self.n_inputs, inputs)
             self.now["inputs"] = self.now["all_inputs"] = address(inputs)
-            self.now["input_bytes"] = stride * inputs.itemsize
+            self.now["input_bytes"] = blocks * stride * inputs.itemsize
         else:
-            self.now["input_bytes"] = 8 * self.batch  # inputs are where the rows start in what is stored
+            self.now["input_bytes"] = blocks * 8 * self.batch  # inputs are where the rows start in what is stored
         self.targets: Array = np.zeros(0, plan.dtype)
         self.taken: Taken | None = None  # of stored rows, those that the program reads
         self.labels = NO_LABELS
@@ -121,7 +122,7 @@ class Minibatches:
         self.targets = aligned_zeros(self.count * self.target_stride, self.dtype)
         self.gather_targets = Gather(self.dtype, self.batch, self.jump, self.n_outputs, self.targets)
         self.now["targets"] = self.now["all_targets"] = address(self.targets)
-        self.now["target_bytes"] = self.target_stride * self.targets.itemsize
+        self.now["target_bytes"] = self.blocks * self.target_stride * self.targets.itemsize
 
 
 def sample_of_stored(rows: int, n: int, dtype: str) -> CSR:
@@ -222,12 +223,13 @@ class Trainer:
         self.chunk = int(max(1, CHUNK_SECONDS / seconds))
         self.decays = None if weight_decays is None else np.zeros(self.chunk)
         updater = Updater(parameters, self.gradient, self.state, chosen, hyper, paces, self.decays)
-        self.in_blocks = full_batch and takes_blocks(plan, batch_size, fitting=True)
+        block = block_rows(plan, batch_size, fitting=True, full_batch=full_batch)
+        self.in_blocks = block > 0
         options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient}
         options |= {"n_threads": n_threads, "stored": self.stored}
         if self.in_blocks:
-            full = FullBatchProgram(plan, parameters, batch_size, objective, **options)
-            self.program, layout = full.program, full.layout
+            cut = BlocksProgram(plan, parameters, batch_size, objective, block, **options)
+            self.program, layout = cut.program, cut.layout
         else:
             self.program = layout = emit_step(plan, parameters, batch_size, objective, **options)
         gathered = [] if self.stored else [plan.widths[0]]
@@ -298,8 +300,6 @@ class Trainer:
             raise ValueError(f"order must have at most {self.chunk} minibatches of {self.batch_size}; got {order.size} rows, {repeats} times.")
         if repeats > 1 and self.program.overwrites_inputs:
             raise ValueError(f"repeats must be 1 where dropout or noise is done to the inputs, which overwrites them; got {repeats}.")
-        if self.in_blocks and order.size not in (0, self.batch_size):
-            raise ValueError(f"order must have {self.batch_size} rows, the full batch; got {order.size}.")
         losses = np.empty(steps)
         if not steps:
             return losses
@@ -338,6 +338,10 @@ class Trainer:
         if done < steps and self.program.now["updated"][0]:
             self._restore()
         return losses[:done]
+
+    def serves(self, batch_size: int) -> bool:
+        """Return whether steps of so many rows have the bits that a trainer for minibatches of that size gives them."""
+        return batch_size == self.batch_size or (batch_size < self.batch_size and not self.in_blocks and not block_rows(self.plan, batch_size, True, False))
 
     def forget(self) -> None:
         """Let a loss or an update that is not finite leave the parameters as they are now, not as they were before the last update."""
@@ -385,9 +389,10 @@ class FullBatch:
         stored = _door.check_data(plan, objective, X, y, n_threads, weights)
         self.plan, self.n_threads = plan, n_threads
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
-        if takes_blocks(plan, len(X), fitting=False):
-            full = FullBatchProgram(plan, self.parameters, len(X), objective, gradient=self.gradient, n_threads=n_threads, stored=stored)
-            self.program, layout = full.program, full.layout
+        block = block_rows(plan, len(X))
+        if block:
+            cut = BlocksProgram(plan, self.parameters, len(X), objective, block, gradient=self.gradient, n_threads=n_threads, stored=stored)
+            self.program, layout = cut.program, cut.layout
         else:
             total = objective.sum_over_rows(len(X))
             options: dict[str, Any] = {"gradient": self.gradient, "n_threads": n_threads, "stored": stored}

@@ -1,4 +1,4 @@
-"""Full batches in blocks of rows: the same loss and gradient as of all rows together, and bits that no thread changes."""
+"""Full batches and large minibatches in blocks of rows: the same loss and gradient as of all rows together, and bits that no thread changes."""
 
 import numpy as np
 import pytest
@@ -82,8 +82,6 @@ def test_steps_are_those_of_one_minibatch_of_all_rows():
         found.append((losses, parameters))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-12)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-8, atol=1e-12)
-    with pytest.raises(ValueError, match=r"order must have 1300 rows, the full batch; got 7\."):
-        kernels.Trainer(plan, parameters, N_ROWS, CLASSES, kernels.ADAM, ADAM, full_batch=True).train(X, y, np.arange(7), 0, np.full(1, 1e-2))
 
 
 def test_a_loss_that_is_not_finite_changes_nothing():
@@ -98,6 +96,36 @@ def test_a_loss_that_is_not_finite_changes_nothing():
 def test_what_knows_of_other_rows_is_not_cut():
     cut = [kernels.Plan([4, 4], [kernels.RELU], [0.0]), kernels.Plan([4, 4], [kernels.RELU], [0.0], others=((1, kernels.LayerNorm(4)),))]
     whole = [kernels.Plan([4, 4], [kernels.RELU], [0.5]), kernels.Plan([4, 4], [kernels.RELU], [0.0], others=((1, kernels.BatchNorm(4)),))]
-    assert all(blocks.takes_blocks(plan, 513, True) and not blocks.takes_blocks(plan, 512, True) for plan in cut)
-    assert not any(blocks.takes_blocks(plan, 5000, True) for plan in whole)
-    assert all(blocks.takes_blocks(plan, 5000, False) for plan in whole)
+    assert all(blocks.block_rows(plan, 513, True) and not blocks.block_rows(plan, 512, True) for plan in cut)
+    assert not any(blocks.block_rows(plan, 5000, True) for plan in whole)
+    assert all(blocks.block_rows(plan, 5000, False) for plan in whole)
+
+
+def test_blocks_of_a_minibatch_are_equal_and_few_rows_for_many_parameters_are_none():
+    plan, wide = (kernels.Plan([n, n], [kernels.RELU], [0.0]) for n in (4, 2000))
+    found = [blocks.block_rows(plan, n, True, False) for n in (4095, 4096, 4097, 5000, 8192, 10_000, 100_000, 100_003)]
+    assert found == [0, 256, 241, 250, 512, 500, 500, 0]
+    assert [blocks.block_rows(wide, n, True, False) for n in (8192, 16384)] == [0, 512]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("labels", [False, True])
+def test_minibatches_in_blocks_are_those_of_all_rows_together(labels, stored, monkeypatch):
+    """The last one is shorter: it has fewer blocks, and a part of one."""
+    share_all(monkeypatch)
+    monkeypatch.setattr(blocks, "LEAST_ROWS_EACH", 0)
+    found = []
+    for least, n_threads in ((97, 1), (96, 1), (96, 2)):
+        monkeypatch.setattr(blocks, "LEAST_ROWS", least)
+        plan, parameters, X, y = problem(np.float64, labels, penalties=PENALTIES)
+        X[X < 0.5] = 0
+        rows, weights = kernels.CSR(X[X != 0], np.nonzero(X)[1], np.append(0, (X != 0).sum(1).cumsum()), X.shape) if stored else X, np.linspace(0, 2, len(X))
+        objective = kernels.Objective(CLASSES.loss if labels else SQUARES.loss, weighted_mean=True)
+        options = {"n_threads": n_threads, "clip_norm": 0.5, "stored": stored}
+        trainer = kernels.Trainer(plan, parameters, 96, objective, kernels.ADAM, ADAM, **options)
+        assert trainer.in_blocks == (least == 96) and trainer.serves(96) and trainer.serves(50) != trainer.in_blocks
+        order = np.random.default_rng(2).permutation(len(X))[:250]
+        found.append([*trainer.train(rows, y, order, 0, np.full(6, 1e-2), weights, repeats=2), *parameters])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-12)
+    assert found[1] != found[0]
+    assert_same_bits(found[2], found[1])
