@@ -15,8 +15,6 @@ from . import _jit
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import BatchNorm
-from .dropout import Dropout
-from .noise import GaussianNoise
 from .objective import Objective, end_forward
 from .plan import Array, Plan
 from .program import PHASE_BYTES, Program, task_address
@@ -46,7 +44,6 @@ BLOCKS = Record(
     parts=(I, "tasks of that sum"),
     stops=(I, "whether a loss that is not finite ends the run"),
 )
-ONLY_IN_FITS = (BatchNorm, Dropout, GaussianNoise)  # what draws numbers for a row's place, or takes statistics of all
 BOUND_BYTES = BOUND.dtype.itemsize
 
 
@@ -60,6 +57,7 @@ def block_gradients(tag, t, worker, record, now):
     first, last = t * B.n_blocks // B.groups, (t + 1) * B.n_blocks // B.groups
     for k in range(first, last):
         N.rows, N.mean_rows, N.seen = max(0, min(B.rows, S.rows - k * B.rows)), S.rows, S.seen
+        N.first_row, N.drawn, N.done = k * B.rows, S.drawn, S.done
         N.inputs, N.targets = S.inputs + k * (S.input_bytes // B.n_blocks), S.targets + k * (S.target_bytes // B.n_blocks)
         N.labels = S.labels + k * B.rows * 8 if S.labels != 0 else 0
         N.weights = S.weights + k * B.rows * 8 if S.weights != 0 else 0
@@ -102,16 +100,17 @@ def add_gradients(tag, t, worker, record, now):
 def block_rows(plan: Plan, n_rows: int, fitting: bool = False, full_batch: bool = True) -> int:
     """Return of how many rows the blocks are in which a full batch, or a minibatch, goes through a network, 0 where it goes as one.
 
-    What a layer does to a row must know of no others. Of minibatches all blocks are equal: the next one begins with a block.
+    In a fit batch normalization takes statistics of all rows. Of minibatches all blocks are equal, so that the next one begins with a block, and of groups
+    of four rows, which dropout and noise draw numbers for.
     """
-    if fitting and any(isinstance(placed.layer, ONLY_IN_FITS) for placed in plan.layers):
+    if fitting and any(isinstance(placed.layer, BatchNorm) for placed in plan.layers):
         return 0
     if full_batch:
         return BLOCK_ROWS if n_rows > BLOCK_ROWS else 0
     if n_rows < max(LEAST_ROWS, LEAST_ROWS_EACH * plan.parameters_size / sum(plan.widths)):
         return 0
     most = min(BLOCK_ROWS, n_rows // GROUPS)
-    return max((rows for rows in range(most // 2, most + 1) if n_rows % rows == 0), default=0)
+    return max((rows for rows in range(max(4, most // 8 * 4), most + 1, 4) if n_rows % rows == 0), default=0)
 
 
 class BlocksProgram:
@@ -137,11 +136,13 @@ class BlocksProgram:
         size, workers = plan.parameters_size, _jit.max_threads() if n_threads > 1 else 1
         self.own = aligned_zeros(workers * size, plan.dtype)
         plain, own = replace(plan, penalties=((0.0,) * 4,) * plan.n_layers), self.own.reshape(workers, size)
-        self.inner = [emit_step(plain, parameters, rows, objective, gradient=one, fitting=False, stored=stored) for one in own]
+        self.inner = [emit_step(plain, parameters, rows, objective, gradient=one, fitting=self.stops, stored=stored) for one in own]
         self.layout = self.inner[0]
         self.program = emit_step(plan, parameters, n_rows, objective, gradient=gradient, n_threads=n_threads, fitting=False, rows_through=self._emit, **options)
         self.program.keep_all(self.inner, self.own)
         self.program.stored = [rows for one in self.inner for rows in one.stored]
+        self.program.schedules = [schedule for one in self.inner for schedule in one.schedules]
+        self.program.overwrites_inputs = self.layout.overwrites_inputs
 
     def _emit(self, program: Program) -> None:
         size, blocks, groups = self.plan.parameters_size, self.n_blocks, min(self.n_blocks, GROUPS)

@@ -38,11 +38,11 @@ def drop(tag, record, first, last, panel, now):
     if D.schedule != 0:
         threshold = array_at(np.int64(0), SCHEDULE(D.schedule).thresholds, NOW(now).done + 1)[NOW(now).done]
     limit, scale, column = np.uint32(threshold), like(zero, (1 << 32) / ((1 << 32) - threshold)), panel * width
-    source, out, drawn = drawing(zero, D, PURPOSE_DROPOUT, panel, now)
+    source, out, before, drawn = drawing(zero, D, PURPOSE_DROPOUT, panel, now)
     for i in range(first, last, 4):
         x = four_lines(zero, source + i * PANEL_BYTES, out + i * PANEL_BYTES)
         for j in range(width):
-            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), *drawn)
+            a, b, c, d = philox(np.uint32(column + j), np.uint32((before + i) >> 2), *drawn)
             x[j] = x[j] * scale if a >= limit else zero
             x[width + j] = x[width + j] * scale if b >= limit else zero
             x[2 * width + j] = x[2 * width + j] * scale if c >= limit else zero

@@ -34,11 +34,11 @@ def add_noise(tag, record, first, last, panel, now):
     """out = source + std * normal for rows of one panel; whole groups of four rows, as the generator gives them."""
     zero, D = zero_of(tag), NOISE(record)
     width, std, n, column = width_of(zero), D.std, D.n, panel * width_of(zero)
-    source, out, drawn = drawing(zero, D, PURPOSE_NOISE, panel, now)
+    source, out, before, drawn = drawing(zero, D, PURPOSE_NOISE, panel, now)
     for i in range(first, last, 4):
         x = four_lines(zero, source + i * PANEL_BYTES, out + i * PANEL_BYTES)
         for j in range(width):
-            a, b, c, d = philox(np.uint32(column + j), np.uint32(i >> 2), *drawn)
+            a, b, c, d = philox(np.uint32(column + j), np.uint32((before + i) >> 2), *drawn)
             factor = std if column + j < n else 0.0
             x[j] += like(zero, factor * normal(a))
             x[width + j] += like(zero, factor * normal(b))

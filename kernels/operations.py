@@ -44,11 +44,11 @@ def four_lines(zero, source, out):
 
 @helper
 def drawing(zero, D, purpose, panel, now):
-    """Return what an operation that draws random numbers needs: where it reads a panel, where it writes it; time, stream and key for `philox`."""
+    """Return what who draws random numbers needs: where a panel is read and written; the place of its first row; time, stream and key for `philox`."""
     at, inputs = panel * D.jump * (PANEL_BYTES // width_of(zero)), NOW(now).inputs
     source, out = D.source if D.source != 0 else inputs, D.out if D.out != 0 else inputs
     drawn = np.uint32(NOW(now).drawn & 0xFFFFFFFF), np.uint32(purpose | D.stream), *seed_key(D.seed)
-    return source + at, out + at, drawn
+    return source + at, out + at, NOW(now).first_row, drawn
 
 
 def room_beside(program: Program, X: Value) -> int:

@@ -119,6 +119,7 @@ NOW = Record(
     labels=(I, "address of its labels, or 0"),
     targets=(I, "address of its targets, in panels, or 0"),
     weights=(I, "address of the weights of its rows, or 0"),
+    first_row=(I, "of a block, the place of its first row in its minibatch, a multiple of four"),
     drawn=(I, "steps taken before this one: which numbers dropout draws"),
     rate=(F, "the learning rate of this step"),
     count=(F, "the number of this step, from 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -239,11 +240,11 @@ class Trainer:
         self.buffered = 1 if full_batch else max(1, min(self.chunk, fitting))
         if not full_batch or self.program.overwrites_inputs:  # a dropout or noise on what was gathered
             self.chunk = self.buffered
-        if (dropout_rates is None) != (not self.program.schedules):
-            raise ValueError(f"dropout_rates must be given for the {len(self.program.schedules)} dropouts whose rate is None; got {dropout_rates}.")
+        if (dropout_rates is None) != (not layout.schedules):
+            raise ValueError(f"dropout_rates must be given for the {len(layout.schedules)} dropouts whose rate is None; got {dropout_rates}.")
         self.dropout_rates = dropout_rates
-        self.thresholds = np.zeros((len(self.program.schedules), self.chunk), np.int64)
-        for schedule, thresholds in zip(self.program.schedules, self.thresholds):
+        self.thresholds = np.zeros((len(layout.schedules), self.chunk), np.int64)
+        for schedule, thresholds in zip(self.program.schedules, itertools.cycle(self.thresholds)):  # those of each thread
             schedule["thresholds"] = address(thresholds)
         parts = self.buffered * -(-batch_size // layout.rows)
         self.minibatches = Minibatches(self.program, plan, parts, objective.loss in OF_LABELS, layout)

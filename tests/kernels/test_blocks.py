@@ -12,10 +12,10 @@ N_ROWS = 1300  # two blocks and a part of one
 WIDTHS = [5, 19, 3]
 
 
-def problem(dtype, labels, **options):
+def problem(dtype, labels, dropouts=(0.0, 0.0), **options):
     activations = [kernels.TANH, kernels.SOFTMAX if labels else kernels.IDENTITY]
     plan, parameters = network(WIDTHS, activations, dtype)
-    plan = kernels.Plan(plan.widths, plan.activations, [0.0, 0.0], plan.dtype, **options)
+    plan = kernels.Plan(plan.widths, plan.activations, dropouts, plan.dtype, **options)
     rng = np.random.default_rng(0)
     parameters = np.zeros(plan.parameters_size, dtype)
     for placed in plan.layers:
@@ -94,38 +94,47 @@ def test_a_loss_that_is_not_finite_changes_nothing():
 
 
 def test_what_knows_of_other_rows_is_not_cut():
-    cut = [kernels.Plan([4, 4], [kernels.RELU], [0.0]), kernels.Plan([4, 4], [kernels.RELU], [0.0], others=((1, kernels.LayerNorm(4)),))]
-    whole = [kernels.Plan([4, 4], [kernels.RELU], [0.5]), kernels.Plan([4, 4], [kernels.RELU], [0.0], others=((1, kernels.BatchNorm(4)),))]
-    assert all(blocks.block_rows(plan, 513, True) and not blocks.block_rows(plan, 512, True) for plan in cut)
-    assert not any(blocks.block_rows(plan, 5000, True) for plan in whole)
-    assert all(blocks.block_rows(plan, 5000, False) for plan in whole)
+    cut, whole = (kernels.Plan([4, 4], [kernels.RELU], [0.5], others=((1, layer(4)),)) for layer in (kernels.LayerNorm, kernels.BatchNorm))
+    assert blocks.block_rows(cut, 513, True) and not blocks.block_rows(cut, 512, True)
+    assert not blocks.block_rows(whole, 5000, True) and blocks.block_rows(whole, 5000, False)
 
 
 def test_blocks_of_a_minibatch_are_equal_and_few_rows_for_many_parameters_are_none():
     plan, wide = (kernels.Plan([n, n], [kernels.RELU], [0.0]) for n in (4, 2000))
     found = [blocks.block_rows(plan, n, True, False) for n in (4095, 4096, 4097, 5000, 8192, 10_000, 100_000, 100_003)]
-    assert found == [0, 256, 241, 250, 512, 500, 500, 0]
+    assert found == [0, 256, 0, 200, 512, 500, 500, 0]
     assert [blocks.block_rows(wide, n, True, False) for n in (8192, 16384)] == [0, 512]
 
 
-@pytest.mark.parametrize("stored", [False, True])
+NOISE = ((0, kernels.GaussianNoise(5, 0.3)), (1, kernels.Dropout(19, None)))
+
+
+@pytest.mark.parametrize("full_batch", [False, True])
+@pytest.mark.parametrize("stored, others", [(True, ()), (False, ()), (False, NOISE)])
 @pytest.mark.parametrize("labels", [False, True])
-def test_minibatches_in_blocks_are_those_of_all_rows_together(labels, stored, monkeypatch):
-    """The last one is shorter: it has fewer blocks, and a part of one."""
+def test_minibatches_in_blocks_are_those_of_all_rows_together(labels, stored, others, full_batch, monkeypatch):
+    """The last one is shorter: it has fewer blocks, and a part of one. Dropout and noise draw what they draw for all rows."""
     share_all(monkeypatch)
     monkeypatch.setattr(blocks, "LEAST_ROWS_EACH", 0)
     found = []
-    for least, n_threads in ((97, 1), (96, 1), (96, 2)):
+    for least, n_threads in ((500, 1), (192, 1), (192, 2)):
         monkeypatch.setattr(blocks, "LEAST_ROWS", least)
-        plan, parameters, X, y = problem(np.float64, labels, penalties=PENALTIES)
+        monkeypatch.setattr(blocks, "BLOCK_ROWS", least - 176)  # of a full batch
+        plan, parameters, X, y = problem(np.float64, labels, dropouts=(0.0, 0.2 if others else 0.0), penalties=PENALTIES, others=others)
         X[X < 0.5] = 0
         rows, weights = kernels.CSR(X[X != 0], np.nonzero(X)[1], np.append(0, (X != 0).sum(1).cumsum()), X.shape) if stored else X, np.linspace(0, 2, len(X))
         objective = kernels.Objective(CLASSES.loss if labels else SQUARES.loss, weighted_mean=True)
         options = {"n_threads": n_threads, "clip_norm": 0.5, "stored": stored}
-        trainer = kernels.Trainer(plan, parameters, 96, objective, kernels.ADAM, ADAM, **options)
-        assert trainer.in_blocks == (least == 96) and trainer.serves(96) and trainer.serves(50) != trainer.in_blocks
-        order = np.random.default_rng(2).permutation(len(X))[:250]
-        found.append([*trainer.train(rows, y, order, 0, np.full(6, 1e-2), weights, repeats=2), *parameters])
+        if others:
+            options["dropout_rates"] = lambda first, count: np.linspace(0.1, 0.5, 6)[first:][:count][None]
+        trainer = kernels.Trainer(plan, parameters, 192, objective, kernels.ADAM, ADAM, full_batch=full_batch, **options)
+        assert trainer.in_blocks == (least == 192) and trainer.serves(192) and trainer.serves(50) != trainer.in_blocks
+        order, losses = np.random.default_rng(2).permutation(len(X))[:500], []
+        for step, rows_of in enumerate((order[:192], order[192:384], order[384:])):
+            losses += [*trainer.train(rows, y, rows_of, step, np.full(1, 1e-2), weights)]
+        if not full_batch and trainer.buffered > 2:
+            losses += [*trainer.train(rows, y, order, 3, np.full(3, 1e-2), weights)]
+        found.append([*losses, *parameters])
     np.testing.assert_allclose(found[1], found[0], rtol=1e-9, atol=1e-12)
     assert found[1] != found[0]
     assert_same_bits(found[2], found[1])
