@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import kernels
+
 from . import validation
 from .validation import Array
 
@@ -36,10 +38,14 @@ class Average:
         parameters = self._network.parameters
         if not self._average.size:
             self._average = parameters.copy()
-        else:
+            return
+        before = kernels.set_flush_denormal(True)  # weights that decay stop just above the denormal numbers, their changes below
+        try:
             change = parameters - self._average
             change *= share
             self._average += change
+        finally:
+            kernels.set_flush_denormal(before)
 
     def _swap(self, averaged: bool) -> None:
         """Let the network have the average, or the last parameters."""

@@ -379,7 +379,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     loss_, best_loss_ : float
         The last and the smallest loss; `best_loss_` is None with `early_stopping`.
     loss_curve_ : list of float
-        The loss of each iteration.
+        The loss of each iteration, not clipped where probabilities come within eps of 0 or 1, as scikit-learn's is.
     validation_scores_ : list of float or None
         The accuracy of held-out rows after each iteration that had some.
     best_validation_score_ : float or None

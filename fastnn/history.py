@@ -6,6 +6,9 @@ import math
 from array import array
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import validation
 
 SHOWN = 60  # epochs that are printed: where there are more, the first and the last ones
@@ -65,6 +68,15 @@ class History:
     def seconds(self) -> list[float]:
         """How long each epoch took."""
         return self._seconds.tolist()
+
+    def last(self, name: str) -> float | None:
+        """Return the last value of a quantity, None where there is none."""
+        values = self._values.get(name)
+        return values[-1] if values else None
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return copies of the seconds and of the values of every quantity, by the names that they have in a file."""
+        return {"seconds": np.array(self._seconds), **{f"history.{name}": np.array(values) for name, values in self._values.items()}}
 
     def add(self, losses: Iterable[float], logs: dict[str, float], seconds: float) -> int:
         """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch.

@@ -174,10 +174,9 @@ class Checkpoints:
 
     def _improves(self, state: State, validation_set: str | None) -> bool:
         """Return whether the last epoch is the best one: by the loss of the first validation set, or that of the training."""
-        values = state.history.history.get("loss" if validation_set is None else f"{validation_set}_loss")
-        if not values:
+        value = state.history.last("loss" if validation_set is None else f"{validation_set}_loss")
+        if value is None:
             return False
-        value = values[-1]
         better = math.isnan(self.best) or value < self.best
         self.best = value if better else self.best
         return better

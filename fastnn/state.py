@@ -86,8 +86,7 @@ class State:
 
     def arrays(self) -> dict[str, Array]:
         """Return copies of what of it is arrays, by name."""
-        arrays = {"buffers": self.buffers.flatten(), "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": np.array(self.history.seconds)}
-        return arrays | {f"history.{name}": np.array(values) for name, values in self.history.history.items()}
+        return {"buffers": self.buffers.flatten(), "losses": np.concatenate([np.zeros(0), *self.losses]), **self.history.arrays()}
 
     @classmethod
     def of(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> State:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from . import _door, _jit, sharing
 from ._jit import jit, task
 from ._tile import address_of, array_at, call
+from ._wait import flush_denormals, set_float_mode
 from .activations import EXPONENTIAL, ROW_ACTIVATIONS, SIGMOID, exponential_forward, sigmoid_forward
 from .csr import CSR
 from .dense import BOUND_ROWS
 from .gather import NO_ORDER, Gather, check_row, gather_some
+from .hardware import set_flush_denormal
 from .objective import Objective, fuses
 from .plan import Array, Plan
 from .program import Program, run, task_address
@@ -65,7 +67,7 @@ WORKER = Record(
 @task
 def predict_block(tag, t, worker, record, now):
     """Send a block of rows forward."""
-    P = PREDICTION(record)
+    P, before = PREDICTION(record), flush_denormals()
     W, first = WORKER(P.programs + worker * WORKER_BYTES), t * P.block
     S, as_they_lie = NOW(W.now), array_at(np.int64(0), record, 0)
     S.rows, S.out = min(P.block, P.n_rows - first), P.out + first * P.out_bytes
@@ -78,6 +80,7 @@ def predict_block(tag, t, worker, record, now):
     run(W.phases, 0, W.count, 1, P.team, W.now)
     if P.finish != 0:
         call(P.finish, (0, S.out, S.rows, P.n_out))
+    set_float_mode(before)
 
 
 WORKER_BYTES = WORKER.dtype.itemsize
@@ -344,6 +347,8 @@ def evaluate(
         total += float(now["loss"])
     minibatches.taken = None
     if fuses(objective.loss, plan.last_activation):
+        before = set_flush_denormal(True)
         FUSED_FORWARD[plan.last_activation].compiled(out, out)
+        set_flush_denormal(before)
     _keep(_evaluations, key, (program, minibatches))
     return total + plan.penalty(parameters), out

@@ -79,9 +79,9 @@ def run_bound(tag, bound, n_out):
         phase = PHASE(B.phases + k * PHASE_BYTES)
         for t in range(phase.tasks):
             call(phase.task, (0, t, 0, phase.record, B.now))
-    set_float_mode(before)
     if B.finish != 0:
         call(B.finish, (0, B.outputs, NOW(B.now).rows, n_out))
+    set_float_mode(before)
 
 
 def _of_rows(name: str, rows: Any) -> Any:

@@ -307,6 +307,17 @@ def test_ema_is_the_average_with_shrinking_weights(every_steps):
     assert history["val_loss"][-1] == averaged.evaluate(X, LABELS)["loss"]
 
 
+def test_an_average_of_weights_just_above_the_denormal_numbers_takes_no_denormal_steps():
+    """Decay leaves weights there, from which the average would keep a denormal distance for ever."""
+    net, ema = Sequential([Dense(3)], n_features=2), EMA(0.9)
+    ema.on_fit_begin(net)
+    for value in (3e-38, 2e-38):
+        net.parameters[:] = np.float32(value)
+        ema.update(0.1)
+    assert (ema._average == np.float32(3e-38)).all()  # a tenth of the way would be 1e-39
+    assert np.float32(1e-30) * np.float32(1e-10) > 0
+
+
 def test_ema_is_that_of_pytorch():
     torch = pytest.importorskip("torch")
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn

@@ -198,3 +198,23 @@ def test_denormal_numbers_are_zero_while_a_program_runs_and_only_then(monkeypatc
     trainer.train(X, Y, np.arange(100), 0, np.ones(1))
     np.testing.assert_array_equal(parameters, before)
     assert keeps_denormals()
+
+
+@pytest.mark.parametrize(
+    "last, loss", [("SOFTMAX", "CROSS_ENTROPY"), ("LOG_SOFTMAX", "CROSS_ENTROPY"), ("SIGMOID", "BINARY_CROSS_ENTROPY"), ("EXPONENTIAL", "POISSON")]
+)
+def test_outputs_do_not_depend_on_how_the_caller_takes_denormal_numbers(last, loss):
+    """Probabilities of e**-94 are denormal."""
+    plan = kernels.Plan([4, 20], [getattr(kernels, last)], [0.0])
+    parameters, X, Y = np.zeros(plan.parameters_size, np.float32), np.ones((3, 4), np.float32), np.full((3, 20), 0.05, np.float32)
+    plan.set_weight(parameters, 0, np.zeros((4, 20)), np.r_[0, np.full(19, -94)])
+    model, found = kernels.CompiledNetwork(plan, parameters), []
+    for mode in (False, True):
+        before, out = kernels.set_flush_denormal(mode), np.empty_like(Y)
+        model.predict(X, out)
+        outputs = kernels.evaluate(plan, parameters, X, Y, kernels.Objective(getattr(kernels, loss)))[1]
+        found += [out, kernels.predict(plan, parameters, X), outputs]
+        kernels.set_flush_denormal(before)
+    smallest = np.finfo(np.float32).tiny
+    for one in found:
+        assert one.tobytes() == found[0].tobytes() and np.all((one == 0) | (np.abs(one) >= smallest))
