@@ -87,6 +87,7 @@ class Stepper:
 
     trainer: kernels.Trainer
     settings: tuple[Any, ...]
+    optimizer: Optimizer
     step: int = 0
 
 
@@ -255,10 +256,12 @@ def stepper(network: Network, batch_size: int, loss: Loss, optimizer: Optimizer,
     """Return the state of `train_on_batch`: the last one where the settings are the same, with room for the rows."""
     _check_batch_size(network, batch_size)
     old = network._stepper
-    settings = (loss, _of_buffers(optimizer), n_threads, stored)
+    # Settings are frozen: those of the call before need no other look, which would take a fifth of a small network's step.
+    settings = (loss, old.settings[1] if old is not None and optimizer is old.optimizer else _of_buffers(optimizer), n_threads, stored)
     if old is not None and old.settings == settings and old.trainer.serves(batch_size):
+        old.optimizer = optimizer
         return old
-    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network), stored=stored), settings)
+    new = Stepper(make_trainer(network, batch_size, loss, optimizer, n_threads, fit_seed(network), stored=stored), settings, optimizer)
     if old is not None and old.settings[:2] == settings[:2]:
         new.trainer.state[:], new.step = old.trainer.state, old.step
     network.loss, network._stepper = loss, new

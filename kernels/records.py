@@ -9,6 +9,7 @@ A record is said once, with a word behind each field; `new` makes one of zeros, 
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from typing import Any
 
@@ -69,7 +70,7 @@ def new_array(record: Record, count: int) -> Any:
     """Return `count` records of zeros, one after the other, the first at a cache line."""
     size = record.dtype.itemsize * count
     room = np.zeros(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
+    start = -address(room) % 64
     return room[start : start + size].view(record.dtype)
 
 
@@ -82,7 +83,7 @@ def aligned_zeros(size: int, dtype: Any) -> Any:
     itemsize = np.dtype(dtype).itemsize
     alignment = HUGE_PAGE if size * itemsize >= 2 * HUGE_PAGE else PAGE if size * itemsize >= PAGE else 64
     room = np.zeros(size * itemsize + alignment, np.uint8)
-    start = -room.ctypes.data % alignment
+    start = -address(room) % alignment
     return room[start : start + size * itemsize].view(dtype)
 
 
@@ -93,9 +94,13 @@ def rows_of_pages(count: int, size: int, dtype: Any) -> Any:
     return aligned_zeros(count * stride, dtype).reshape(count, stride)[:, :size]
 
 
+# Behind an object's header an array begins with this, which compiled extensions read there too, so that no release of NumPy can move it.
+_HEADER, _word_at = object.__basicsize__, ctypes.c_ssize_t.from_address
+
+
 def address(record: Any) -> int:
-    """Return where a record, or an array, lies."""
-    return int(record.ctypes.data if record.dtype.names else record.__array_interface__["data"][0])  # half the time, but of records many times
+    """Return where a record, or an array, lies: `record.ctypes.data` in a tenth of its microsecond."""
+    return _word_at(id(record) + _HEADER).value
 
 
 # What every program has; the records of the kinds of layers stand beside their tasks.

@@ -32,6 +32,13 @@ def test_compiled_code_reads_what_python_wrote_and_python_what_it_wrote():
     assert record.tolist() == [(2**60 + 1, -7, 2.5, -(2**50) + 1)]
 
 
+@pytest.mark.parametrize(
+    "array", [np.arange(12.0), np.arange(12)[3::2], np.zeros((3, 4), "f4").T, np.zeros(0), MIXED.new(), np.ma.ones(3), np.broadcast_to(1.0, 5)]
+)
+def test_an_address_is_where_the_first_number_lies(array):
+    assert address(array) == array.ctypes.data
+
+
 def test_fields_that_are_not_given_are_zero():
     assert MIXED.new(small=3).tolist() == [(0, 3, 0.0, 0)]
 
