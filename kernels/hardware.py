@@ -61,11 +61,9 @@ def set_flush_denormal(mode):
 
     Examples
     --------
-    >>> before = kernels.set_flush_denormal(True)
-    >>> float(np.float32(1e-30) * np.float32(1e-10))
-    0.0
-    >>> kernels.set_flush_denormal(before)
-    True
+    >>> before, product = set_flush_denormal(True), float(np.float32(1e-30) * np.float32(1e-10))
+    >>> set_flush_denormal(before), product
+    (True, 0.0)
     """
     before = float_mode()
     set_float_mode(before | DENORMALS_ARE_ZERO if mode else before & ~DENORMALS_ARE_ZERO)
