@@ -74,9 +74,9 @@ class History:
         values = self._values.get(name)
         return values[-1] if values else None
 
-    def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Return copies of the seconds and of the values of every quantity, by the names that they have in a file."""
-        return {"seconds": np.array(self._seconds), **{f"history.{name}": np.array(values) for name, values in self._values.items()}}
+    def arrays(self) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Return the seconds, and the values of every quantity by its name, as copies."""
+        return np.array(self._seconds), {name: np.array(values) for name, values in self._values.items()}
 
     def add(self, losses: Iterable[float], logs: dict[str, float], seconds: float) -> int:
         """Add the losses of some epochs, what else is known of the last one, and the time that each took; return the last epoch.

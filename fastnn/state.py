@@ -86,7 +86,9 @@ class State:
 
     def arrays(self) -> dict[str, Array]:
         """Return copies of what of it is arrays, by name."""
-        return {"buffers": self.buffers.flatten(), "losses": np.concatenate([np.zeros(0), *self.losses]), **self.history.arrays()}
+        seconds, values = self.history.arrays()
+        arrays = {"buffers": self.buffers.flatten(), "losses": np.concatenate([np.zeros(0), *self.losses]), "seconds": seconds}
+        return arrays | {f"history.{name}": A for name, A in values.items()}
 
     @classmethod
     def of(cls, settings: dict[str, Any], arrays: dict[str, Array]) -> State:

@@ -104,6 +104,7 @@ def set_float_mode(typingctx: Any, mode: Any) -> Any:
     """Write that word. No number is read or written sooner or later than it says, though what is on registers may be."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], True)
         if _ARM:
             builder.asm(ir.FunctionType(ir.VoidType(), [I64]), "msr fpcr, $0", "r", args, True)
         else:

@@ -12,17 +12,19 @@ from typing import Any
 import numpy as np
 
 from . import _jit
+from ._elements import fill
 from ._jit import task
 from ._tile import PANEL_BYTES, array_at, call, copy_line, width_of, zero_of
 from .batchnorm import BatchNorm
 from .objective import Objective, end_forward
+from .panels import panels
 from .plan import Array, Plan
 from .program import PHASE_BYTES, Program, task_address
 from .records import NOW, I, Record, address, aligned_zeros, new_array
 from .steps import emit_step
 from .workspaces import BOUND, run_bound
 
-__all__ = ["BLOCK_ROWS", "BlocksProgram", "block_rows"]
+__all__ = ["BLOCK_ROWS", "block_rows", "emit_step_of_rows"]
 
 BLOCK_ROWS = 512
 LEAST_ROWS = 4096  # of a minibatch that is cut, into blocks of equal size: 16 of 256 rows, of more rows up to 512
@@ -55,22 +57,24 @@ def block_gradients(tag, t, worker, record, now):
     N, losses = NOW(BOUND(bound).now), array_at(0.0, B.losses, B.n_blocks)
     own, total = array_at(zero, B.own + worker * B.size * itemsize, B.size), array_at(zero, B.sums + t * B.size * itemsize, B.size)
     first, last = t * B.n_blocks // B.groups, (t + 1) * B.n_blocks // B.groups
+    fill(losses[first:last], 0.0)
+    last = min(last, panels(S.rows, B.rows))  # of a short minibatch the last blocks have no rows
     for k in range(first, last):
-        N.rows, N.mean_rows, N.seen = max(0, min(B.rows, S.rows - k * B.rows)), S.rows, S.seen
+        N.rows, N.mean_rows, N.seen = min(B.rows, S.rows - k * B.rows), S.rows, S.seen
         N.first_row, N.drawn, N.done = k * B.rows, S.drawn, S.done
         N.inputs, N.targets = S.inputs + k * (S.input_bytes // B.n_blocks), S.targets + k * (S.target_bytes // B.n_blocks)
         N.labels = S.labels + k * B.rows * 8 if S.labels != 0 else 0
         N.weights = S.weights + k * B.rows * 8 if S.weights != 0 else 0
-        losses[k] = 0.0
-        if N.rows > 0:
-            call(B.run, (0, bound, 0))
-            losses[k] = N.loss
+        call(B.run, (0, bound, 0))
+        losses[k] = N.loss
         if k == first:
             for i in range(B.size):
-                total[i] = own[i] if N.rows > 0 else zero
-        elif N.rows > 0:
+                total[i] = own[i]
+        else:
             for i in range(B.size):
                 total[i] += own[i]
+    if last <= first:
+        fill(total, zero)
 
 
 @task
@@ -168,3 +172,12 @@ class BlocksProgram:
         program.phase(block_gradients, groups, record, work, f"losses and gradients of {blocks} blocks of {self.rows} rows", True)
         program.phase(add_losses, 1, record, 0.0, "loss, looked at")
         program.phase(add_gradients, parts, record, float(groups * size), "the gradient")
+
+
+def emit_step_of_rows(plan: Plan, parameters: Array, n_rows: int, objective: Objective, block: int, **options: Any) -> tuple[Program, Program]:
+    """Return the program of a step, or without an updater that of a gradient, in blocks of `block` rows where that is not 0; and one that says how rows lie."""
+    if block:
+        cut = BlocksProgram(plan, parameters, n_rows, objective, block, **options)
+        return cut.program, cut.layout
+    program = emit_step(plan, parameters, n_rows, objective, fitting="updater" in options, **options)
+    return program, program

@@ -15,7 +15,7 @@ from . import _door
 from ._factory import Rule
 from ._jit import jit
 from ._tile import address_of
-from .blocks import BlocksProgram, block_rows
+from .blocks import block_rows, emit_step_of_rows
 from .clip import Clip
 from .csr import CSR
 from .gather import NO_ORDER, Gather, check_row
@@ -26,7 +26,6 @@ from .plan import CHUNK_BYTES, Array, Plan
 from .program import Program, run
 from .records import NOW, address, aligned_zeros, rows_of_pages
 from .sharing import sharing_of
-from .steps import emit_step
 from .stored import Taken, take
 from .team import share
 from .updates import Pace, Updater
@@ -228,11 +227,7 @@ class Trainer:
         self.in_blocks = block > 0
         options: dict[str, Any] = {"updater": updater, "clip": clip, "largest_norms": norms, "gradient": self.gradient}
         options |= {"n_threads": n_threads, "stored": self.stored}
-        if self.in_blocks:
-            cut = BlocksProgram(plan, parameters, batch_size, objective, block, **options)
-            self.program, layout = cut.program, cut.layout
-        else:
-            self.program = layout = emit_step(plan, parameters, batch_size, objective, **options)
+        self.program, layout = emit_step_of_rows(plan, parameters, batch_size, objective, block, **options)
         gathered = [] if self.stored else [plan.widths[0]]
         columns = sum(map(self.program.panels, gathered if objective.loss in OF_LABELS else [*gathered, plan.widths[-1]]))
         size = max(1, columns * self.program.jump * parameters.itemsize)
@@ -390,14 +385,8 @@ class FullBatch:
         stored = _door.check_data(plan, objective, X, y, n_threads, weights)
         self.plan, self.n_threads = plan, n_threads
         self.parameters, self.gradient = (aligned_zeros(plan.parameters_size, plan.dtype) for _ in range(2))
-        block = block_rows(plan, len(X))
-        if block:
-            cut = BlocksProgram(plan, self.parameters, len(X), objective, block, gradient=self.gradient, n_threads=n_threads, stored=stored)
-            self.program, layout = cut.program, cut.layout
-        else:
-            total = objective.sum_over_rows(len(X))
-            options: dict[str, Any] = {"gradient": self.gradient, "n_threads": n_threads, "stored": stored}
-            self.program = layout = emit_step(plan, self.parameters, len(X), total, fitting=False, **options)
+        options: dict[str, Any] = {"gradient": self.gradient, "n_threads": n_threads, "stored": stored}
+        self.program, layout = emit_step_of_rows(plan, self.parameters, len(X), objective, block_rows(plan, len(X)), **options)
         self.minibatches = Minibatches(self.program, plan, -(-len(X) // layout.rows), layout=layout)
         self.weights = NO_WEIGHTS if weights is None else np.ascontiguousarray(objective.factors(weights, len(X)))
         with share(n_threads) as team:
